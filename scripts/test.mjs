@@ -1,0 +1,42 @@
+/**
+ * `npm test [-- files]`: installs and builds what is missing, runs the tests, shows a line a file, every failure with
+ * its details, what was skipped and why, and closes with `N passed, N failed`.
+ */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { build } from './build.mjs';
+import { ensureInstalled, root } from './lib/setup.mjs';
+
+ensureInstalled();
+await build();
+
+const runner = join(root, 'node_modules', 'tap', 'dist', 'esm', 'run.mjs');
+const tap = spawn(process.execPath, [runner, '--reporter=tap', ...process.argv.slice(2)], {
+  cwd: root,
+  stdio: ['ignore', 'pipe', 'inherit'],
+});
+const exited = new Promise((resolve) => tap.once('exit', (code) => resolve(code ?? 1)));
+
+const skipped = [];
+let totals = '';
+let inFailure = false;
+for await (const line of createInterface({ input: tap.stdout })) {
+  const isFile = /^(?:not )?ok \d+ - /.test(line);
+  const isFailure = /^\s*not ok \d+/.test(line);
+  if (isFile || isFailure || inFailure) console.log(line);
+  // A failing assertion is followed by a block of details between `---` and `...`.
+  if (isFailure && !isFile) inFailure = true;
+  else if (inFailure && (/^\s*\.\.\.$/.test(line) || /^\s*(?:ok \d|1\.\.)/.test(line))) inFailure = false;
+  const skip = /^\s*ok \d+(?: - )?(.*?) # SKIP ?(.*)$/.exec(line);
+  if (skip !== null) skipped.push(`${skip[1]}: ${skip[2]}`);
+  if (line.startsWith('# { total:')) totals = line;
+}
+
+const status = await exited;
+const count = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(totals)?.[1] ?? 0);
+for (const line of skipped) console.log(`skipped: ${line}`);
+// A file that died without a failing assertion still counts as one failure.
+const failed = Math.max(count('fail'), status === 0 ? 0 : 1);
+console.log(`${count('pass')} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;

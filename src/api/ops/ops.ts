@@ -1,0 +1,37 @@
+/** Operation of the daemon: is it alive, is it ready, its own metrics, and a signpost for people at `/`. */
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { Registry } from '../../telemetry/registry.ts';
+import { replyNotReady } from '../http.ts';
+
+export interface OpsDeps {
+  readonly registry: Registry;
+  /** False until every surface listens, and again while stopping. */
+  readonly isReady: () => boolean;
+  readonly isStopping?: () => boolean;
+  /** False once the daemon can only be helped by a restart. */
+  readonly isHealthy?: () => boolean;
+}
+
+const TEXT = 'text/plain; charset=utf-8';
+const EXPOSITION = 'text/plain; version=0.0.4; charset=utf-8';
+const METHODS = ['GET', 'HEAD'];
+
+const SIGNPOST = `Tidegauge: metrics in, scaling answers out. Query it at /api/v1/query?query=up, its own metrics are at /metrics.
+Documentation: README.md and docs/configuration.md of the project; health at /-/healthy and /-/ready.
+`;
+
+export function registerOps(app: FastifyInstance, deps: OpsDeps): void {
+  const { registry, isReady, isStopping = () => false, isHealthy = () => true } = deps;
+  const get = (url: string, handler: (reply: FastifyReply) => FastifyReply) =>
+    app.route({ method: METHODS, url, handler: (_request, reply) => handler(reply) });
+  get('/metrics', (reply) => reply.type(EXPOSITION).send(registry.expose()));
+  get('/-/healthy', (reply) =>
+    isHealthy()
+      ? reply.type(TEXT).send('Tidegauge is Healthy.\n')
+      : reply.code(503).type(TEXT).send('Service Unavailable'),
+  );
+  get('/-/ready', (reply) =>
+    isReady() ? reply.type(TEXT).send('Tidegauge is Ready.\n') : replyNotReady(reply, isStopping()),
+  );
+  get('/', (reply) => reply.type(TEXT).send(SIGNPOST));
+}

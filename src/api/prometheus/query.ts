@@ -1,0 +1,117 @@
+/** `query` and `query_range`, and `query_exemplars`, of which there are none. The order of checks is Prometheus'. */
+import type { Clock } from '../../model/clock.ts';
+import { CodedError } from '../../model/errors.ts';
+import { LIMITS } from '../../model/limits.ts';
+import { SCOPE_ALL } from '../../model/scope.ts';
+import type { InstantQuery, QueryEngine, RangeQuery } from '../../promql/engine.ts';
+import type { QueryResult } from '../../promql/result.ts';
+import { type Answer, plain, withTruncation } from './envelope.ts';
+import { encodeValue, exceedsLimit } from './json.ts';
+import {
+  boundsOf,
+  durationMs,
+  inParameter,
+  inParameterError,
+  limitOf,
+  requiredTimeOf,
+  textOf,
+  timeOf,
+} from './parameters.ts';
+
+export interface QueryDeps {
+  readonly engine: Pick<QueryEngine, 'instant' | 'range' | 'selectors'>;
+  readonly clock: Clock;
+  /** How long a query may take; a client can only ask for less. */
+  readonly queryTimeoutMs: number;
+}
+
+export async function answerInstant(deps: QueryDeps, form: URLSearchParams, signal: AbortSignal): Promise<Answer> {
+  const limit = limitOf(form);
+  const timeMs = timeOf(form, 'time', deps.clock.nowMs());
+  const query: InstantQuery = { timeMs, ...commonOf(deps, form, signal) };
+  return answerOf(limit, () => deps.engine.instant(query));
+}
+
+export async function answerRange(deps: QueryDeps, form: URLSearchParams, signal: AbortSignal): Promise<Answer> {
+  const limit = limitOf(form);
+  const startMs = requiredTimeOf(form, 'start');
+  const endMs = requiredTimeOf(form, 'end');
+  if (endMs < startMs) throw inParameterError('end', badData('end timestamp must not be before start time'));
+  const stepMs = stepOf(form);
+  if (Math.floor((endMs - startMs) / stepMs) > LIMITS.queryStepsMax) {
+    throw badData(
+      'exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)',
+    );
+  }
+  // A step below a millisecond counts as one: samples have no finer time.
+  const query: RangeQuery = {
+    startMs,
+    endMs,
+    stepMs: Math.max(1, Math.trunc(stepMs)),
+    ...commonOf(deps, form, signal),
+  };
+  return answerOf(limit, () => deps.engine.range(query));
+}
+
+/** Null stands for an expression without selectors: Prometheus answers it with an empty body. */
+export function answerExemplars({ engine }: QueryDeps, form: URLSearchParams): Answer | null {
+  const { startMs, endMs } = boundsOf(form);
+  if (endMs < startMs) throw badData('end timestamp must not be before start timestamp');
+  return engine.selectors(expressionOf(form)).length === 0 ? null : plain([]);
+}
+
+function commonOf({ queryTimeoutMs }: QueryDeps, form: URLSearchParams, signal: AbortSignal) {
+  const timeoutMs = inParameter('timeout', () => optionalDurationOf(form, 'timeout'));
+  const lookbackMs = lookbackOf(form);
+  return {
+    text: inParameter('query', () => expressionOf(form)),
+    scope: SCOPE_ALL,
+    signal,
+    timeoutMs: timeoutMs === null ? queryTimeoutMs : Math.min(timeoutMs, queryTimeoutMs),
+    ...(lookbackMs === null ? {} : { lookbackMs }),
+  };
+}
+
+/** In an absent text there is no position to name, which is what Prometheus says then. */
+function expressionOf(form: URLSearchParams): string {
+  const text = textOf(form, 'query');
+  if (text === '') throw badData('unknown position: parse error: no expression found in input');
+  return text;
+}
+
+function stepOf(form: URLSearchParams): number {
+  return inParameter('step', () => {
+    const stepMs = durationMs(textOf(form, 'step'));
+    if (stepMs > 0) return stepMs;
+    throw badData('zero or negative query resolution step widths are not accepted. Try a positive integer');
+  });
+}
+
+function lookbackOf(form: URLSearchParams): number | null {
+  try {
+    return optionalDurationOf(form, 'lookback_delta');
+  } catch (error) {
+    if (!(error instanceof CodedError)) throw error;
+    throw new CodedError(error.code, `error parsing lookback delta duration: ${error.message}`, { cause: error });
+  }
+}
+
+/** Null if absent, and also for 0 and less: prometheus-adapter sends `0s` where it means "no timeout of my own". */
+function optionalDurationOf(form: URLSearchParams, name: string): number | null {
+  const text = textOf(form, name);
+  const ms = text === '' ? 0 : durationMs(text);
+  return ms > 0 ? ms : null;
+}
+
+async function answerOf(limit: number, run: () => Promise<QueryResult>): Promise<Answer> {
+  try {
+    const { value, warnings, infos } = await run();
+    return { data: encodeValue(value, limit), warnings: withTruncation(warnings, exceedsLimit(value, limit)), infos };
+  } catch (error) {
+    throw inParameterError('query', error);
+  }
+}
+
+function badData(message: string): CodedError {
+  return new CodedError('bad_data', message);
+}

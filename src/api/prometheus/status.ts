@@ -1,0 +1,78 @@
+/** `status/*`, metadata, and the lists that clients ask for and that are empty here: rules, alerts, targets. */
+import { hostname } from 'node:os';
+import type { Clock } from '../../model/clock.ts';
+import { CodedError } from '../../model/errors.ts';
+import { formatDuration } from '../../model/time.ts';
+import { type Answer, plain } from './envelope.ts';
+import { inParameterError, textOf } from './parameters.ts';
+
+export interface StatusDeps {
+  readonly clock: Clock;
+  /** Version of the daemon. */
+  readonly version: string;
+  /** Flags without their dashes, and the texts of their values. */
+  readonly flags: Readonly<Record<string, string>>;
+  readonly retentionMs: number;
+  readonly startTimeMs: number;
+}
+
+/**
+ * Clients switch features on by a Prometheus version, so that is what `version` says: the one whose API this is.
+ * A non-empty `features` would make Grafana take us for Mimir.
+ */
+const PROMETHEUS_VERSION = '3.5.0';
+
+export function answerBuildInfo({ version }: StatusDeps): Answer {
+  return plain({
+    version: PROMETHEUS_VERSION,
+    revision: '',
+    branch: '',
+    buildUser: '',
+    buildDate: '',
+    goVersion: '',
+    tidegaugeVersion: version,
+  });
+}
+
+export function answerFlags({ flags }: StatusDeps): Answer {
+  return plain(flags);
+}
+
+export function answerRuntimeInfo({ clock, retentionMs, startTimeMs }: StatusDeps): Answer {
+  const startTime = new Date(startTimeMs).toISOString();
+  return plain({
+    startTime,
+    CWD: process.cwd(),
+    hostname: hostname(),
+    serverTime: new Date(clock.nowMs()).toISOString(),
+    reloadConfigSuccess: true,
+    lastConfigTime: startTime,
+    corruptionCount: 0,
+    storageRetention: formatDuration(retentionMs),
+  });
+}
+
+/** Types and help texts of metrics are not kept, so there are none. */
+export function answerMetadata(form: URLSearchParams): Answer {
+  for (const name of ['limit', 'limit_per_metric']) {
+    if (!/^(?:[+-]?\d+)?$/.test(textOf(form, name))) throw new CodedError('bad_data', `${name} must be a number`);
+  }
+  return plain({});
+}
+
+export function answerRules(form: URLSearchParams): Answer {
+  const type = textOf(form, 'type').toLowerCase();
+  if (type !== '' && type !== 'alert' && type !== 'record') {
+    throw inParameterError('type', new CodedError('bad_data', `not supported value ${JSON.stringify(type)}`));
+  }
+  return plain({ groups: [] });
+}
+
+/** By path: nothing is scraped, alerted or notified from here. */
+export const EMPTY_ANSWERS: Readonly<Record<string, unknown>> = {
+  alerts: { alerts: [] },
+  alertmanagers: { activeAlertmanagers: [], droppedAlertmanagers: [] },
+  scrape_pools: { scrapePools: [] },
+  targets: { activeTargets: [], droppedTargets: [], droppedTargetCounts: {} },
+  'targets/metadata': [],
+};

@@ -1,0 +1,219 @@
+/** Reads the YAML file: which settings it gives, and the external metrics. Messages carry `file:line:column`. */
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  type YAMLMap,
+} from 'yaml';
+import { CodedError } from '../model/errors.ts';
+import { nearest } from '../model/nearest.ts';
+import { ALL_SETTINGS, type ExternalMetric, yamlKeyOf } from './schema.ts';
+
+export interface FileValue {
+  readonly text: string;
+  readonly origin: string;
+}
+
+export interface FileContent {
+  /** By the setting's name. */
+  readonly values: ReadonlyMap<string, FileValue>;
+  readonly externalMetrics: readonly ExternalMetric[];
+}
+
+const EXTERNAL_METRICS = 'externalMetrics';
+const SETTING_KEYS: readonly string[] = ALL_SETTINGS.map(yamlKeyOf).filter((key) => key !== null);
+const KNOWN_KEYS: readonly string[] = [
+  ...new Set([...SETTING_KEYS, ...SETTING_KEYS.flatMap(groupsOf), EXTERNAL_METRICS]),
+];
+
+/** Throws `bad_config` for text that is not YAML, for unknown keys, and for values of the wrong shape. */
+export function parseFile(text: string, path: string): FileContent {
+  return new FileReader(text, path).read();
+}
+
+/** `otlp.grpc.listen-address` lies in `otlp` and `otlp.grpc`. */
+function groupsOf(key: string): string[] {
+  const levels = key.split('.');
+  return levels.slice(1).map((_, i) => levels.slice(0, i + 1).join('.'));
+}
+
+class FileReader {
+  readonly #path: string;
+  readonly #lines: LineCounter;
+  readonly #document: Document.Parsed;
+  readonly #values: Map<string, FileValue>;
+  #externalMetrics: readonly ExternalMetric[];
+
+  constructor(text: string, path: string) {
+    this.#path = path;
+    this.#lines = new LineCounter();
+    this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false });
+    this.#values = new Map();
+    this.#externalMetrics = [];
+  }
+
+  read(): FileContent {
+    const [error] = this.#document.errors;
+    if (error !== undefined) throw badConfig(`cannot read ${this.#at(error.pos[0])}: ${error.message}`);
+    this.#group(this.#document.contents, '', 0);
+    return { values: this.#values, externalMetrics: this.#externalMetrics };
+  }
+
+  /** A level of the file; a key with nothing below it is an empty level. */
+  #group(node: Node | null, prefix: string, offset: number): void {
+    for (const pair of this.#pairs(node, prefix === '' ? 'the file' : prefix, offset)) {
+      const key = `${prefix === '' ? '' : `${prefix}.`}${pair.key}`;
+      if (SETTING_KEYS.includes(key)) this.#set(key, pair);
+      else if (key === EXTERNAL_METRICS) this.#externalMetrics = this.#metrics(pair);
+      else if (KNOWN_KEYS.includes(key)) this.#group(pair.value, key, pair.offset);
+      else throw this.#unknownKey(key, pair.offset, KNOWN_KEYS);
+    }
+  }
+
+  /** `web.listen-address: x` and `web: {listen-address: x}` are the same key, so it can stand there twice. */
+  #set(key: string, pair: KeyValue): void {
+    const earlier = this.#values.get(key);
+    if (earlier !== undefined) {
+      throw badConfig(
+        `cannot use ${key} at ${this.#at(pair.offset)}: got it twice, want it once (first at ${earlier.origin})`,
+      );
+    }
+    this.#values.set(key, { text: this.#scalar(pair, key), origin: this.#at(pair.offset) });
+  }
+
+  #metrics(list: KeyValue): readonly ExternalMetric[] {
+    if (list.value === null) return [];
+    if (!isSeq<Node>(list.value))
+      throw this.#wrong(EXTERNAL_METRICS, list, 'a list of metrics, each with name and query');
+    const metrics: ExternalMetric[] = [];
+    for (const item of list.value.items) {
+      const metric = this.#metric(this.#resolve(item), list.offset);
+      const earlier = metrics.find((one) => one.name === metric.name);
+      if (earlier !== undefined) {
+        throw badConfig(
+          `cannot define ${EXTERNAL_METRICS} at ${metric.origin}: got the name ${quote(metric.name)} again, want each once (first at ${earlier.origin})`,
+        );
+      }
+      metrics.push(metric);
+    }
+    return metrics;
+  }
+
+  #metric(node: Node | null, listOffset: number): ExternalMetric {
+    const offset = node?.range?.[0] ?? listOffset;
+    const given = new Map<string, KeyValue>();
+    for (const pair of this.#pairs(node, `an item of ${EXTERNAL_METRICS}`, offset)) {
+      if (!METRIC_KEYS.includes(pair.key)) throw this.#unknownKey(pair.key, pair.offset, METRIC_KEYS);
+      given.set(pair.key, pair);
+    }
+    const name = this.#requiredText(given, 'name', offset);
+    if (!isMetricName(name)) throw this.#wrong('name', given.get('name')!, METRIC_NAME_WANT);
+    const query = this.#requiredText(given, 'query', offset);
+    return { name, query, namespaced: this.#flag(given.get('namespaced')), origin: this.#at(offset) };
+  }
+
+  #requiredText(given: ReadonlyMap<string, KeyValue>, key: string, offset: number): string {
+    const pair = given.get(key);
+    if (pair === undefined)
+      throw badConfig(`cannot define ${EXTERNAL_METRICS} at ${this.#at(offset)}: got no ${key}, want name and query`);
+    if (!isScalar(pair.value) || typeof pair.value.value !== 'string' || pair.value.value.trim() === '') {
+      throw this.#wrong(key, pair, 'a text that is not empty');
+    }
+    return pair.value.value;
+  }
+
+  #flag(pair: KeyValue | undefined): boolean {
+    if (pair === undefined) return true;
+    if (!isScalar(pair.value) || typeof pair.value.value !== 'boolean')
+      throw this.#wrong(pair.key, pair, 'true or false');
+    return pair.value.value;
+  }
+
+  /** The text of a value as it was written, so that `2h`, `512MiB` and `0` are read by the same rules as a flag's. */
+  #scalar(pair: KeyValue, key: string): string {
+    if (pair.value === null) return '';
+    if (!isScalar(pair.value)) throw this.#wrong(key, pair, 'one value');
+    const { value, source } = pair.value;
+    return typeof value === 'string' ? value : (source ?? String(value));
+  }
+
+  #pairs(node: Node | null, what: string, offset: number): KeyValue[] {
+    if (isEmpty(node)) return [];
+    if (!isMap(node))
+      throw badConfig(
+        `cannot read ${what} at ${this.#at(node.range?.[0] ?? offset)}: got ${shapeOf(node)}, want keys and values`,
+      );
+    return (node as YAMLMap<Node, Node | null>).items.map((pair) => this.#keyValue(pair, offset));
+  }
+
+  #keyValue(pair: Pair<Node, Node | null>, offset: number): KeyValue {
+    const key = this.#resolve(pair.key);
+    const keyOffset = pair.key.range?.[0] ?? offset;
+    if (!isScalar(key))
+      throw badConfig(`cannot read the key at ${this.#at(keyOffset)}: got ${shapeOf(key)}, want a word`);
+    const value = this.#resolve(pair.value);
+    return { key: String(key.value), value: isEmpty(value) ? null : value, offset: keyOffset };
+  }
+
+  #unknownKey(key: string, offset: number, known: readonly string[]): CodedError {
+    return badConfig(
+      `cannot use the key ${quote(key)} at ${this.#at(offset)}: it is not known; the nearest known key is ${quote(nearest(key, known))}`,
+    );
+  }
+
+  #wrong(key: string, { value, offset }: KeyValue, want: string): CodedError {
+    return badConfig(`cannot use ${key} at ${this.#at(offset)}: got ${shapeOf(value)}, want ${want}`);
+  }
+
+  #resolve(node: Node | null): Node | null {
+    return isAlias(node) ? (node.resolve(this.#document) ?? null) : node;
+  }
+
+  #at(offset: number): string {
+    const { line, col } = this.#lines.linePos(offset);
+    return `${this.#path}:${Math.max(line, 1)}:${Math.max(col, 1)}`;
+  }
+}
+
+interface KeyValue {
+  readonly key: string;
+  /** Null for a key without a value. */
+  readonly value: Node | null;
+  /** Offset of the key in the text. */
+  readonly offset: number;
+}
+
+const METRIC_KEYS: readonly string[] = ['name', 'query', 'namespaced'];
+const METRIC_NAME_WANT =
+  "a name that can stand in a URL's path: no space, / or %, not . or .., not watch, proxy, status or finalize";
+/** Kubernetes reads these segments of a path as something else than a metric. */
+const METRIC_NAMES_TAKEN: readonly string[] = ['.', '..', 'watch', 'proxy', 'status', 'finalize'];
+
+function isMetricName(name: string): boolean {
+  return /^[^\s/%\p{Cc}]{1,253}$/u.test(name) && !METRIC_NAMES_TAKEN.includes(name);
+}
+
+function shapeOf(node: Node | null): string {
+  if (isMap(node)) return 'keys and values';
+  if (isSeq(node)) return 'a list';
+  return isScalar(node) ? quote(String(node.value)) : 'nothing';
+}
+
+/** A key without a value, or with an explicit null. */
+function isEmpty(node: Node | null): node is null {
+  return node === null || (isScalar(node) && node.value === null);
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text);
+}
+
+function badConfig(message: string): CodedError {
+  return new CodedError('bad_config', message);
+}

@@ -1,0 +1,242 @@
+/**
+ * From the command line, the environment and the YAML file to one `Config`. A flag wins over a variable, a variable
+ * over the file, the file over the default. Whatever is unknown or cannot be read is `bad_config`: a setting that is
+ * silently not applied is worse than a daemon that does not start.
+ */
+import { CodedError } from '../model/errors.ts';
+import { nearest } from '../model/nearest.ts';
+import { type FileContent, parseFile } from './file.ts';
+import {
+  ALL_SETTINGS,
+  type Config,
+  environmentNameOf,
+  flagOf,
+  type Machine,
+  SETTINGS,
+  type Setting,
+} from './schema.ts';
+import { BOOLEAN, formatAddress, isLoopback } from './values.ts';
+
+/** What the command line asks for. */
+export type Command =
+  | { readonly kind: 'serve'; readonly config: Config }
+  | { readonly kind: 'check'; readonly config: Config }
+  | { readonly kind: 'help' }
+  | { readonly kind: 'version' };
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+export type ReadFile = (path: string) => string;
+
+const HELP = '--help';
+const VERSION = '--version';
+const CHECK = '--check-config';
+const COMMANDS: readonly string[] = ['serve'];
+
+/** `argv` without the program's own name. */
+export function parseCommand(argv: readonly string[], env: Environment, readFile: ReadFile, machine: Machine): Command {
+  if (argv.includes(HELP) || argv.includes('-h')) return { kind: 'help' };
+  if (argv.includes(VERSION)) return { kind: 'version' };
+  const config = loadConfig(argv, env, readFile, machine);
+  return { kind: argv.includes(CHECK) ? 'check' : 'serve', config };
+}
+
+export function loadConfig(argv: readonly string[], env: Environment, readFile: ReadFile, machine: Machine): Config {
+  const flags = readFlags(argv);
+  const variables = readVariables(env);
+  const path = (flags.get(SETTINGS.configFile.name) ?? variables.get(SETTINGS.configFile.name))?.text ?? '';
+  const file = path === '' ? EMPTY_FILE : readConfigFile(path, readFile);
+  const given: Given = (setting) =>
+    flags.get(setting.name) ??
+    variables.get(setting.name) ??
+    file.values.get(setting.name) ?? { text: defaultOf(setting, machine), origin: 'its default' };
+  const config = buildConfig(given, file);
+  checkTogether(config);
+  return config;
+}
+
+export function helpText(): string {
+  const lines = [
+    'Usage: tidegauge [serve] [flags]',
+    '',
+    'Takes in metrics, keeps the last hours of them in memory, and tells autoscalers how much load there is.',
+    'Each flag has an environment variable and a key in the YAML file; a flag wins over a variable, a variable over the file.',
+    '',
+    `  ${HELP.padEnd(FLAG_WIDTH)} Print this text.`,
+    `  ${VERSION.padEnd(FLAG_WIDTH)} Print the version.`,
+    `  ${CHECK.padEnd(FLAG_WIDTH)} Read the configuration, say whether it can be used, and stop.`,
+  ];
+  for (const setting of ALL_SETTINGS) {
+    const byDefault =
+      typeof setting.defaultText === 'string' && setting.defaultText !== '' ? ` [${setting.defaultText}]` : '';
+    lines.push(
+      '',
+      `  ${flagOf(setting)}=<${setting.kind.name}>${byDefault}`,
+      `      ${setting.help}`,
+      `      ${environmentNameOf(setting)}`,
+    );
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+const FLAG_WIDTH = 16;
+
+interface Value {
+  readonly text: string;
+  /** Where it comes from, for messages. */
+  readonly origin: string;
+}
+
+type Given = (setting: Setting<unknown>) => Value;
+
+const EMPTY_FILE: FileContent = { values: new Map(), externalMetrics: [] };
+
+function readFlags(argv: readonly string[]): ReadonlyMap<string, Value> {
+  const values = new Map<string, Value>();
+  const rest = [...argv];
+  let command: string | null = null;
+  for (let argument = rest.shift(); argument !== undefined; argument = rest.shift()) {
+    if (argument === CHECK) continue;
+    if (argument.startsWith('-')) readFlag(argument, rest, values);
+    else if (command === null) command = knownCommand(argument);
+    else
+      throw badConfig(
+        `cannot use the argument ${quote(argument)}: got it after the command ${command}, want only flags there`,
+      );
+  }
+  return values;
+}
+
+/** Reads one flag, and the argument after it if that is its value. */
+function readFlag(argument: string, rest: string[], values: Map<string, Value>): void {
+  const equals = argument.indexOf('=');
+  const flag = equals < 0 ? argument : argument.slice(0, equals);
+  const setting = ALL_SETTINGS.find((one) => flagOf(one) === flag);
+  if (setting === undefined) {
+    const known = [...ALL_SETTINGS.map(flagOf), HELP, VERSION, CHECK];
+    throw badConfig(
+      `cannot use the flag ${quote(flag)}: it is not known; the nearest known flag is ${nearest(flag, known)}`,
+    );
+  }
+  if (values.has(setting.name)) throw badConfig(`cannot use ${flag}: got it twice, want it once`);
+  values.set(setting.name, {
+    text: equals < 0 ? followingValue(setting, rest) : argument.slice(equals + 1),
+    origin: 'the command line',
+  });
+}
+
+function followingValue(setting: Setting<unknown>, rest: string[]): string {
+  // A switch stands alone, as in Prometheus: what follows it is the next argument.
+  if (setting.kind.name === BOOLEAN.name) return 'true';
+  const next = rest[0];
+  if (next === undefined || next.startsWith('--'))
+    throw badConfig(`cannot use ${flagOf(setting)}: got no value, want ${setting.kind.want}`);
+  return rest.shift()!;
+}
+
+function knownCommand(word: string): string {
+  if (COMMANDS.includes(word)) return word;
+  throw badConfig(
+    `cannot run the command ${quote(word)}: it is not known; the nearest known command is ${nearest(word, COMMANDS)}`,
+  );
+}
+
+/**
+ * Variables that Kubernetes puts into each pod for each Service of its namespace; a Service called `tidegauge` or
+ * `tidegauge-keda` makes some that begin like ours. https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+ */
+const SERVICE_VARIABLE =
+  /^TIDEGAUGE_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?)?)$/;
+
+/** An empty variable counts as absent, as templates of manifests tend to leave them behind. */
+function readVariables(env: Environment): ReadonlyMap<string, Value> {
+  const values = new Map<string, Value>();
+  const byVariable = new Map(ALL_SETTINGS.map((setting) => [environmentNameOf(setting), setting]));
+  for (const [variable, text] of Object.entries(env)) {
+    if (!variable.startsWith('TIDEGAUGE_') || text === undefined || text === '') continue;
+    const setting = byVariable.get(variable);
+    if (setting !== undefined) values.set(setting.name, { text, origin: variable });
+    else if (!SERVICE_VARIABLE.test(variable)) {
+      const known = nearest(variable, [...byVariable.keys()]);
+      throw badConfig(
+        `cannot use the environment variable ${quote(variable)}: it is not known; the nearest known variable is ${known}`,
+      );
+    }
+  }
+  return values;
+}
+
+function readConfigFile(path: string, readFile: ReadFile): FileContent {
+  let text: string;
+  try {
+    text = readFile(path);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new CodedError('bad_config', `cannot read the configuration file ${quote(path)}: ${reason}`, { cause });
+  }
+  return parseFile(text, path);
+}
+
+function defaultOf(setting: Setting<unknown>, machine: Machine): string {
+  return typeof setting.defaultText === 'string' ? setting.defaultText : setting.defaultText(machine);
+}
+
+function buildConfig(given: Given, file: FileContent): Config {
+  const flags: Record<string, string> = {};
+  const read = <T>(setting: Setting<T>): T => {
+    const { text, origin } = given(setting as Setting<unknown>);
+    const value = setting.kind.parse(text);
+    if (value === undefined)
+      throw badConfig(`cannot use --${setting.name} from ${origin}: got ${quote(text)}, want ${setting.kind.want}`);
+    flags[setting.name] = setting.kind.format(value);
+    return value;
+  };
+  return {
+    flags,
+    configFile: read(SETTINGS.configFile),
+    web: { listenAddress: read(SETTINGS.webListenAddress) },
+    otlp: {
+      grpc: { listenAddress: read(SETTINGS.otlpGrpcListenAddress) },
+      http: { listenAddress: read(SETTINGS.otlpHttpListenAddress) },
+    },
+    keda: { listenAddress: read(SETTINGS.kedaListenAddress) },
+    kubernetes: {
+      listenAddress: read(SETTINGS.kubernetesListenAddress),
+      insecureAllowUnauthenticated: read(SETTINGS.kubernetesInsecureAllowUnauthenticated),
+      tlsCertFile: read(SETTINGS.kubernetesTlsCertFile),
+      tlsPrivateKeyFile: read(SETTINGS.kubernetesTlsPrivateKeyFile),
+    },
+    storage: {
+      path: read(SETTINGS.storagePath),
+      retentionMs: read(SETTINGS.storageRetention),
+      memoryLimitBytes: read(SETTINGS.storageMemoryLimit),
+      seriesLimit: read(SETTINGS.storageSeriesLimit),
+    },
+    query: { lookbackDeltaMs: read(SETTINGS.queryLookbackDelta), timeoutMs: read(SETTINGS.queryTimeout) },
+    log: { level: read(SETTINGS.logLevel), format: read(SETTINGS.logFormat) },
+    externalMetrics: file.externalMetrics,
+  };
+}
+
+/** What is wrong only about several settings together. */
+function checkTogether({ kubernetes }: Config): void {
+  if ((kubernetes.tlsCertFile === '') !== (kubernetes.tlsPrivateKeyFile === '')) {
+    const certificate = flagOf(SETTINGS.kubernetesTlsCertFile);
+    const key = flagOf(SETTINGS.kubernetesTlsPrivateKeyFile);
+    const alone = kubernetes.tlsCertFile === '' ? key : certificate;
+    throw badConfig(`cannot use ${alone}: got it alone, want ${certificate} and ${key} together`);
+  }
+  const address = kubernetes.listenAddress;
+  if (address === null || isLoopback(address) || kubernetes.insecureAllowUnauthenticated) return;
+  throw badConfig(
+    `cannot use ${flagOf(SETTINGS.kubernetesListenAddress)}: got ${quote(formatAddress(address))}, want an address on loopback, ` +
+      `because nothing authenticates who asks there; ${flagOf(SETTINGS.kubernetesInsecureAllowUnauthenticated)} waives this`,
+  );
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text);
+}
+
+function badConfig(message: string): CodedError {
+  return new CodedError('bad_config', message);
+}

@@ -1,0 +1,181 @@
+/**
+ * All settings, in one table. From a setting's name follow its flag (`--web.listen-address`), its environment variable
+ * (`TIDEGAUGE_WEB_LISTEN_ADDRESS`) and its place in the YAML file (`web: {listen-address: …}`).
+ * docs/configuration.md lists the table; a test compares the two.
+ */
+import { ADDRESS, type Address, BOOLEAN, bytesBetween, COUNT, choiceOf, DURATION, type Kind, PATH } from './values.ts';
+
+export interface Setting<T> {
+  /** The flag without its dashes; the dots are the levels of the YAML file. */
+  readonly name: string;
+  readonly kind: Kind<T>;
+  readonly defaultText: string | ((machine: Machine) => string);
+  readonly help: string;
+}
+
+/** What the defaults need to know of the machine. */
+export interface Machine {
+  readonly memoryBytes: number;
+  /** Memory that the process may use (its cgroup's limit); 0 or more than there is, if nothing constrains it. */
+  readonly constrainedMemoryBytes: number;
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+export type LogFormat = 'logfmt' | 'json';
+
+/** A metric of `external.metrics.k8s.io`. */
+export interface ExternalMetric {
+  readonly name: string;
+  readonly query: string;
+  /** Whether the namespace of the request narrows the query. */
+  readonly namespaced: boolean;
+  /** Where it was defined, for messages: `tidegauge.yaml:12:5`. */
+  readonly origin: string;
+}
+
+export interface Config {
+  /** Every flag, without its dashes, and the text of its value. None of them is a secret: secrets come from files. */
+  readonly flags: Readonly<Record<string, string>>;
+  /** The file that was read, or ''. */
+  readonly configFile: string;
+  readonly web: { readonly listenAddress: Address | null };
+  readonly otlp: {
+    readonly grpc: { readonly listenAddress: Address | null };
+    readonly http: { readonly listenAddress: Address | null };
+  };
+  readonly keda: { readonly listenAddress: Address | null };
+  readonly kubernetes: {
+    readonly listenAddress: Address | null;
+    readonly insecureAllowUnauthenticated: boolean;
+    /** Both or neither are ''. */
+    readonly tlsCertFile: string;
+    readonly tlsPrivateKeyFile: string;
+  };
+  readonly storage: {
+    /** '' keeps everything in memory only. */
+    readonly path: string;
+    readonly retentionMs: number;
+    readonly memoryLimitBytes: number;
+    /** 0 leaves it to the memory limit. */
+    readonly seriesLimit: number;
+  };
+  readonly query: { readonly lookbackDeltaMs: number; readonly timeoutMs: number };
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+  readonly externalMetrics: readonly ExternalMetric[];
+}
+
+/** One memory of WebAssembly holds at most 4 GiB; with the reserve for queries and bodies, this is what can be used. */
+const MEMORY_LIMIT_BYTES_MAX = 5 * 2 ** 30;
+const MEMORY_LIMIT_BYTES_MIN = 64 * 2 ** 20;
+
+export const SETTINGS = {
+  configFile: setting('config.file', PATH, '', 'YAML file to read settings from; empty for none.'),
+  webListenAddress: setting(
+    'web.listen-address',
+    ADDRESS,
+    '127.0.0.1:9090',
+    'Where to serve the Prometheus HTTP API, remote-write, health and own metrics.',
+  ),
+  otlpGrpcListenAddress: setting(
+    'otlp.grpc.listen-address',
+    ADDRESS,
+    '127.0.0.1:4317',
+    'Where to take OTLP over gRPC.',
+  ),
+  otlpHttpListenAddress: setting(
+    'otlp.http.listen-address',
+    ADDRESS,
+    '127.0.0.1:4318',
+    'Where to take OTLP over HTTP.',
+  ),
+  kedaListenAddress: setting(
+    'keda.listen-address',
+    ADDRESS,
+    '127.0.0.1:6000',
+    "Where to serve KEDA's external scaler over gRPC.",
+  ),
+  kubernetesListenAddress: setting(
+    'kubernetes.listen-address',
+    ADDRESS,
+    '127.0.0.1:6443',
+    'Where to serve the Kubernetes external metrics API over TLS.',
+  ),
+  kubernetesInsecureAllowUnauthenticated: setting(
+    'kubernetes.insecure-allow-unauthenticated',
+    BOOLEAN,
+    'false',
+    'Answer everybody who reaches the Kubernetes port. Without it, the port listens on loopback only.',
+  ),
+  kubernetesTlsCertFile: setting(
+    'kubernetes.tls-cert-file',
+    PATH,
+    '',
+    'PEM certificate of the Kubernetes port; empty for one that the daemon makes itself.',
+  ),
+  kubernetesTlsPrivateKeyFile: setting(
+    'kubernetes.tls-private-key-file',
+    PATH,
+    '',
+    'PEM private key of that certificate.',
+  ),
+  storagePath: setting(
+    'storage.path',
+    PATH,
+    '',
+    'Directory that survives restarts; empty keeps everything in memory only.',
+  ),
+  storageRetention: setting('storage.retention', DURATION, '2h', 'How long samples are kept.'),
+  storageMemoryLimit: setting(
+    'storage.memory-limit',
+    bytesBetween(MEMORY_LIMIT_BYTES_MIN, MEMORY_LIMIT_BYTES_MAX),
+    (machine) => `${defaultMemoryLimitBytes(machine)}B`,
+    "Memory of the whole process; by default 75 % of the cgroup's or machine's memory, at most 5GiB.",
+  ),
+  storageSeriesLimit: setting(
+    'storage.series-limit',
+    COUNT,
+    '0',
+    'How many series are kept at most; 0 for as many as memory allows.',
+  ),
+  queryLookbackDelta: setting(
+    'query.lookback-delta',
+    DURATION,
+    '5m',
+    'How old the newest sample of a series may be for a query to see it.',
+  ),
+  queryTimeout: setting('query.timeout', DURATION, '2m', 'How long a query may take.'),
+  logLevel: setting(
+    'log.level',
+    choiceOf('debug', 'info', 'warn', 'error'),
+    'info',
+    'The least severe level that is logged.',
+  ),
+  logFormat: setting('log.format', choiceOf('logfmt', 'json'), 'logfmt', 'Format of log lines.'),
+} as const;
+
+export const ALL_SETTINGS: readonly Setting<unknown>[] = Object.values(SETTINGS) as unknown as Setting<unknown>[];
+
+export function flagOf(setting: Setting<unknown>): string {
+  return `--${setting.name}`;
+}
+
+export function environmentNameOf(setting: Setting<unknown>): string {
+  return `TIDEGAUGE_${setting.name.toUpperCase().replaceAll(/[.-]/g, '_')}`;
+}
+
+/** The place in the YAML file, its levels joined by dots, or null: the file cannot name itself. */
+export function yamlKeyOf(setting: Setting<unknown>): string | null {
+  return setting === SETTINGS.configFile ? null : setting.name;
+}
+
+/** 75 % of what the process may use, at most 5 GiB. */
+export function defaultMemoryLimitBytes({ memoryBytes, constrainedMemoryBytes }: Machine): number {
+  const constrained = constrainedMemoryBytes > 0 && constrainedMemoryBytes < memoryBytes;
+  const usableBytes = constrained ? constrainedMemoryBytes : memoryBytes;
+  const bytes = Math.floor(usableBytes * 0.75);
+  return Math.max(MEMORY_LIMIT_BYTES_MIN, Math.min(bytes, MEMORY_LIMIT_BYTES_MAX));
+}
+
+function setting<T>(name: string, kind: Kind<T>, defaultText: Setting<T>['defaultText'], help: string): Setting<T> {
+  return { name, kind, defaultText, help };
+}

@@ -1,0 +1,120 @@
+/** The kinds of values that a setting can have: how each is read from text, and written as text again. */
+import { isIPv6 } from 'node:net';
+import { formatDuration, tryParseDuration } from '../model/time.ts';
+
+/** Where to listen. An empty host means all interfaces; port 0 lets the system pick a free one. */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface Kind<T> {
+  /** The word that documents use for it. */
+  readonly name: 'address' | 'path' | 'duration' | 'bytes' | 'choice' | 'boolean' | 'count';
+  /** What a right value looks like, as the end of the sentence "want …". */
+  readonly want: string;
+  /** The value, or undefined if the text is not one. */
+  parse(text: string): T | undefined;
+  format(value: T): string;
+}
+
+/** An address, or null for `off`. */
+export const ADDRESS: Kind<Address | null> = {
+  name: 'address',
+  want: 'host:port, :port, [::1]:port or off',
+  parse: (text) => (text === 'off' ? null : parseAddress(text)),
+  format: (address) => (address === null ? 'off' : formatAddress(address)),
+};
+
+/** The path of a file or directory; empty where the setting says what that means. */
+export const PATH: Kind<string> = {
+  name: 'path',
+  want: 'a path without a NUL character',
+  parse: (text) => (text.includes('\0') ? undefined : text),
+  format: (path) => path,
+};
+
+/** Milliseconds above 0. */
+export const DURATION: Kind<number> = {
+  name: 'duration',
+  want: 'a duration above 0 such as 2h or 1h30m',
+  parse: (text) => tryParseDuration(text) || undefined,
+  format: formatDuration,
+};
+
+export const BOOLEAN: Kind<boolean> = {
+  name: 'boolean',
+  want: 'true or false',
+  parse: (text) => (text === 'true' ? true : text === 'false' ? false : undefined),
+  format: String,
+};
+
+/** A whole number from 0. */
+export const COUNT: Kind<number> = {
+  name: 'count',
+  want: 'a whole number from 0',
+  parse: (text) => (/^\d{1,15}$/.test(text) ? Number(text) : undefined),
+  format: String,
+};
+
+/** Bytes within bounds. */
+export function bytesBetween(bytesMin: number, bytesMax: number): Kind<number> {
+  return {
+    name: 'bytes',
+    want: `bytes such as 512MiB, from ${formatBytes(bytesMin)} to ${formatBytes(bytesMax)}`,
+    parse(text) {
+      const bytes = parseBytes(text);
+      return bytes !== undefined && bytes >= bytesMin && bytes <= bytesMax ? bytes : undefined;
+    },
+    format: formatBytes,
+  };
+}
+
+export function choiceOf<const C extends string>(...choices: readonly C[]): Kind<C> {
+  return {
+    name: 'choice',
+    want: choices.join(', ').replace(/, ([^,]*)$/, ' or $1'),
+    parse: (text) => choices.find((choice) => choice === text),
+    format: String,
+  };
+}
+
+/** `127.0.0.1:9090`, `[::1]:9090`, or `:9090` for all interfaces. */
+export function formatAddress({ host, port }: Address): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** True for an address that only programs on the same machine can reach. */
+export function isLoopback({ host }: Address): boolean {
+  return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
+}
+
+function parseAddress(text: string): Address | undefined {
+  const match = /^(?:\[([^\]]+)\]|([a-zA-Z0-9._-]*)):(\d{1,5})$/.exec(text);
+  if (match === null) return undefined;
+  const [, ipv6, name, digits] = match;
+  const port = Number(digits);
+  if (port > 65_535 || (ipv6 !== undefined && !isIPv6(ipv6))) return undefined;
+  return { host: ipv6 ?? name ?? '', port };
+}
+
+const UNITS: readonly (readonly [unit: string, bytes: number])[] = [
+  ['TiB', 2 ** 40],
+  ['GiB', 2 ** 30],
+  ['MiB', 2 ** 20],
+  ['KiB', 2 ** 10],
+];
+
+/** `512MiB`, `1.5GiB`, Kubernetes' `512Mi`, or plain bytes. Decimal units are refused: `MB` means different things. */
+function parseBytes(text: string): number | undefined {
+  const match = /^(\d{1,16}(?:\.\d{1,6})?)(?:([KMGT]i)B?|B)?$/.exec(text);
+  if (match === null) return undefined;
+  const factor = UNITS.find(([unit]) => unit === `${match[2]}B`)?.[1] ?? 1;
+  const bytes = Number(match[1]) * factor;
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
+}
+
+function formatBytes(bytes: number): string {
+  for (const [unit, factor] of UNITS) if (bytes > 0 && bytes % factor === 0) return `${bytes / factor}${unit}`;
+  return `${bytes}B`;
+}

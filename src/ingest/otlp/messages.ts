@@ -1,0 +1,54 @@
+/**
+ * Fields of the OTLP messages that are read, as a schema to check bodies against. Arrays are indexed by field number.
+ * Source: open-telemetry/opentelemetry-proto, opentelemetry/proto/{common,resource,metrics}/v1.
+ */
+import { FIELD, type MessageSchema } from '../protobuf.ts';
+
+const { varint, fixed64, bytes, fixed64s } = FIELD;
+
+function message(fields: Readonly<Record<number, MessageSchema[number]>>): MessageSchema {
+  const schema: MessageSchema = [];
+  for (const [number, kind] of Object.entries(fields)) schema[Number(number)] = kind;
+  return schema;
+}
+
+/** oneof 1 string, 2 bool, 3 int, 4 double, 5 array, 6 list of key and value, 7 bytes. */
+const ANY_VALUE = message({ 1: bytes, 2: varint, 3: varint, 4: fixed64, 7: bytes });
+const KEY_VALUE = message({ 1: bytes, 2: ANY_VALUE });
+ANY_VALUE[5] = message({ 1: ANY_VALUE });
+ANY_VALUE[6] = message({ 1: KEY_VALUE });
+
+/** 3 time, 4 as_double, 5 exemplars, 6 as_int, 7 attributes, 8 flags. */
+const NUMBER_POINT = message({ 3: fixed64, 4: fixed64, 5: bytes, 6: fixed64, 7: KEY_VALUE, 8: varint });
+/** 3 time, 4 count, 5 sum, 6 bucket_counts, 7 explicit_bounds, 8 exemplars, 9 attributes, 10 flags. */
+const HISTOGRAM_POINT = message({
+  ...{ 3: fixed64, 4: fixed64, 5: fixed64, 6: fixed64s, 7: fixed64s },
+  ...{ 8: bytes, 9: KEY_VALUE, 10: varint },
+});
+const QUANTILE = message({ 1: fixed64, 2: fixed64 });
+/** 3 time, 4 count, 5 sum, 6 quantile_values, 7 attributes, 8 flags. */
+const SUMMARY_POINT = message({ 3: fixed64, 4: fixed64, 5: fixed64, 6: QUANTILE, 7: KEY_VALUE, 8: varint });
+
+/** The field of a metric that holds its data is also its kind. */
+export const KIND = { gauge: 5, sum: 7, histogram: 9, exponentialHistogram: 10, summary: 11 } as const;
+export type Kind = (typeof KIND)[keyof typeof KIND];
+
+const METRIC = message({
+  1: bytes,
+  2: bytes,
+  3: bytes,
+  [KIND.gauge]: message({ 1: NUMBER_POINT }),
+  [KIND.sum]: message({ 1: NUMBER_POINT, 2: varint, 3: varint }),
+  [KIND.histogram]: message({ 1: HISTOGRAM_POINT, 2: varint }),
+  [KIND.exponentialHistogram]: message({ 1: bytes, 2: varint }),
+  [KIND.summary]: message({ 1: SUMMARY_POINT }),
+});
+
+const RESOURCE = message({ 1: KEY_VALUE });
+const SCOPE_METRICS = message({ 1: bytes, 2: METRIC });
+const RESOURCE_METRICS = message({ 1: RESOURCE, 2: SCOPE_METRICS });
+export const EXPORT_REQUEST = message({ 1: RESOURCE_METRICS });
+
+export const TEMPORALITY = { unspecified: 0, delta: 1, cumulative: 2 } as const;
+/** Bit of a point's flags: the series has ended. */
+export const NO_RECORDED_VALUE = 1;

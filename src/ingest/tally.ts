@@ -1,0 +1,50 @@
+/** The account of one request: what was stored, what was refused and why, and the words in which the sender is told. */
+import { type Labels, labelsText } from '../model/labels.ts';
+import { REASONS, type Reason } from './reasons.ts';
+
+/** Characters of the example that a message gives for each reason. */
+const EXAMPLE_LENGTH_MAX = 200;
+
+interface Refused {
+  count: number;
+  readonly example: string;
+}
+
+export class Tally {
+  samplesStored = 0;
+  /** Samples refused; for OTLP data points, each of which may stand for several samples. */
+  refusedCount = 0;
+  exemplarsIgnored = 0;
+  metadataIgnored = 0;
+  readonly #byReason = new Map<Reason, Refused>();
+
+  /** Counts refused samples. `where` names the series or metric; the first of each reason is quoted. */
+  refuse(reason: Reason, count: number, where: Labels | string): void {
+    if (count === 0) return;
+    this.refusedCount += count;
+    const known = this.#byReason.get(reason);
+    if (known === undefined) this.#byReason.set(reason, { count, example: exampleText(where) });
+    else known.count += count;
+  }
+
+  /** Reasons and how often each was met, the most frequent first. */
+  refusals(): readonly (readonly [reason: Reason, count: number])[] {
+    return this.#sorted().map(([reason, { count }]) => [reason, count] as const);
+  }
+
+  /** `out of order sample: 3 refused, the first for up{job="a"}; too many labels: 1 refused, …`, or ''. */
+  message(): string {
+    return this.#sorted()
+      .map(([reason, { count, example }]) => `${REASONS[reason]}: ${count} refused, the first for ${example}`)
+      .join('; ');
+  }
+
+  #sorted(): [Reason, Refused][] {
+    return [...this.#byReason].sort((a, b) => b[1].count - a[1].count);
+  }
+}
+
+function exampleText(where: Labels | string): string {
+  const text = typeof where === 'string' ? JSON.stringify(where) : labelsText(where);
+  return text.length <= EXAMPLE_LENGTH_MAX ? text : `${text.slice(0, EXAMPLE_LENGTH_MAX)}…`;
+}

@@ -1,0 +1,142 @@
+/**
+ * The door of ingest: request bodies in, an account of what was stored out. A body that cannot be decoded throws and
+ * leaves no trace; of a body that can, good samples are kept and bad ones are refused by reason.
+ */
+import type { Clock } from '../model/clock.ts';
+import { CodedError, type ErrorCode } from '../model/errors.ts';
+import { LIMITS } from '../model/limits.ts';
+import type { Cell, Family, Registry } from '../telemetry/registry.ts';
+import type { Head } from '../tsdb/head.ts';
+import { storeExportRequest } from './otlp/decode.ts';
+import { OTLP_DEFAULTS, type OtlpSettings } from './otlp/settings.ts';
+import { REASON_NAMES } from './reasons.ts';
+import { storeWriteRequest } from './remote-write/decode.ts';
+import { uncompress } from './remote-write/snappy.ts';
+import { Tally } from './tally.ts';
+
+export type Protocol = 'remote_write' | 'otlp';
+
+export interface WriteOutcome {
+  /** Samples that are in the store now; repeated ones with the same bits count. */
+  readonly samplesStored: number;
+  /** Samples refused; for OTLP, data points refused (each may stand for several samples). */
+  readonly samplesRefused: number;
+  /** '' or the reasons of what was refused, the most frequent first. */
+  readonly message: string;
+}
+
+export interface WriterOptions {
+  readonly head: Head;
+  readonly clock: Clock;
+  readonly registry: Registry;
+  readonly otlp?: Partial<OtlpSettings>;
+}
+
+export class Writer {
+  readonly #head: Head;
+  readonly #otlp: OtlpSettings;
+  readonly #counters: Record<Protocol, ProtocolCounters>;
+
+  constructor({ head, registry, otlp }: WriterOptions) {
+    this.#head = head;
+    this.#otlp = { ...OTLP_DEFAULTS, ...otlp };
+    this.#counters = protocolCounters(registry);
+  }
+
+  /** Stores a remote-write 1.0 body as sent: a snappy block. Throws `bad_body` or `body_too_large`. */
+  remoteWrite(body: Uint8Array): WriteOutcome {
+    return this.#store('remote_write', body, (tally) => {
+      storeWriteRequest(uncompress(body, LIMITS.remoteWriteBodyBytesMax), this.#head, tally);
+    });
+  }
+
+  /** Stores an OTLP `ExportMetricsServiceRequest`, decompressed. Throws `bad_body` or `body_too_large`. */
+  otlp(body: Uint8Array): WriteOutcome {
+    return this.#store('otlp', body, (tally) => {
+      if (body.length > LIMITS.otlpBodyBytesMax) {
+        throw new CodedError(
+          'body_too_large',
+          `cannot take body: got ${body.length} bytes, want at most ${LIMITS.otlpBodyBytesMax}`,
+        );
+      }
+      storeExportRequest(body, this.#head, this.#otlp, tally);
+    });
+  }
+
+  /** Counts a request that was refused before its body came here. */
+  countRefused(protocol: Protocol, code: ErrorCode): void {
+    this.#counters[protocol].requests.with(protocol, code).value++;
+  }
+
+  #store(protocol: Protocol, body: Uint8Array, store: (tally: Tally) => void): WriteOutcome {
+    const counters = this.#counters[protocol];
+    const tally = new Tally();
+    counters.bytes.value += body.length;
+    try {
+      store(tally);
+    } catch (error) {
+      this.countRefused(protocol, error instanceof CodedError ? error.code : 'internal');
+      throw error;
+    } finally {
+      // In the case of a fault, too: what is in the store by then stays there.
+      counters.add(tally);
+    }
+    counters.requests.with(protocol, tally.refusedCount === 0 ? 'stored' : 'partial').value++;
+    return { samplesStored: tally.samplesStored, samplesRefused: tally.refusedCount, message: tally.message() };
+  }
+}
+
+interface ProtocolCounters {
+  readonly requests: Family<Cell>;
+  readonly bytes: Cell;
+  add(tally: Tally): void;
+}
+
+function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters> {
+  const name = (what: string): string => `tidegauge_ingest_${what}_total`;
+  const requests = registry.counter(
+    name('requests'),
+    'Write requests by outcome: stored, partial (some samples refused), or the code of the error.',
+    'protocol',
+    'outcome',
+  );
+  const bytes = registry.counter(
+    name('body_bytes'),
+    'Bytes of request bodies: remote-write as sent, OTLP decompressed.',
+    'protocol',
+  );
+  const samples = registry.counter(name('samples'), 'Samples stored.', 'protocol');
+  const refused = registry.counter(
+    name('samples_refused'),
+    'Samples refused by reason; for OTLP, data points.',
+    'protocol',
+    'reason',
+  );
+  const exemplars = registry.counter(name('exemplars_ignored'), 'Exemplars received and not kept.', 'protocol');
+  const metadata = registry.counter(
+    name('metadata_ignored'),
+    'Metric metadata entries received and not kept.',
+    'protocol',
+  );
+  const of = (protocol: Protocol): ProtocolCounters => {
+    // Every cell exists from the start: rate() would miss the first step of one that appears with its first count.
+    for (const reason of REASON_NAMES) refused.with(protocol, reason);
+    for (const outcome of ['stored', 'partial', 'bad_body']) requests.with(protocol, outcome);
+    const cells = {
+      samples: samples.with(protocol),
+      exemplars: exemplars.with(protocol),
+      metadata: metadata.with(protocol),
+    };
+    return {
+      requests,
+      bytes: bytes.with(protocol),
+      add(tally) {
+        cells.samples.value += tally.samplesStored;
+        cells.exemplars.value += tally.exemplarsIgnored;
+        cells.metadata.value += tally.metadataIgnored;
+        for (const [reason, count] of tally.refusals()) refused.with(protocol, reason).value += count;
+      },
+    };
+  };
+  return { remote_write: of('remote_write'), otlp: of('otlp') };
+}

@@ -1,0 +1,276 @@
+/**
+ * The composition root: configuration → store → engine → surfaces → signals. The only place where floors are wired
+ * together, and where the process (arguments, environment, files, signals, timers) is touched.
+ */
+import { readFileSync } from 'node:fs';
+import { totalmem } from 'node:os';
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import { bindHost, buildHttp, listenHttp } from './api/http.ts';
+import { openKeda } from './api/keda/server.ts';
+import { openKubernetes } from './api/kubernetes/server.ts';
+import { registerOps } from './api/ops/ops.ts';
+import { registerPrometheus } from './api/prometheus/prometheus.ts';
+import { openOtlpGrpc, registerOtlpHttp, registerPush } from './api/push/push.ts';
+import { type Command, helpText, parseCommand } from './config/load.ts';
+import type { Config } from './config/schema.ts';
+import type { Address } from './config/values.ts';
+import { Writer } from './ingest/write.ts';
+import { systemClock } from './model/clock.ts';
+import { CodedError } from './model/errors.ts';
+import { LIMITS } from './model/limits.ts';
+import { QueryEngine } from './promql/engine.ts';
+import { Readings } from './scaling/reading.ts';
+import { createLogger } from './telemetry/log.ts';
+import { registerProcessMetrics } from './telemetry/process.ts';
+import { Registry } from './telemetry/registry.ts';
+import { Head } from './tsdb/head.ts';
+
+/** Set by the bundler from package.json. */
+declare const TIDEGAUGE_VERSION: string;
+
+/** Something that listens; `address` is where it really does, as `host:port`. */
+interface Listener {
+  readonly address: string;
+  close(): Promise<void>;
+}
+
+type SurfaceName = 'web' | 'otlpGrpc' | 'otlpHttp' | 'keda' | 'kubernetes';
+
+const STARTED_MS = Date.now() - performance.now();
+/** What a series of some hundred samples costs the plain store, everything in: the base of the default series limit. */
+const SERIES_BYTES = 8192;
+const RETENTION_CHECK_MS = 10_000;
+/** How long a stop may take before the process gives up waiting for its clients. */
+const STOP_MS_MAX = 20_000;
+
+await main();
+
+async function main(): Promise<void> {
+  const command = readCommand();
+  if (command === null) return;
+  switch (command.kind) {
+    case 'help':
+      process.stdout.write(helpText());
+      return;
+    case 'version':
+      process.stdout.write(`tidegauge ${TIDEGAUGE_VERSION}\n`);
+      return;
+    case 'check':
+      process.stdout.write('the configuration can be used\n');
+      return;
+    case 'serve':
+      await serve(command.config);
+  }
+}
+
+/** The command, or null after an error that was printed; then the process ends with status 1. */
+function readCommand(): Command | null {
+  const machine = { memoryBytes: totalmem(), constrainedMemoryBytes: process.constrainedMemory() };
+  try {
+    const command = parseCommand(process.argv.slice(2), process.env, (path) => readFileSync(path, 'utf8'), machine);
+    if (command.kind === 'check' || command.kind === 'serve') refuseWhatIsNotThere(command.config);
+    return command;
+  } catch (error) {
+    if (!(error instanceof CodedError)) throw error;
+    process.stderr.write(`tidegauge: ${error.message}\n`);
+    process.exitCode = 1;
+    return null;
+  }
+}
+
+/** A setting that is accepted and does nothing would be a promise broken in silence. */
+function refuseWhatIsNotThere(config: Config): void {
+  if (config.storage.path !== '') {
+    throw new CodedError(
+      'bad_config',
+      'cannot use --storage.path: keeping samples across restarts is not there yet, leave it empty',
+    );
+  }
+}
+
+async function serve(config: Config): Promise<void> {
+  const logger = createLogger(config.log);
+  process.on('uncaughtException', (error) => {
+    logger.fatal({ err: error }, 'a fault of the daemon; it stops');
+    process.exit(1);
+  });
+  const daemon = assemble(config, logger);
+  try {
+    await daemon.open();
+  } catch (error) {
+    logger.fatal({ err: error }, `cannot start: ${error instanceof Error ? error.message : String(error)}`);
+    await daemon.close();
+    process.exitCode = 1;
+    return;
+  }
+  announce(config, logger, daemon.listening());
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => void stop(daemon, logger, signal));
+  }
+}
+
+interface Opening {
+  /** Null for a surface that is off. */
+  readonly address: Address | null;
+  open(address: Address): Promise<Listener>;
+}
+
+interface Daemon {
+  open(): Promise<void>;
+  close(): Promise<void>;
+  listening(): Readonly<Partial<Record<SurfaceName, string>>>;
+}
+
+/** Builds every floor, from the bottom up, and says how to open and close them. */
+function assemble(config: Config, logger: Logger): Daemon {
+  const clock = systemClock;
+  const registry = new Registry();
+  registerProcessMetrics({ registry, version: TIDEGAUGE_VERSION, startTimeMs: STARTED_MS });
+  const head = new Head({
+    clock,
+    retentionMs: config.storage.retentionMs,
+    outOfOrderMsMax: LIMITS.outOfOrderMsMax,
+    futureMsMax: LIMITS.futureMsMax,
+    seriesMax: seriesMaxOf(config),
+  });
+  registerHeadMetrics(registry, head);
+  const writer = new Writer({ head, clock, registry });
+  const engine = new QueryEngine({ head, clock, registry, lookbackMs: config.query.lookbackDeltaMs });
+  const readings = new Readings({ engine, head, clock, registry, lookbackMs: config.query.lookbackDeltaMs });
+  const retention = setInterval(() => head.enforceRetention(), RETENTION_CHECK_MS);
+  retention.unref();
+
+  let state: 'starting' | 'ready' | 'stopping' = 'starting';
+  const isReady = (): boolean => state === 'ready';
+  const isStopping = (): boolean => state === 'stopping';
+  const openings: Readonly<Record<SurfaceName, Opening>> = {
+    web: {
+      address: config.web.listenAddress,
+      open: (address) =>
+        openHttp(address, buildHttp({ logger, registry }), (app) => {
+          registerOps(app, { registry, isReady, isStopping });
+          registerPush(app, { writer, logger });
+          registerPrometheus(app, {
+            engine,
+            head,
+            clock,
+            isReady,
+            isStopping,
+            version: TIDEGAUGE_VERSION,
+            flags: config.flags,
+            retentionMs: config.storage.retentionMs,
+            startTimeMs: STARTED_MS,
+            queryTimeoutMs: config.query.timeoutMs,
+          });
+        }),
+    },
+    otlpGrpc: { address: config.otlp.grpc.listenAddress, open: (listen) => openOtlpGrpc({ listen, writer, logger }) },
+    otlpHttp: {
+      address: config.otlp.http.listenAddress,
+      open: (address) =>
+        openHttp(address, buildHttp({ logger, registry }), (app) => registerOtlpHttp(app, { writer, logger })),
+    },
+    keda: {
+      address: config.keda.listenAddress,
+      open: (listen) => openKeda({ listen, readings, logger, clock, registry }),
+    },
+    kubernetes: {
+      address: config.kubernetes.listenAddress,
+      open: (listen) =>
+        openKubernetes({
+          listen,
+          allowUnauthenticated: config.kubernetes.insecureAllowUnauthenticated,
+          certificate: readCertificate(config),
+          externalMetrics: config.externalMetrics,
+          readings,
+          engine,
+          clock,
+          logger,
+          registry,
+          isReady,
+        }),
+    },
+  };
+  const listeners = new Map<SurfaceName, Listener>();
+  return {
+    async open() {
+      for (const [name, { address, open }] of Object.entries(openings) as [SurfaceName, Opening][]) {
+        if (address !== null) listeners.set(name, await open({ host: bindHost(address.host), port: address.port }));
+      }
+      state = 'ready';
+    },
+    async close() {
+      state = 'stopping';
+      clearInterval(retention);
+      await Promise.all([...listeners.values()].map((listener) => listener.close()));
+    },
+    listening: () => Object.fromEntries([...listeners].map(([name, { address }]) => [name, address])),
+  };
+}
+
+async function openHttp(
+  address: Address,
+  app: FastifyInstance,
+  register: (app: FastifyInstance) => void,
+): Promise<Listener> {
+  register(app);
+  return { address: await listenHttp(app, address), close: () => app.close() };
+}
+
+/** Without a limit of its own, the number of series is what the memory limit allows at the plain store's cost a series. */
+function seriesMaxOf(config: Config): number {
+  return config.storage.seriesLimit > 0
+    ? config.storage.seriesLimit
+    : Math.floor(config.storage.memoryLimitBytes / SERIES_BYTES);
+}
+
+function readCertificate({ kubernetes }: Config): { certPem: string; keyPem: string } | null {
+  if (kubernetes.tlsCertFile === '') return null;
+  return {
+    certPem: readFileSync(kubernetes.tlsCertFile, 'utf8'),
+    keyPem: readFileSync(kubernetes.tlsPrivateKeyFile, 'utf8'),
+  };
+}
+
+function registerHeadMetrics(registry: Registry, head: Head): void {
+  const name = (what: string): string => `tidegauge_head_${what}`;
+  registry.computed('gauge', name('series'), 'Series in the head.', () => head.stats().series);
+  registry.computed('counter', name('series_created_total'), 'Series created.', () => head.stats().seriesCreated);
+  registry.computed(
+    'counter',
+    name('series_removed_total'),
+    'Series removed after retention.',
+    () => head.stats().seriesRemoved,
+  );
+  registry.computed('gauge', name('samples'), 'Samples in the head.', () => head.stats().samples);
+  registry.computed('counter', name('samples_appended_total'), 'Samples appended.', () => head.stats().samplesAppended);
+  registry.computed('gauge', name('sample_bytes'), 'Bytes of the sample columns.', () => head.stats().bytes);
+}
+
+/** One line for programs (`event` and `listen`), and for people at a terminal what to try. */
+function announce(config: Config, logger: Logger, listen: Readonly<Partial<Record<SurfaceName, string>>>): void {
+  logger.info({ event: 'ready', listen, version: TIDEGAUGE_VERSION }, 'ready');
+  if (config.log.format === 'json' || listen.web === undefined) return;
+  const what: Readonly<Record<SurfaceName, string>> = {
+    web: 'PromQL, remote-write, own metrics    http://',
+    otlpGrpc: 'OTLP over gRPC                       ',
+    otlpHttp: 'OTLP over HTTP                       http://',
+    keda: 'KEDA external scaler                 ',
+    kubernetes: 'external.metrics.k8s.io              https://',
+  };
+  for (const [name, address] of Object.entries(listen))
+    process.stdout.write(`  ${what[name as SurfaceName]}${address}\n`);
+  process.stdout.write(`try: curl 'http://${listen.web}/api/v1/query?query=time()'\n`);
+}
+
+async function stop(daemon: Daemon, logger: Logger, signal: string): Promise<void> {
+  logger.info({ signal }, 'stopping');
+  const giveUp = setTimeout(() => {
+    logger.error(`clients are still connected after ${STOP_MS_MAX} ms; stopping anyway`);
+    process.exit(1);
+  }, STOP_MS_MAX);
+  await daemon.close();
+  clearTimeout(giveUp);
+  logger.info('stopped');
+}

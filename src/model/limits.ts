@@ -1,0 +1,63 @@
+/**
+ * Everything that can grow has a named maximum here. Where a flag sets it, this is the flag's default.
+ * docs/limits.md lists them; a test compares the two.
+ */
+export const LIMITS = {
+  /** Bytes of a remote-write body after decompression (Prometheus' own number). */
+  remoteWriteBodyBytesMax: 32 * 1024 * 1024,
+  /** Bytes of an OTLP body, as sent and after decompression (recommended by the OTLP specification). */
+  otlpBodyBytesMax: 64 * 1024 * 1024,
+  /** Bytes of any other request body (forms of the query API). */
+  formBodyBytesMax: 1024 * 1024,
+  /** Labels of one series, the metric name included. */
+  labelsPerSeriesMax: 40,
+  labelNameBytesMax: 256,
+  labelValueBytesMax: 4096,
+  /** How far ahead of the daemon's clock a sample may be. */
+  futureMsMax: 10 * 60 * 1000,
+  /** How far behind the newest sample of its series a sample may be. */
+  outOfOrderMsMax: 5 * 60 * 1000,
+  /** Bytes of a query's text. */
+  queryTextBytesMax: 16 * 1024,
+  /** Nesting of a query's syntax tree. */
+  queryDepthMax: 128,
+  /** Steps of a range query. */
+  queryStepsMax: 11_000,
+  /** Samples that one query of a person may load. */
+  querySamplesMax: 50_000_000,
+  /** Samples that one query of an autoscaler may load. */
+  scalerSamplesMax: 1_000_000,
+  queryTimeoutMs: 120_000,
+  /** An autoscaler's caller has no deadline of its own, so every answer has this one. */
+  scalerTimeoutMs: 700,
+  /** Parsed and planned queries kept. */
+  planCacheEntriesMax: 4096,
+  /** Compiled matchers kept. */
+  matcherCacheEntriesMax: 4096,
+  /** Samples looked at to say why a query of an autoscaler has no answer. */
+  diagnosisSamplesMax: 100_000,
+  /** Bytes of a request to the KEDA external scaler. */
+  kedaRequestBytesMax: 1024 * 1024,
+  /** Keys of a trigger's metadata. */
+  kedaMetadataKeysMax: 256,
+  /** Readings kept so that GetMetrics and IsActive of one poll agree, and for how long. */
+  kedaSharedReadingsMax: 10_000,
+  kedaSharedReadingMsMax: 1000,
+  /** Nesting of messages and groups in a protobuf body. */
+  bodyDepthMax: 64,
+  /** Buckets of one OTLP histogram point, and quantiles of one summary point. */
+  bucketsPerPointMax: 1024,
+  /** Open connections of one HTTP listener. */
+  httpConnectionsMax: 4096,
+  /** Bytes of a request's line and headers; a query in a URL may be three times as long as its text. */
+  httpHeaderBytesMax: 64 * 1024,
+  /** How long a client may take to send its headers, and its whole request. */
+  httpHeadersTimeoutMs: 5000,
+  httpRequestTimeoutMs: 30_000,
+  /** Above the 90 s after which Go's clients drop an idle connection, so that it is never us who closes under a request. */
+  httpKeepAliveTimeoutMs: 95_000,
+  /** Characters of a parameter in a path. */
+  httpPathParameterLengthMax: 1024,
+  /** Warnings, and infos, of one query that are sent. */
+  queryAnnotationsMax: 10,
+} as const;

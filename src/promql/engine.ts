@@ -1,0 +1,238 @@
+/**
+ * The query engine: the door of this floor. Text → plan (cached) → select → bind → evaluate → result.
+ *
+ * A query runs in synchronous slices of about 2 ms; between them the event loop turns, and the query's deadline and its
+ * caller's signal are looked at. A small query is answered within its first slice, without any turn.
+ */
+import type { Clock } from '../model/clock.ts';
+import { CodedError } from '../model/errors.ts';
+import { LIMITS } from '../model/limits.ts';
+import type { Matcher } from '../model/matcher.ts';
+import type { Scope } from '../model/scope.ts';
+import type { Cell, Registry } from '../telemetry/registry.ts';
+import type { Head } from '../tsdb/head.ts';
+import { type Binding, bindRange, bindScalar, bindVector } from './eval/bind.ts';
+import { encodeMatrix, encodeRange, encodeVector, scalarMatrix } from './eval/encode.ts';
+import { Run, type Slices } from './eval/run.ts';
+import { type Plan, PlanCache } from './plan/plan.ts';
+import type { QueryResult, QueryValue } from './result.ts';
+import { unparen } from './syntax/ast.ts';
+import type { Features } from './syntax/check.ts';
+import { parseMetricSelector } from './syntax/parse.ts';
+
+/** What Prometheus has behind feature flags, with its defaults (reference section 10). */
+export interface Experimental extends Features {
+  readonly typeAndUnitLabels: boolean;
+}
+
+export const EXPERIMENTAL_DEFAULTS: Experimental = {
+  experimentalFunctions: false,
+  durationExpressions: true,
+  extendedRangeSelectors: false,
+  fillModifiers: false,
+  typeAndUnitLabels: false,
+};
+
+export interface EngineOptions {
+  readonly head: Head;
+  readonly clock: Clock;
+  readonly registry: Registry;
+  readonly lookbackMs: number;
+  /** Step of a subquery that names none. */
+  readonly subqueryStepMs?: number;
+  /** Names are removed at the end of a query instead of by each operation. */
+  readonly delayedNameRemoval?: boolean;
+  readonly experimental?: Partial<Experimental>;
+}
+
+interface Question {
+  readonly text: string;
+  readonly lookbackMs?: number;
+  readonly scope: Scope;
+  /** Added to every selector. */
+  readonly matchers?: readonly Matcher[];
+  readonly samplesMax?: number;
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface InstantQuery extends Question {
+  readonly timeMs: number;
+}
+
+export interface RangeQuery extends Question {
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly stepMs: number;
+}
+
+const SUBQUERY_STEP_MS = 60_000;
+
+export class QueryEngine {
+  readonly #options: EngineOptions;
+  readonly #features: Features;
+  readonly #plans: PlanCache;
+  readonly #queries: Cell;
+  readonly #failures: Cell;
+  readonly #samples: Cell;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    this.#features = { ...EXPERIMENTAL_DEFAULTS, ...options.experimental };
+    this.#plans = new PlanCache(this.#features);
+    const { registry } = options;
+    this.#queries = registry.counter('tidegauge_promql_queries_total', 'Queries evaluated.').with();
+    this.#failures = registry
+      .counter('tidegauge_promql_query_failures_total', 'Queries that ended in an error.')
+      .with();
+    this.#samples = registry.counter('tidegauge_promql_samples_read_total', 'Samples read by queries.').with();
+  }
+
+  /** Evaluates an expression at one time. */
+  async instant(query: InstantQuery): Promise<QueryResult> {
+    return this.#counted(() => {
+      const plan = this.#plan(query.text);
+      const { timeMs } = query;
+      return this.#execute(plan, query, { startMs: timeMs, endMs: timeMs, stepMs: 0 }, 1, (binding) =>
+        instantValue(binding, timeMs),
+      );
+    });
+  }
+
+  /** Evaluates an expression at startMs + k*stepMs up to endMs. */
+  async range(query: RangeQuery): Promise<QueryResult> {
+    return this.#counted(() => {
+      const plan = this.#plan(query.text);
+      if (plan.type !== 'scalar' && plan.type !== 'instant vector') {
+        throw new CodedError(
+          'bad_data',
+          `invalid expression type "${plan.type}" for range query, must be Scalar or instant Vector`,
+        );
+      }
+      const steps = Math.floor((query.endMs - query.startMs) / query.stepMs) + 1;
+      if (!(query.stepMs > 0) || !(steps >= 1))
+        throw new CodedError(
+          'bad_data',
+          `cannot evaluate range: got step ${query.stepMs} ms, want one above 0 and an end not before the start`,
+        );
+      return this.#execute(plan, query, query, steps, rangeValue);
+    });
+  }
+
+  /** Matchers of every vector selector of an expression. Throws its parse errors. */
+  selectors(text: string): readonly (readonly Matcher[])[] {
+    return this.#plan(text).selectors;
+  }
+
+  /** Matchers of a series selector (a `match[]` value). */
+  parseSelector(text: string): readonly Matcher[] {
+    checkLength(text);
+    return parseMetricSelector(text, { features: this.#features, depthMax: LIMITS.queryDepthMax }).matchers;
+  }
+
+  #plan(text: string): Plan {
+    checkLength(text);
+    return guardStack(() => this.#plans.get(text));
+  }
+
+  async #counted(answer: () => Promise<QueryResult>): Promise<QueryResult> {
+    this.#queries.value++;
+    try {
+      const result = await answer();
+      this.#samples.value += result.read.samples;
+      return result;
+    } catch (error) {
+      this.#failures.value++;
+      throw error instanceof RangeError ? nestedTooDeeply(error) : error;
+    }
+  }
+
+  async #execute(
+    plan: Plan,
+    query: Question,
+    { startMs, endMs, stepMs }: { startMs: number; endMs: number; stepMs: number },
+    steps: number,
+    evaluate: (binding: Binding) => Slices<QueryValue>,
+  ): Promise<QueryResult> {
+    const grid = { startMs, stepMs, count: steps };
+    const run = new Run({
+      head: this.#options.head,
+      clock: this.#options.clock,
+      text: plan.text,
+      grid,
+      startMs,
+      endMs,
+      stepMs,
+      lookbackMs: query.lookbackMs ?? this.#options.lookbackMs,
+      subqueryStepMs: this.#options.subqueryStepMs ?? SUBQUERY_STEP_MS,
+      scope: query.scope,
+      matchers: query.matchers ?? [],
+      samplesMax: query.samplesMax ?? LIMITS.querySamplesMax,
+      timeoutMs: query.timeoutMs ?? LIMITS.queryTimeoutMs,
+      signal: query.signal ?? null,
+      delayedNameRemoval: this.#options.delayedNameRemoval ?? false,
+    });
+    try {
+      const value = await finish(run, evaluate({ run, plan, grid }));
+      const { warnings, infos } = run.annotations;
+      return { value, warnings, infos, read: run.readStats() };
+    } finally {
+      run.close();
+    }
+  }
+}
+
+/** Runs the slices, letting the event loop turn between two of them. */
+async function finish<T>(run: Run, slices: Slices<T>): Promise<T> {
+  for (;;) {
+    run.nextSlice();
+    const step = slices.next();
+    if (step.done) return step.value;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+function* instantValue(b: Binding, timeMs: number): Slices<QueryValue> {
+  const { expr, type } = b.plan;
+  switch (type) {
+    case 'scalar': {
+      const scalar = yield* bindScalar(b, expr);
+      return { kind: 'scalar', timeMs, value: (yield* scalar.evaluate(b.run))[0]! };
+    }
+    case 'string': {
+      const literal = unparen(expr);
+      return { kind: 'string', timeMs, value: literal.kind === 'string' ? literal.value : '' };
+    }
+    case 'range vector':
+      return yield* encodeRange(b.run, yield* bindRange(b, expr));
+    default:
+      return yield* encodeVector(b.run, yield* bindVector(b, expr), timeMs);
+  }
+}
+
+function* rangeValue(b: Binding): Slices<QueryValue> {
+  if (b.plan.type === 'scalar') {
+    const scalar = yield* bindScalar(b, b.plan.expr);
+    return scalarMatrix(b.grid, yield* scalar.evaluate(b.run));
+  }
+  return yield* encodeMatrix(b.run, yield* bindVector(b, b.plan.expr));
+}
+
+function checkLength(text: string): void {
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= LIMITS.queryTextBytesMax) return;
+  throw new CodedError('bad_data', `cannot parse query: got ${bytes} bytes, want at most ${LIMITS.queryTextBytesMax}`);
+}
+
+/** Chains of thousands of operators can exhaust the stack; that is the query's fault. */
+function guardStack<T>(compute: () => T): T {
+  try {
+    return compute();
+  } catch (error) {
+    throw error instanceof RangeError ? nestedTooDeeply(error) : error;
+  }
+}
+
+function nestedTooDeeply(cause: RangeError): CodedError {
+  return new CodedError('bad_data', 'cannot evaluate query: it is nested too deeply', { cause });
+}

@@ -1,0 +1,71 @@
+/** Operators between scalars, and between a vector and a scalar. Vectors with vectors: join.ts, and sets in sets.ts. */
+
+import { type FloatOperator, floatOperator } from '../functions/operators.ts';
+import type { BinaryExpr } from '../syntax/ast.ts';
+import { isComparison } from '../syntax/ast.ts';
+import { type Column, FLOAT } from './column.ts';
+import { dropNames } from './rows.ts';
+import type { Run } from './run.ts';
+import { type BoundScalar, type BoundVector, mapRows, type Visit } from './vector.ts';
+
+/** True if the result of the operator is another quantity than its operand, and so loses its name. */
+export function dropsName(expr: Pick<BinaryExpr, 'op' | 'returnBool'>): boolean {
+  return expr.returnBool || !(isComparison(expr.op) || expr.op === '</' || expr.op === '>/');
+}
+
+export function scalarScalar(expr: BinaryExpr, left: BoundScalar, right: BoundScalar): BoundScalar {
+  // A comparison of scalars always has `bool`.
+  const operator = floatOperator(expr.op, true, 'left')!;
+  return {
+    grid: left.grid,
+    *evaluate(run) {
+      const a = yield* left.evaluate(run);
+      const b = yield* right.evaluate(run);
+      for (let k = 0; k < a.length; k++) a[k] = operator.value(a[k]!, b[k]!);
+      return a;
+    },
+  };
+}
+
+/** `swapped` if the scalar stands on the left. */
+export function vectorScalar(
+  run: Run,
+  expr: BinaryExpr,
+  vector: BoundVector,
+  scalar: BoundScalar,
+  swapped: boolean,
+): BoundVector {
+  const operator = floatOperator(expr.op, expr.returnBool, swapped ? 'right' : 'left');
+  const renamed = dropsName(expr)
+    ? dropNames(vector.rows, run.options.delayedNameRemoval)
+    : { rows: vector.rows, merge: null };
+  let values: Float64Array = new Float64Array(0);
+  const mapped = mapRows(vector, renamed, 'merge', (_row, column) => {
+    if (operator === null) column.present.fill(0);
+    else if (swapped) applyRight(operator, values, column);
+    else applyLeft(operator, column, values);
+  });
+  return {
+    ...mapped,
+    *stream(now: Run, visit: Visit) {
+      values = yield* scalar.evaluate(now);
+      yield* mapped.stream(now, visit);
+    },
+  };
+}
+
+function applyLeft({ value, keep }: FloatOperator, { values, present }: Column, scalars: Float64Array): void {
+  for (let k = 0; k < values.length; k++) {
+    if (present[k] !== FLOAT) continue;
+    if (keep !== null && !keep(values[k]!, scalars[k]!)) present[k] = 0;
+    else values[k] = value(values[k]!, scalars[k]!);
+  }
+}
+
+function applyRight({ value, keep }: FloatOperator, scalars: Float64Array, { values, present }: Column): void {
+  for (let k = 0; k < values.length; k++) {
+    if (present[k] !== FLOAT) continue;
+    if (keep !== null && !keep(scalars[k]!, values[k]!)) present[k] = 0;
+    else values[k] = value(scalars[k]!, values[k]!);
+  }
+}

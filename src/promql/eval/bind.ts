@@ -1,0 +1,150 @@
+/**
+ * Bind: from the tree of a plan to bound expressions. Here every label set is looked at, once; what comes out holds
+ * integer tables and computes numbers. A bind is itself in slices, because a few constructs (count_values, info) name
+ * their rows after samples.
+ */
+import { CodedError, unreachable } from '../../model/errors.ts';
+import { positiveDurationMs } from '../plan/durations.ts';
+import type { Plan } from '../plan/plan.ts';
+import {
+  type AggregateExpr,
+  type BinaryExpr,
+  type Expr,
+  isSetOperator,
+  type SubqueryExpr,
+  type UnaryExpr,
+  unparen,
+} from '../syntax/ast.ts';
+import { typeOf } from '../syntax/check.ts';
+import { accumulatorOf, aggregate, bindGroups, type SimpleOp } from './aggregate.ts';
+import { scalarScalar, vectorScalar } from './binary.ts';
+import { bindScalarCall, bindVectorCall } from './calls.ts';
+import type { Grid } from './column.ts';
+import { bindJoin } from './join.ts';
+import { lastEndMs, type RangeSource, subqueryGrid, subquerySource } from './range.ts';
+import { dropNames } from './rows.ts';
+import type { Run, Slices } from './run.ts';
+import { bindMatrix, bindSelector, bindWindows, durationContext } from './select.ts';
+import { bindSet } from './sets.ts';
+import { type BoundScalar, type BoundVector, constantScalar, mapRows, repeatScalar, repeatVector } from './vector.ts';
+
+export interface Binding {
+  readonly run: Run;
+  readonly plan: Plan;
+  readonly grid: Grid;
+}
+
+/** What is the same at every step is bound to the first step only, and repeated. */
+function onceOnly(b: Binding, expr: Expr): boolean {
+  return b.grid.count > 1 && b.plan.invariant.has(expr) && expr.kind !== 'number';
+}
+
+function firstStep(b: Binding): Binding {
+  return { ...b, grid: { startMs: b.grid.startMs, stepMs: b.grid.stepMs, count: 1 } };
+}
+
+export function* bindVector(b: Binding, expr: Expr): Slices<BoundVector> {
+  if (onceOnly(b, expr)) return repeatVector(yield* bindVector(firstStep(b), expr), b.grid);
+  switch (expr.kind) {
+    case 'paren':
+      return yield* bindVector(b, expr.expr);
+    case 'selector':
+      if (expr.edges !== null) throw unsupported(`the ${expr.edges} modifier`);
+      return bindSelector(b.run, b.grid, expr);
+    case 'unary':
+      return yield* bindUnary(b, expr);
+    case 'binary':
+      return yield* bindBinary(b, expr);
+    case 'aggregate':
+      return yield* bindAggregate(b, expr);
+    case 'call':
+      return yield* bindVectorCall(b, expr);
+    case 'number':
+    case 'string':
+    case 'matrix':
+    case 'subquery':
+      throw new Error(`no vector: ${expr.kind}`);
+    default:
+      return unreachable(expr);
+  }
+}
+
+export function* bindScalar(b: Binding, expr: Expr): Slices<BoundScalar> {
+  if (onceOnly(b, expr)) return repeatScalar(yield* bindScalar(firstStep(b), expr), b.grid);
+  switch (expr.kind) {
+    case 'paren':
+      return yield* bindScalar(b, expr.expr);
+    case 'number':
+      return constantScalar(expr.value, b.grid);
+    case 'unary': {
+      const inner = yield* bindScalar(b, expr.expr);
+      return expr.op === '-' ? negated(inner) : inner;
+    }
+    case 'binary':
+      return scalarScalar(expr, yield* bindScalar(b, expr.lhs), yield* bindScalar(b, expr.rhs));
+    case 'call':
+      return yield* bindScalarCall(b, expr);
+    default:
+      throw new Error(`no scalar: ${expr.kind}`);
+  }
+}
+
+function negated(inner: BoundScalar): BoundScalar {
+  return {
+    grid: inner.grid,
+    *evaluate(run) {
+      const values = yield* inner.evaluate(run);
+      return values.map((value) => -value);
+    },
+  };
+}
+
+function* bindUnary(b: Binding, expr: UnaryExpr): Slices<BoundVector> {
+  const child = yield* bindVector(b, expr.expr);
+  if (expr.op === '+') return child;
+  return mapRows(child, dropNames(child.rows, b.run.options.delayedNameRemoval), 'merge', (_row, { values }) => {
+    for (let k = 0; k < values.length; k++) values[k] = -values[k]!;
+  });
+}
+
+/** Binds a chain of operators along its left spine, which may be long, without recursion. */
+function* bindBinary(b: Binding, expr: BinaryExpr): Slices<BoundVector> {
+  const leftIsScalar = typeOf(expr.lhs) === 'scalar';
+  const rightIsScalar = typeOf(expr.rhs) === 'scalar';
+  if (leftIsScalar)
+    return vectorScalar(b.run, expr, yield* bindVector(b, expr.rhs), yield* bindScalar(b, expr.lhs), true);
+  const left = yield* bindVector(b, expr.lhs);
+  if (rightIsScalar) return vectorScalar(b.run, expr, left, yield* bindScalar(b, expr.rhs), false);
+  const right = yield* bindVector(b, expr.rhs);
+  return isSetOperator(expr.op) ? bindSet(expr, left, right) : bindJoin(b.run, expr, left, right);
+}
+
+function* bindAggregate(b: Binding, expr: AggregateExpr): Slices<BoundVector> {
+  const grouping = { labels: expr.grouping ?? [], without: expr.without };
+  if (expr.param !== null) throw unsupported(`the aggregation ${expr.op}`);
+  const child = yield* bindVector(b, expr.expr);
+  return aggregate(child, bindGroups(child.rows, grouping), accumulatorOf(expr.op as SimpleOp));
+}
+
+export function* bindRange(b: Binding, expr: Expr): Slices<RangeSource> {
+  const inner = unparen(expr);
+  if (inner.kind === 'matrix') {
+    if (inner.selector.edges !== null) throw unsupported(`the ${inner.selector.edges} modifier`);
+    return bindMatrix(b.run, b.grid, inner);
+  }
+  if (inner.kind === 'subquery') return yield* bindSubquery(b, inner);
+  throw new Error(`no range vector: ${inner.kind}`);
+}
+
+function* bindSubquery(b: Binding, expr: SubqueryExpr): Slices<RangeSource> {
+  const windows = bindWindows(b.run, b.grid, expr.at, expr.offset);
+  const durations = durationContext(b.run);
+  const rangeMs = positiveDurationMs(expr.range, durations);
+  const stepMs = expr.step === null ? b.run.options.subqueryStepMs : positiveDurationMs(expr.step, durations);
+  const grid = subqueryGrid(windows.firstEndMs, lastEndMs(windows, b.grid), rangeMs, stepMs);
+  return subquerySource(yield* bindVector({ ...b, grid }, expr.expr), b.grid, windows, rangeMs);
+}
+
+export function unsupported(what: string): CodedError {
+  return new CodedError('query_unsupported', `${what} is not supported yet`);
+}

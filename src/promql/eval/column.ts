@@ -1,0 +1,56 @@
+/**
+ * The numbers of an evaluation: a grid of steps, and columns over it.
+ *
+ * A column holds one series' points, one slot a step. `present` says which slots hold a point: NaN is a legal value of
+ * PromQL and never means "absent". ABSENT and FLOAT are its only marks today; a histogram will be a third one, its value
+ * in a list beside the floats.
+ */
+
+/** Steps at startMs + k*stepMs for 0 <= k < count. An instant query is a grid of one step. */
+export interface Grid {
+  readonly startMs: number;
+  readonly stepMs: number;
+  readonly count: number;
+}
+
+export const ABSENT = 0;
+export const FLOAT = 1;
+
+export function gridEndMs(grid: Grid): number {
+  return grid.startMs + (grid.count - 1) * grid.stepMs;
+}
+
+export function sameGrid(a: Grid, b: Grid): boolean {
+  return a.startMs === b.startMs && a.count === b.count && (a.stepMs === b.stepMs || a.count === 1);
+}
+
+/** `values.length === present.length`, one slot a step. */
+export interface Column {
+  readonly values: Float64Array;
+  readonly present: Uint8Array;
+}
+
+export function newColumn(count: number): Column {
+  return { values: new Float64Array(count), present: new Uint8Array(count) };
+}
+
+/** All columns of a vector, series-major: slot (row, step) is at row * steps + step. */
+export interface Frame {
+  readonly rows: number;
+  readonly steps: number;
+  readonly values: Float64Array;
+  readonly present: Uint8Array;
+}
+
+/** A view of one row of a frame. */
+export function frameColumn(frame: Frame, row: number): Column {
+  const from = row * frame.steps;
+  return {
+    values: frame.values.subarray(from, from + frame.steps),
+    present: frame.present.subarray(from, from + frame.steps),
+  };
+}
+
+export function anyPresent(present: Uint8Array): boolean {
+  return present.includes(FLOAT);
+}

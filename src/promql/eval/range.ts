@@ -1,0 +1,126 @@
+/**
+ * Range vectors: for each row its samples, and for each step a window of them, (end - range, end].
+ *
+ * A source hands out one row at a time, stale markers left out, in columns that stay valid until the next row is loaded.
+ * The samples come from the store or, for a subquery, from another vector on its own grid.
+ */
+import { SampleBuffer } from '../../model/sample.ts';
+import type { Selection } from '../../tsdb/head.ts';
+import { FLOAT, type Frame, type Grid } from './column.ts';
+import type { Rows } from './rows.ts';
+import type { Run, Slices } from './run.ts';
+import { type BoundVector, collect } from './vector.ts';
+
+/** Samples of one row, ascending in time. */
+export interface RowSamples {
+  timesMs: Float64Array;
+  values: Float64Array;
+  count: number;
+}
+
+export interface RangeSource {
+  readonly rows: Rows;
+  readonly rangeMs: number;
+  /** End of the window of step k: firstEndMs + k*endStepMs (0 under an `@`). */
+  readonly firstEndMs: number;
+  readonly endStepMs: number;
+  readonly grid: Grid;
+  prepare(run: Run): Slices<void>;
+  load(run: Run, row: number, into: RowSamples): void;
+}
+
+/** Where the windows of a grid end: fixed by `@`, moved by an offset. */
+export interface Windows {
+  readonly firstEndMs: number;
+  readonly endStepMs: number;
+}
+
+export function windowsOf(grid: Grid, atMs: number | null, offsetMs: number): Windows {
+  return atMs === null
+    ? { firstEndMs: grid.startMs - offsetMs, endStepMs: grid.count > 1 ? grid.stepMs : 0 }
+    : { firstEndMs: atMs - offsetMs, endStepMs: 0 };
+}
+
+/** End of the last window. */
+export function lastEndMs(windows: Windows, grid: Grid): number {
+  return windows.firstEndMs + (grid.count - 1) * windows.endStepMs;
+}
+
+/** Rows of a selection. */
+export function selectionRows(selection: Selection, sameName: boolean): Rows {
+  return { count: selection.count, labels: (row) => selection.labels(row), marked: () => false, sameName };
+}
+
+/** Samples of the store. */
+export function storeSource(
+  selection: Selection,
+  grid: Grid,
+  windows: Windows,
+  rangeMs: number,
+  read: { readonly fromMs: number; readonly toMs: number; readonly sameName: boolean },
+): RangeSource {
+  const buffer = new SampleBuffer(256);
+  return {
+    ...windows,
+    rows: selectionRows(selection, read.sameName),
+    rangeMs,
+    grid,
+    *prepare() {},
+    load(run, row, into) {
+      const count = dropStale(buffer, selection.read(row, read.fromMs, read.toMs, buffer));
+      run.noteRead(count, count === 0 ? -Infinity : buffer.timesMs[count - 1]!);
+      into.timesMs = buffer.timesMs;
+      into.values = buffer.values;
+      into.count = count;
+    },
+  };
+}
+
+/** Moves the samples that are no stale markers to the front; returns their number. */
+export function dropStale(buffer: SampleBuffer, count: number): number {
+  let kept = 0;
+  for (let i = 0; i < count; i++) {
+    if (buffer.isStale(i)) continue;
+    if (kept !== i) {
+      buffer.timesMs[kept] = buffer.timesMs[i]!;
+      buffer.values[kept] = buffer.values[i]!;
+    }
+    kept++;
+  }
+  return kept;
+}
+
+/** Points of a vector as samples. */
+export function subquerySource(child: BoundVector, grid: Grid, windows: Windows, rangeMs: number): RangeSource {
+  let frame: Frame | null = null;
+  const inner = child.grid;
+  return {
+    ...windows,
+    rows: child.rows,
+    rangeMs,
+    grid,
+    *prepare(run) {
+      frame ??= yield* collect(run, child);
+    },
+    load(_run, row, into) {
+      const { steps, values, present } = frame!;
+      if (into.timesMs.length < steps) {
+        into.timesMs = new Float64Array(steps);
+        into.values = new Float64Array(steps);
+      }
+      let count = 0;
+      for (let k = 0; k < steps; k++) {
+        if (present[row * steps + k] !== FLOAT) continue;
+        into.timesMs[count] = inner.startMs + k * inner.stepMs;
+        into.values[count++] = values[row * steps + k]!;
+      }
+      into.count = count;
+    },
+  };
+}
+
+/** The grid of a subquery: absolute multiples of its step, the first after the first window's start. */
+export function subqueryGrid(firstEndMs: number, lastMs: number, rangeMs: number, stepMs: number): Grid {
+  const startMs = (Math.floor((firstEndMs - rangeMs) / stepMs) + 1) * stepMs;
+  return { startMs, stepMs, count: Math.max(0, Math.floor((lastMs - startMs) / stepMs) + 1) };
+}

@@ -1,0 +1,135 @@
+/**
+ * The rows of a vector: labels, known before any sample is read, and made only where somebody asks for them.
+ *
+ * `__name__`, `__type__` and `__unit__` are removed together. With delayed name removal an operation only marks its rows,
+ * and the names go at the very end.
+ */
+import { CodedError } from '../../model/errors.ts';
+import { type Labels, labelsKey, METRIC_NAME } from '../../model/labels.ts';
+import { FLOAT, newColumn } from './column.ts';
+import type { Visit } from './vector.ts';
+
+export interface Rows {
+  readonly count: number;
+  labels(row: number): Labels;
+  /** True if the row's name is to be removed at the end. */
+  marked(row: number): boolean;
+  /** True if label sets stay distinct without the metric name, because all rows have the same one. */
+  readonly sameName: boolean;
+}
+
+export function rowsOf(labels: readonly Labels[], marks: readonly boolean[] | null = null, sameName = false): Rows {
+  return {
+    count: labels.length,
+    labels: (row) => labels[row]!,
+    marked: (row) => marks?.[row] ?? false,
+    sameName,
+  };
+}
+
+/** Labels that describe the metric, not the series. */
+export function isMetadataLabel(name: string): boolean {
+  return name === METRIC_NAME || name === '__type__' || name === '__unit__';
+}
+
+export function withoutName(labels: Labels): Labels {
+  if (!hasName(labels)) return labels;
+  const kept: string[] = [];
+  for (let i = 0; i < labels.length; i += 2) if (!isMetadataLabel(labels[i]!)) kept.push(labels[i]!, labels[i + 1]!);
+  return kept;
+}
+
+function hasName(labels: Labels): boolean {
+  for (let i = 0; i < labels.length; i += 2) if (isMetadataLabel(labels[i]!)) return true;
+  return false;
+}
+
+/** How rows that come to have equal labels are treated. */
+export type Collision = 'merge' | 'fail';
+
+/** Rows with other labels, and which input row goes to which of them. */
+export interface Renamed {
+  readonly rows: Rows;
+  /** Input row → output row; null if each goes to its own. */
+  readonly merge: Int32Array | null;
+}
+
+/** The rows without their names: removed now, or marked for later. */
+export function dropNames(rows: Rows, delayed: boolean): Renamed {
+  if (delayed) return { rows: { ...rowsView(rows), marked: () => true }, merge: null };
+  const view: Rows = { ...rowsView(rows), labels: (row) => withoutName(rows.labels(row)) };
+  return rows.sameName || rows.count <= 1 ? { rows: view, merge: null } : mergeEqual(view);
+}
+
+function rowsView(rows: Rows): Rows {
+  return {
+    count: rows.count,
+    labels: (row) => rows.labels(row),
+    marked: (row) => rows.marked(row),
+    sameName: rows.sameName,
+  };
+}
+
+/** Puts rows with equal labels together. */
+export function mergeEqual(rows: Rows): Renamed {
+  const byKey = new Map<string, number>();
+  const merge = new Int32Array(rows.count);
+  const labels: Labels[] = [];
+  const marks: boolean[] = [];
+  for (let row = 0; row < rows.count; row++) {
+    const own = rows.labels(row);
+    const key = labelsKey(own);
+    let out = byKey.get(key);
+    if (out === undefined) {
+      byKey.set(key, (out = labels.length));
+      labels.push(own);
+      marks.push(rows.marked(row));
+    }
+    merge[row] = out;
+  }
+  return labels.length === rows.count
+    ? { rows: rowsOf(labels, marks), merge: null }
+    : { rows: rowsOf(labels, marks), merge };
+}
+
+export function sameLabelsetError(): CodedError {
+  return new CodedError('query_failed', 'vector cannot contain metrics with the same labelset');
+}
+
+/**
+ * Takes input rows and hands them on under their output row. Rows that share one are put together step by step: two
+ * points at one step are an error, and with `fail` two series that have points at all.
+ */
+export class Merger {
+  readonly #merge: Int32Array;
+  readonly #steps: number;
+  readonly #collision: Collision;
+  readonly #members: Int32Array;
+  readonly #columns = new Map<number, { values: Float64Array; present: Uint8Array }>();
+
+  constructor(merge: Int32Array, rows: number, steps: number, collision: Collision) {
+    this.#merge = merge;
+    this.#steps = steps;
+    this.#collision = collision;
+    this.#members = new Int32Array(rows);
+    for (const out of merge) this.#members[out]!++;
+  }
+
+  take(row: number, values: Float64Array, present: Uint8Array, visit: Visit): void {
+    const out = this.#merge[row]!;
+    if (this.#members[out] === 1) return visit(out, { values, present });
+    let column = this.#columns.get(out);
+    if (column !== undefined && this.#collision === 'fail') throw sameLabelsetError();
+    if (column === undefined) this.#columns.set(out, (column = newColumn(this.#steps)));
+    for (let k = 0; k < this.#steps; k++) {
+      if (present[k] !== FLOAT) continue;
+      if (column.present[k] === FLOAT) throw sameLabelsetError();
+      column.values[k] = values[k]!;
+      column.present[k] = FLOAT;
+    }
+  }
+
+  finish(visit: Visit): void {
+    for (const [out, column] of this.#columns) visit(out, column);
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * One run of a query: what it may see, what it may cost, what it has read, and its slices.
+ *
+ * Evaluation is a generator that yields where it may pause. Loops report their work; when a slice is over, `work` says so
+ * and the loop yields. The engine then lets the event loop turn before it goes on.
+ */
+import type { Clock } from '../../model/clock.ts';
+import { CodedError } from '../../model/errors.ts';
+import type { Matcher } from '../../model/matcher.ts';
+import type { Scope } from '../../model/scope.ts';
+import type { Head, Selection } from '../../tsdb/head.ts';
+import { Annotations } from '../annotations.ts';
+import type { ReadStats } from '../result.ts';
+import type { Grid } from './column.ts';
+
+/** A computation in synchronous slices. */
+export type Slices<T> = Generator<void, T, void>;
+
+export interface RunOptions {
+  readonly head: Head;
+  readonly clock: Clock;
+  readonly text: string;
+  readonly grid: Grid;
+  /** Ends of the query: what `@ start()` and `@ end()` mean. */
+  readonly startMs: number;
+  readonly endMs: number;
+  /** 0 in an instant query. */
+  readonly stepMs: number;
+  readonly lookbackMs: number;
+  readonly subqueryStepMs: number;
+  readonly scope: Scope;
+  readonly matchers: readonly Matcher[];
+  readonly samplesMax: number;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | null;
+  readonly delayedNameRemoval: boolean;
+}
+
+const SLICE_MS = 2;
+/** Units of work (about a sample or a step each) between two looks at the clock: some tens of microseconds. */
+const WORK_BETWEEN_LOOKS = 8192;
+
+export class Run {
+  readonly options: RunOptions;
+  readonly annotations: Annotations;
+  #work = 0;
+  #sliceEndMs: number;
+  readonly #deadlineMs: number;
+  #selected = 0;
+  #series = 0;
+  #samples = 0;
+  #newestMs = -Infinity;
+  readonly #open: Selection[] = [];
+
+  constructor(options: RunOptions) {
+    this.options = options;
+    this.annotations = new Annotations(options.text);
+    const nowMs = options.clock.monotonicMs();
+    this.#sliceEndMs = nowMs + SLICE_MS;
+    this.#deadlineMs = nowMs + options.timeoutMs;
+  }
+
+  /** Adds work done; true if the slice is over and the caller should yield. */
+  work(units: number): boolean {
+    this.#work += units;
+    if (this.#work < WORK_BETWEEN_LOOKS) return false;
+    this.#work = 0;
+    return this.options.clock.monotonicMs() >= this.#sliceEndMs;
+  }
+
+  /** Begins a new slice; throws if the query's time is over or its caller is gone. */
+  nextSlice(): void {
+    const nowMs = this.options.clock.monotonicMs();
+    this.#sliceEndMs = nowMs + SLICE_MS;
+    if (this.options.signal?.aborted)
+      throw new CodedError('query_canceled', 'query was canceled in expression evaluation');
+    if (nowMs >= this.#deadlineMs) throw new CodedError('query_timeout', 'query timed out in expression evaluation');
+  }
+
+  /** Selects series with fromMs < t <= toMs under the query's scope and matchers, and charges their samples. */
+  select(matchers: readonly Matcher[], fromMs: number, toMs: number): Selection {
+    const { head, scope, matchers: added } = this.options;
+    const selection = head.select({ matchers: [...matchers, ...added], fromMs, toMs, scope });
+    this.#open.push(selection);
+    this.charge(selection.samplesMax);
+    this.#series += selection.count;
+    return selection;
+  }
+
+  /** Charges samples or result points that will be held in memory. */
+  charge(samples: number): void {
+    this.#selected += samples;
+    if (this.#selected <= this.options.samplesMax) return;
+    throw new CodedError(
+      'query_too_large',
+      'query processing would load too many samples into memory in query execution',
+    );
+  }
+
+  /** Notes what was read: samples that are no stale markers, and the newest of them (-Infinity if there is none). */
+  noteRead(samples: number, newestMs: number): void {
+    this.#samples += samples;
+    if (newestMs > this.#newestMs) this.#newestMs = newestMs;
+  }
+
+  readStats(): ReadStats {
+    return {
+      series: this.#series,
+      samples: this.#samples,
+      newestMs: this.#newestMs === -Infinity ? null : this.#newestMs,
+    };
+  }
+
+  close(): void {
+    for (const selection of this.#open) selection.close();
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * Bound expressions: label work is done, only numbers are left to compute.
+ *
+ * A vector streams its rows: each row that has a point is visited once, in any order, as a column that is borrowed until
+ * `visit` returns. So an aggregation of a hundred thousand series never holds more than one of them.
+ */
+import { anyPresent, type Column, FLOAT, type Frame, type Grid, newColumn } from './column.ts';
+import { type Collision, Merger, type Renamed, type Rows } from './rows.ts';
+import type { Run, Slices } from './run.ts';
+
+export type Visit = (row: number, column: Column) => void;
+
+export interface BoundVector {
+  readonly grid: Grid;
+  readonly rows: Rows;
+  stream(run: Run, visit: Visit): Slices<void>;
+}
+
+/** A number a step. */
+export interface BoundScalar {
+  readonly grid: Grid;
+  evaluate(run: Run): Slices<Float64Array>;
+}
+
+/** Holds all rows of a vector in memory; charged like samples. */
+export function* collect(run: Run, vector: BoundVector): Slices<Frame> {
+  const steps = vector.grid.count;
+  run.charge(vector.rows.count * steps);
+  const frame: Frame = {
+    rows: vector.rows.count,
+    steps,
+    values: new Float64Array(vector.rows.count * steps),
+    present: new Uint8Array(vector.rows.count * steps),
+  };
+  yield* vector.stream(run, (row, column) => {
+    frame.values.set(column.values, row * steps);
+    frame.present.set(column.present, row * steps);
+  });
+  return frame;
+}
+
+/** Visits the rows of a frame. */
+export function* streamFrame(run: Run, frame: Frame, visit: Visit): Slices<void> {
+  const { steps } = frame;
+  for (let row = 0; row < frame.rows; row++) {
+    const present = frame.present.subarray(row * steps, (row + 1) * steps);
+    if (anyPresent(present)) visit(row, { values: frame.values.subarray(row * steps, (row + 1) * steps), present });
+    if (run.work(steps)) yield;
+  }
+}
+
+/** A vector whose rows are those of another, each changed on its way by `change` (which may write into the column). */
+export function mapRows(
+  child: BoundVector,
+  renamed: Renamed,
+  collision: Collision,
+  change: (row: number, column: Column) => void,
+): BoundVector {
+  const { merge, rows } = renamed;
+  return {
+    grid: child.grid,
+    rows,
+    *stream(run, visit) {
+      if (merge === null) {
+        yield* child.stream(run, (row, column) => {
+          change(row, column);
+          visit(row, column);
+        });
+        return;
+      }
+      const merger = new Merger(merge, rows.count, child.grid.count, collision);
+      yield* child.stream(run, (row, column) => {
+        change(row, column);
+        if (anyPresent(column.present)) merger.take(row, column.values, column.present, visit);
+      });
+      merger.finish(visit);
+    },
+  };
+}
+
+/** A vector of one step repeated over a grid: what does not depend on the step is computed once. */
+export function repeatVector(child: BoundVector, grid: Grid): BoundVector {
+  return {
+    grid,
+    rows: child.rows,
+    *stream(run, visit) {
+      const column = newColumn(grid.count);
+      column.present.fill(FLOAT);
+      yield* child.stream(run, (row, one) => {
+        if (one.present[0] !== FLOAT) return;
+        // The visitor may have written into the column.
+        column.present.fill(FLOAT);
+        column.values.fill(one.values[0]!);
+        visit(row, column);
+      });
+    },
+  };
+}
+
+export function repeatScalar(child: BoundScalar, grid: Grid): BoundScalar {
+  return {
+    grid,
+    *evaluate(run) {
+      const one = yield* child.evaluate(run);
+      return new Float64Array(grid.count).fill(one[0]!);
+    },
+  };
+}
+
+export function constantScalar(value: number, grid: Grid): BoundScalar {
+  return {
+    grid,
+    // biome-ignore lint/correctness/useYield: a constant has nothing to wait for
+    *evaluate() {
+      return new Float64Array(grid.count).fill(value);
+    },
+  };
+}
+
+/** A scalar computed from each step's time. */
+export function scalarOfTime(grid: Grid, valueAt: (timeMs: number) => number): BoundScalar {
+  return {
+    grid,
+    // biome-ignore lint/correctness/useYield: one pass over the steps
+    *evaluate() {
+      const values = new Float64Array(grid.count);
+      for (let k = 0; k < grid.count; k++) values[k] = valueAt(grid.startMs + k * grid.stepMs);
+      return values;
+    },
+  };
+}

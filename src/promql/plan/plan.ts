@@ -1,0 +1,71 @@
+/**
+ * A plan: the checked tree of a query and what holds for it whatever the time. Plans are kept by the query's text.
+ *
+ * Step-invariant expressions (all selectors under an `@`, no function of time) are computed once and repeated.
+ */
+import { LRUCache } from 'lru-cache';
+import { LIMITS } from '../../model/limits.ts';
+import type { Matcher } from '../../model/matcher.ts';
+import { TIME_DEPENDENT } from '../functions/table.ts';
+import { children, type Expr, type ValueType } from '../syntax/ast.ts';
+import { type Features, typeOf } from '../syntax/check.ts';
+import { parseExpr } from '../syntax/parse.ts';
+
+export interface Plan {
+  readonly text: string;
+  readonly expr: Expr;
+  readonly type: ValueType;
+  /** Expressions that are the same at every step. */
+  readonly invariant: ReadonlySet<Expr>;
+  /** Matchers of every vector selector, in the order of the text. */
+  readonly selectors: readonly (readonly Matcher[])[];
+}
+
+export function planQuery(text: string, features: Features): Plan {
+  const expr = parseExpr(text, { features, depthMax: LIMITS.queryDepthMax });
+  const invariant = new Set<Expr>();
+  markInvariant(expr, invariant);
+  const selectors: (readonly Matcher[])[] = [];
+  collectSelectors(expr, selectors);
+  return { text, expr, type: typeOf(expr), invariant, selectors };
+}
+
+export class PlanCache {
+  readonly #features: Features;
+  readonly #plans = new LRUCache<string, Plan>({ max: LIMITS.planCacheEntriesMax });
+
+  constructor(features: Features) {
+    this.#features = features;
+  }
+
+  get(text: string): Plan {
+    let plan = this.#plans.get(text);
+    if (plan === undefined) this.#plans.set(text, (plan = planQuery(text, this.#features)));
+    return plan;
+  }
+}
+
+function markInvariant(expr: Expr, invariant: Set<Expr>): boolean {
+  const below = children(expr).map((child) => markInvariant(child, invariant));
+  const is = isInvariant(expr, below);
+  if (is) invariant.add(expr);
+  return is;
+}
+
+function isInvariant(expr: Expr, below: readonly boolean[]): boolean {
+  switch (expr.kind) {
+    case 'selector':
+      return expr.at !== null;
+    case 'subquery':
+      return expr.at !== null;
+    case 'call':
+      return !TIME_DEPENDENT.has(expr.name) && !(expr.args.length === 0 && expr.name !== 'pi') && below.every(Boolean);
+    default:
+      return below.every(Boolean);
+  }
+}
+
+function collectSelectors(expr: Expr, into: (readonly Matcher[])[]): void {
+  if (expr.kind === 'selector') into.push(expr.matchers);
+  for (const child of children(expr)) collectSelectors(child, into);
+}

@@ -1,0 +1,52 @@
+/** What a query answers: plain data, as columns. Surfaces encode it, `scaling/` reads one value out of it. */
+import type { Labels } from '../model/labels.ts';
+
+export interface ScalarResult {
+  readonly kind: 'scalar';
+  readonly timeMs: number;
+  readonly value: number;
+}
+
+export interface StringResult {
+  readonly kind: 'string';
+  readonly timeMs: number;
+  readonly value: string;
+}
+
+/** One value a series at one time. `values.length === labels.length`; order is the order of evaluation. */
+export interface VectorResult {
+  readonly kind: 'vector';
+  readonly timeMs: number;
+  readonly labels: readonly Labels[];
+  readonly values: Float64Array;
+}
+
+/** Points of one series, ascending in time. `values.length === timesMs.length`. */
+export interface SeriesPoints {
+  readonly labels: Labels;
+  readonly timesMs: Float64Array;
+  readonly values: Float64Array;
+}
+
+/** Sorted by labels after a range query. */
+export interface MatrixResult {
+  readonly kind: 'matrix';
+  readonly series: readonly SeriesPoints[];
+}
+
+export type QueryValue = ScalarResult | StringResult | VectorResult | MatrixResult;
+
+/** What was read to answer: for limits, for the age of an answer and for its reason. */
+export interface ReadStats {
+  readonly series: number;
+  readonly samples: number;
+  /** Timestamp of the newest sample read (stale markers not counted), or null if none was. */
+  readonly newestMs: number | null;
+}
+
+export interface QueryResult {
+  readonly value: QueryValue;
+  readonly warnings: readonly string[];
+  readonly infos: readonly string[];
+  readonly read: ReadStats;
+}

@@ -1,0 +1,409 @@
+/**
+ * The head: all series and their samples of the last hours, in memory. This is the door of the store.
+ *
+ * A plain columnar store: one growing pair of typed arrays a series (times, value bits), sorted by time, and an
+ * inverted index of label pairs. Selections borrow the arrays of a moment: appends go behind what a selection has
+ * seen, and whatever must move samples (an insertion out of order, retention) makes new arrays instead.
+ */
+
+import type { Clock } from '../model/clock.ts';
+import { CodedError } from '../model/errors.ts';
+import { compareCodePoints, type Labels, labelsKey, labelsText, METRIC_NAME } from '../model/labels.ts';
+import { compileMatcher, type Matcher, matcherLiterals } from '../model/matcher.ts';
+import type { SampleBuffer } from '../model/sample.ts';
+import { inScope, type Scope } from '../model/scope.ts';
+
+/** Names a series of the head for as long as it lives; a ref may be reused after its series was removed. */
+export type SeriesRef = number & { readonly brand: 'SeriesRef' };
+
+/** What became of a sample. */
+export const APPENDED = {
+  stored: 0,
+  /** Same timestamp, same bits as a stored sample: nothing to do, a sender repeated itself. */
+  duplicate: 1,
+  /** Older than the newest sample of the series by more than the out-of-order window. */
+  outOfOrder: 2,
+  /** Same timestamp as a stored sample, other bits: the first one stays. */
+  conflicting: 3,
+  /** Older than retention. */
+  tooOld: 4,
+  /** Further ahead of the clock than `futureMsMax`. */
+  tooFarAhead: 5,
+} as const;
+export type Appended = (typeof APPENDED)[keyof typeof APPENDED];
+
+export interface HeadOptions {
+  readonly clock: Clock;
+  readonly retentionMs: number;
+  readonly outOfOrderMsMax: number;
+  readonly futureMsMax: number;
+  readonly seriesMax: number;
+}
+
+export interface SelectRequest {
+  readonly matchers: readonly Matcher[];
+  /** Samples with fromMs < t <= toMs are asked for. */
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly scope: Scope;
+}
+
+/** A snapshot of the series that fulfil a request: what is appended later is not in it. Close it when done. */
+export interface Selection {
+  /** Series in it, in no particular order. Each has at least one sample in the request's range. */
+  readonly count: number;
+  /** Upper bound of the samples in the request's range, all series together: the cost of reading everything. */
+  readonly samplesMax: number;
+  ref(i: number): SeriesRef;
+  labels(i: number): Labels;
+  /**
+   * Decodes the samples of series i with fromMs < t <= toMs (within the request's range) into the buffer, which grows
+   * as needed, and returns their number. Ascending in time, one a timestamp, stale markers included.
+   */
+  read(i: number, fromMs: number, toMs: number, into: SampleBuffer): number;
+  close(): void;
+}
+
+export interface HeadStats {
+  readonly series: number;
+  readonly seriesCreated: number;
+  readonly seriesRemoved: number;
+  readonly samples: number;
+  readonly samplesAppended: number;
+  /** Bytes of the sample columns. */
+  readonly bytes: number;
+  /** Oldest and newest timestamp, or null while empty. */
+  readonly minTimeMs: number | null;
+  readonly maxTimeMs: number | null;
+}
+
+interface Series {
+  readonly ref: SeriesRef;
+  readonly labels: Labels;
+  readonly key: string;
+  times: Float64Array;
+  /** Two halves a value, low first. */
+  halves: Uint32Array;
+  count: number;
+}
+
+/** Capacity of a new series' columns; four minutes at 15 s. */
+const INITIAL_CAPACITY = 16;
+
+export class Head {
+  readonly #options: HeadOptions;
+  readonly #byRef: (Series | null)[] = [];
+  readonly #byKey = new Map<string, Series>();
+  readonly #freeRefs: SeriesRef[] = [];
+  /** Label name → value → refs. */
+  readonly #postings = new Map<string, Map<string, Set<SeriesRef>>>();
+  #samples = 0;
+  #samplesAppended = 0;
+  #seriesCreated = 0;
+  #seriesRemoved = 0;
+  #bytes = 0;
+
+  constructor(options: HeadOptions) {
+    this.#options = options;
+  }
+
+  /** The series with these labels (sorted, without empty values), created if new. Throws `series_limit`. */
+  series(labels: Labels): SeriesRef {
+    const key = labelsKey(labels);
+    const known = this.#byKey.get(key);
+    if (known !== undefined) return known.ref;
+    if (this.#byKey.size >= this.#options.seriesMax) {
+      throw new CodedError(
+        'series_limit',
+        `cannot create series ${labelsText(labels)}: got ${this.#byKey.size} series, want at most ${this.#options.seriesMax}`,
+      );
+    }
+    return this.#create(labels, key);
+  }
+
+  /** Appends one sample; the value comes as the two halves of its bits, so that a stale marker survives. */
+  append(ref: SeriesRef, timestampMs: number, low: number, high: number): Appended {
+    const series = this.#byRef[ref];
+    if (series == null) throw new Error(`append to series ${ref}, which does not exist`);
+    const nowMs = this.#options.clock.nowMs();
+    if (timestampMs > nowMs + this.#options.futureMsMax) return APPENDED.tooFarAhead;
+    if (timestampMs <= nowMs - this.#options.retentionMs) return APPENDED.tooOld;
+    const newestMs = series.count === 0 ? -Infinity : series.times[series.count - 1]!;
+    if (timestampMs > newestMs) {
+      this.#push(series, timestampMs, low, high);
+      return APPENDED.stored;
+    }
+    const at = lowerBound(series.times, series.count, timestampMs);
+    if (series.times[at] === timestampMs) {
+      const same = series.halves[2 * at] === low && series.halves[2 * at + 1] === high;
+      return same ? APPENDED.duplicate : APPENDED.conflicting;
+    }
+    if (timestampMs < newestMs - this.#options.outOfOrderMsMax) return APPENDED.outOfOrder;
+    this.#insert(series, at, timestampMs, low, high);
+    return APPENDED.stored;
+  }
+
+  /** Series that fulfil all matchers within the scope and have samples in the range. */
+  select(request: SelectRequest): Selection {
+    const chosen = this.#matching(request.matchers, request.scope).filter((series) => hasSamples(series, request));
+    return new HeadSelection(chosen, request);
+  }
+
+  /** Names of the labels that the selected series carry, sorted. */
+  labelNames(request: SelectRequest): string[] {
+    const names = new Set<string>();
+    for (const series of this.#within(request))
+      for (let i = 0; i < series.labels.length; i += 2) names.add(series.labels[i]!);
+    return [...names].sort(compareCodePoints);
+  }
+
+  /** Values of one label among the selected series, sorted. */
+  labelValues(name: string, request: SelectRequest): string[] {
+    const values = new Set<string>();
+    for (const series of this.#within(request)) {
+      for (let i = 0; i < series.labels.length; i += 2)
+        if (series.labels[i] === name) values.add(series.labels[i + 1]!);
+    }
+    return [...values].sort(compareCodePoints);
+  }
+
+  /** True if a series of this metric name is in the head, whatever its samples. */
+  hasMetric(name: string): boolean {
+    return (this.#postings.get(METRIC_NAME)?.get(name)?.size ?? 0) > 0;
+  }
+
+  /** Drops samples older than retention, and series that have none left. Called regularly by the daemon. */
+  enforceRetention(): void {
+    const oldestMs = this.#options.clock.nowMs() - this.#options.retentionMs;
+    for (const series of this.#byRef) {
+      if (series === null || series.times[0]! > oldestMs) continue;
+      const dropped = upperBound(series.times, series.count, oldestMs);
+      if (dropped === series.count) this.#remove(series);
+      // Samples are dropped by the half, not one by one: each drop copies what stays.
+      else if (dropped * 2 >= series.count) this.#dropOldest(series, dropped);
+    }
+  }
+
+  stats(): HeadStats {
+    let minTimeMs = Infinity;
+    let maxTimeMs = -Infinity;
+    for (const series of this.#byRef) {
+      if (series === null || series.count === 0) continue;
+      minTimeMs = Math.min(minTimeMs, series.times[0]!);
+      maxTimeMs = Math.max(maxTimeMs, series.times[series.count - 1]!);
+    }
+    return {
+      series: this.#byKey.size,
+      seriesCreated: this.#seriesCreated,
+      seriesRemoved: this.#seriesRemoved,
+      samples: this.#samples,
+      samplesAppended: this.#samplesAppended,
+      bytes: this.#bytes,
+      minTimeMs: minTimeMs === Infinity ? null : minTimeMs,
+      maxTimeMs: maxTimeMs === -Infinity ? null : maxTimeMs,
+    };
+  }
+
+  #create(labels: Labels, key: string): SeriesRef {
+    const ref = this.#freeRefs.pop() ?? (this.#byRef.length as SeriesRef);
+    const series: Series = {
+      ref,
+      labels: Object.freeze([...labels]),
+      key,
+      times: new Float64Array(INITIAL_CAPACITY),
+      halves: new Uint32Array(2 * INITIAL_CAPACITY),
+      count: 0,
+    };
+    this.#byRef[ref] = series;
+    this.#byKey.set(key, series);
+    for (let i = 0; i < labels.length; i += 2) this.#index(labels[i]!, labels[i + 1]!).add(ref);
+    this.#seriesCreated++;
+    this.#bytes += INITIAL_CAPACITY * 16;
+    return ref;
+  }
+
+  #index(name: string, value: string): Set<SeriesRef> {
+    const values = this.#postings.get(name) ?? new Map<string, Set<SeriesRef>>();
+    const refs = values.get(value) ?? new Set<SeriesRef>();
+    this.#postings.set(name, values.set(value, refs));
+    return refs;
+  }
+
+  #push(series: Series, timestampMs: number, low: number, high: number): void {
+    if (series.count === series.times.length) this.#grow(series, series.count * 2);
+    series.times[series.count] = timestampMs;
+    series.halves[2 * series.count] = low;
+    series.halves[2 * series.count + 1] = high;
+    series.count++;
+    this.#samples++;
+    this.#samplesAppended++;
+  }
+
+  #insert(series: Series, at: number, timestampMs: number, low: number, high: number): void {
+    const count = series.count;
+    const capacity = Math.max(series.times.length, count + 1);
+    const { times, halves } = series;
+    this.#grow(series, capacity);
+    series.times.set(times.subarray(at, count), at + 1);
+    series.halves.set(halves.subarray(2 * at, 2 * count), 2 * at + 2);
+    series.times[at] = timestampMs;
+    series.halves[2 * at] = low;
+    series.halves[2 * at + 1] = high;
+    series.count++;
+    this.#samples++;
+    this.#samplesAppended++;
+  }
+
+  /** Copies a series' samples into fresh columns; selections keep the old ones. */
+  #grow(series: Series, capacity: number): void {
+    const times = new Float64Array(capacity);
+    const halves = new Uint32Array(2 * capacity);
+    times.set(series.times.subarray(0, series.count));
+    halves.set(series.halves.subarray(0, 2 * series.count));
+    this.#bytes += (capacity - series.times.length) * 16;
+    series.times = times;
+    series.halves = halves;
+  }
+
+  #dropOldest(series: Series, dropped: number): void {
+    const kept = series.count - dropped;
+    const capacity = Math.max(INITIAL_CAPACITY, kept + (kept >> 1));
+    const times = new Float64Array(capacity);
+    const halves = new Uint32Array(2 * capacity);
+    times.set(series.times.subarray(dropped, series.count));
+    halves.set(series.halves.subarray(2 * dropped, 2 * series.count));
+    this.#bytes += (capacity - series.times.length) * 16;
+    this.#samples -= dropped;
+    series.times = times;
+    series.halves = halves;
+    series.count = kept;
+  }
+
+  #remove(series: Series): void {
+    for (let i = 0; i < series.labels.length; i += 2)
+      this.#unindex(series.labels[i]!, series.labels[i + 1]!, series.ref);
+    this.#byKey.delete(series.key);
+    this.#byRef[series.ref] = null;
+    this.#freeRefs.push(series.ref);
+    this.#samples -= series.count;
+    this.#bytes -= series.times.length * 16;
+    this.#seriesRemoved++;
+  }
+
+  #unindex(name: string, value: string, ref: SeriesRef): void {
+    const values = this.#postings.get(name);
+    const refs = values?.get(value);
+    if (values === undefined || refs === undefined) return;
+    refs.delete(ref);
+    if (refs.size === 0) values.delete(value);
+    if (values.size === 0) this.#postings.delete(name);
+  }
+
+  #within(request: SelectRequest): Series[] {
+    return this.#matching(request.matchers, request.scope).filter((series) => hasSamples(series, request));
+  }
+
+  #matching(matchers: readonly Matcher[], scope: Scope): Series[] {
+    const predicates = matchers.map((matcher) => ({ name: matcher.name, holds: compileMatcher(matcher) }));
+    const fulfils = (series: Series): boolean =>
+      predicates.every(({ name, holds }) => holds(labelOf(series.labels, name))) && inScope(series.labels, scope);
+    const chosen: Series[] = [];
+    for (const ref of this.#candidates(matchers)) {
+      const series = this.#byRef[ref];
+      if (series != null && fulfils(series)) chosen.push(series);
+    }
+    return chosen;
+  }
+
+  /** The smallest set of refs that one matcher alone allows; all refs if none narrows. */
+  #candidates(matchers: readonly Matcher[]): Iterable<SeriesRef> {
+    let best: SeriesRef[] | null = null;
+    for (const matcher of matchers) {
+      const literals = matcherLiterals(matcher);
+      if (literals === null || literals.includes('')) continue;
+      const values = this.#postings.get(matcher.name);
+      const refs: SeriesRef[] = [];
+      for (const literal of new Set(literals)) for (const ref of values?.get(literal) ?? []) refs.push(ref);
+      if (best === null || refs.length < best.length) best = refs;
+    }
+    return best ?? (this.#byRef.keys() as Iterable<SeriesRef>);
+  }
+}
+
+class HeadSelection implements Selection {
+  readonly count: number;
+  readonly samplesMax: number;
+  readonly #series: readonly Series[];
+  readonly #times: readonly Float64Array[];
+  readonly #halves: readonly Uint32Array[];
+  readonly #counts: readonly number[];
+
+  constructor(series: readonly Series[], request: SelectRequest) {
+    this.count = series.length;
+    this.#series = series;
+    this.#times = series.map((one) => one.times);
+    this.#halves = series.map((one) => one.halves);
+    this.#counts = series.map((one) => one.count);
+    let samplesMax = 0;
+    for (const one of series) {
+      samplesMax += upperBound(one.times, one.count, request.toMs) - upperBound(one.times, one.count, request.fromMs);
+    }
+    this.samplesMax = samplesMax;
+  }
+
+  ref(i: number): SeriesRef {
+    return this.#series[i]!.ref;
+  }
+
+  labels(i: number): Labels {
+    return this.#series[i]!.labels;
+  }
+
+  read(i: number, fromMs: number, toMs: number, into: SampleBuffer): number {
+    const times = this.#times[i]!;
+    const first = upperBound(times, this.#counts[i]!, fromMs);
+    const end = upperBound(times, this.#counts[i]!, toMs);
+    const count = Math.max(0, end - first);
+    into.ensure(count);
+    into.timesMs.set(times.subarray(first, first + count));
+    into.halves.set(this.#halves[i]!.subarray(2 * first, 2 * (first + count)));
+    return count;
+  }
+
+  close(): void {
+    // Nothing is pinned: the columns of a moment live as long as somebody refers to them.
+  }
+}
+
+function labelOf(labels: Labels, name: string): string {
+  for (let i = 0; i < labels.length; i += 2) if (labels[i] === name) return labels[i + 1]!;
+  return '';
+}
+
+function hasSamples(series: Series, request: SelectRequest): boolean {
+  return upperBound(series.times, series.count, request.toMs) > upperBound(series.times, series.count, request.fromMs);
+}
+
+/** Index of the first time >= wanted. */
+function lowerBound(times: Float64Array, count: number, wanted: number): number {
+  let lo = 0;
+  let hi = count;
+  while (lo < hi) {
+    const mid = (lo + hi) >>> 1;
+    if (times[mid]! < wanted) lo = mid + 1;
+    else hi = mid;
+  }
+  return lo;
+}
+
+/** Index of the first time > wanted. */
+function upperBound(times: Float64Array, count: number, wanted: number): number {
+  let lo = 0;
+  let hi = count;
+  while (lo < hi) {
+    const mid = (lo + hi) >>> 1;
+    if (times[mid]! <= wanted) lo = mid + 1;
+    else hi = mid;
+  }
+  return lo;
+}

@@ -1,0 +1,144 @@
+/** Any bytes may be refused, but only with one of our own errors, and a body that is refused stores nothing. */
+import fc from 'fast-check';
+import snappy from 'snappyjs';
+import { test } from 'tap';
+import { CodedError } from '../../src/model/errors.ts';
+import { encodeExportRequest } from '../support/otlp-encoder.ts';
+import { encodePlainWriteRequest } from '../support/remote-write-encoder.ts';
+import { bench, NOW_MS } from './support.ts';
+
+const at = { timestampMs: NOW_MS, value: 1 };
+const WRITE_REQUEST = encodePlainWriteRequest(
+  [
+    {
+      labels: { __name__: 'up', job: 'a', emoji: '\u{1f30a}' },
+      samples: [at, { timestampMs: NOW_MS + 1, value: 'stale' }],
+      exemplars: 1,
+    },
+    { labels: { __name__: 'h' }, samples: [], histograms: 1 },
+  ],
+  1,
+);
+const time = NOW_MS;
+const EXPORT_REQUEST = encodeExportRequest([
+  {
+    attributes: {
+      'service.name': 's',
+      'service.instance.id': 'i',
+      list: [1, 'a', { b: [true, null, 2.5] }],
+      raw: Uint8Array.of(1, 2),
+    },
+    metrics: [
+      {
+        name: 'g',
+        unit: 'By',
+        kind: 'gauge',
+        points: [
+          { time, value: 1.5, attributes: { 'a.b': 'c' } },
+          { time, value: 7n, flags: 1 },
+        ],
+      },
+      { name: 's', kind: 'sum', monotonic: true, points: [{ time, value: 3, exemplars: 1 }] },
+      {
+        name: 'h',
+        unit: 's',
+        kind: 'histogram',
+        points: [{ time, count: 3, sum: 2, bucketCounts: [1, 1, 1], explicitBounds: [0.1, 1] }],
+      },
+      {
+        name: 'u',
+        kind: 'histogram',
+        points: [{ time, count: 1, bucketCounts: [1, 0], explicitBounds: [5], unpacked: true }],
+      },
+      {
+        name: 'q',
+        kind: 'summary',
+        points: [
+          {
+            time,
+            count: 3,
+            sum: 2,
+            quantiles: [
+              [0.5, 1],
+              [0.99, 2],
+            ],
+          },
+        ],
+      },
+      { name: 'e', kind: 'exponential_histogram', points: [{ time, count: 3, sum: 2 }] },
+      { name: 'd', kind: 'sum', temporality: 'delta', points: [{ time, value: 3 }] },
+    ],
+  },
+]);
+
+interface Target {
+  readonly name: string;
+  readonly body: Uint8Array;
+  readonly write: (body: Uint8Array) => void;
+}
+
+/** Writes to a fresh store; true if the body was taken, false if it was refused as it should be. */
+function attempt(write: 'remoteWrite' | 'otlp', body: Uint8Array): boolean {
+  const { writer, head } = bench();
+  try {
+    writer[write](body);
+    return true;
+  } catch (error) {
+    if (!(error instanceof CodedError)) throw error;
+    if (head.stats().series > 0) throw new Error('a refused body left something behind');
+    return false;
+  }
+}
+
+const TARGETS: readonly Target[] = [
+  {
+    name: 'remote-write, compressed',
+    body: snappy.compress(WRITE_REQUEST),
+    write: (body) => void attempt('remoteWrite', body),
+  },
+  {
+    name: 'remote-write, decompressed',
+    body: WRITE_REQUEST,
+    write: (body) => void attempt('remoteWrite', snappy.compress(body)),
+  },
+  { name: 'OTLP', body: EXPORT_REQUEST, write: (body) => void attempt('otlp', body) },
+];
+
+test('the bodies to be spoilt are good', (t) => {
+  t.ok(attempt('remoteWrite', snappy.compress(WRITE_REQUEST)));
+  t.ok(attempt('otlp', EXPORT_REQUEST));
+  t.notOk(attempt('otlp', Uint8Array.of(0xff)));
+  t.end();
+});
+
+for (const { name, body, write } of TARGETS) {
+  test(`${name}: every prefix`, (t) => {
+    for (let length = 0; length < body.length; length++) {
+      t.doesNotThrow(() => write(body.subarray(0, length)), `${length} of ${body.length} bytes`);
+    }
+    t.end();
+  });
+
+  test(`${name}: flipped bits and foreign bytes`, (t) => {
+    const seed = Date.now() & 0x7fffffff;
+    t.comment(`seed ${seed}`);
+    const flips = fc.array(fc.integer({ min: 0, max: body.length * 8 - 1 }), { minLength: 1, maxLength: 6 });
+    fc.assert(
+      fc.property(flips, (bits) => {
+        const spoilt = Uint8Array.from(body);
+        for (const bit of bits) spoilt[bit >> 3] = spoilt[bit >> 3]! ^ (1 << (bit & 7));
+        write(spoilt);
+      }),
+      { seed, numRuns: 3000 },
+    );
+    const splice = fc.tuple(fc.nat(body.length), fc.nat(20), fc.uint8Array({ maxLength: 20 }));
+    fc.assert(
+      fc.property(splice, ([start, dropped, inserted]) => {
+        write(Buffer.concat([body.subarray(0, start), inserted, body.subarray(start + dropped)]));
+      }),
+      { seed, numRuns: 2000 },
+    );
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), write), { seed, numRuns: 2000 });
+    t.end();
+  });
+}

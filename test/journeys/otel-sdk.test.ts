@@ -1,0 +1,153 @@
+/**
+ * Applications that send by themselves: OpenTelemetry's own SDK with its OTLP exporters, over gRPC and over HTTP/protobuf,
+ * into the daemon; what was recorded comes out of the query API and of the KEDA scaler, under Prometheus' names.
+ */
+import { OTLPMetricExporter as GrpcExporter } from '@opentelemetry/exporter-metrics-otlp-grpc';
+import { OTLPMetricExporter as ProtoExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
+import { resourceFromAttributes } from '@opentelemetry/resources';
+import {
+  AggregationTemporality,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+  type PushMetricExporter,
+} from '@opentelemetry/sdk-metrics';
+import { type Test, test } from 'tap';
+import { type Daemon, startDaemon } from '../support/daemon.ts';
+import { KedaClient, type Trigger } from '../support/keda-client.ts';
+import { ownMetric } from './own-metrics.ts';
+import { instantVector, oneValue, rangeVector } from './query-client.ts';
+
+/** Longer than any test: what is exported is what `forceFlush` sends. */
+const NEVER_MS = 3_600_000;
+
+type NewExporter = (daemon: Daemon, temporality?: AggregationTemporality) => PushMetricExporter;
+
+const EXPORTERS: readonly (readonly [name: string, make: NewExporter])[] = [
+  [
+    'grpc',
+    ({ listen }, temporalityPreference = AggregationTemporality.CUMULATIVE) =>
+      new GrpcExporter({ url: `http://${listen.otlpGrpc}`, temporalityPreference }),
+  ],
+  [
+    'proto',
+    ({ listen }, temporalityPreference = AggregationTemporality.CUMULATIVE) =>
+      new ProtoExporter({ url: `http://${listen.otlpHttp}/v1/metrics`, temporalityPreference }),
+  ],
+];
+
+for (const [name, newExporter] of EXPORTERS) {
+  test(`what the OpenTelemetry SDK records over ${name} is what comes out`, async (t) => {
+    const daemon = await startDaemon();
+    t.teardown(() => daemon.stop());
+    const application = startApplication(t, newExporter(daemon));
+    await application.recordFirst();
+    await firstIsAnswered(t, daemon);
+    await application.recordSecond();
+    await secondIsAnswered(t, daemon);
+  });
+
+  test(`delta temporality over ${name} is refused and counted, and what is cumulative is kept`, async (t) => {
+    const daemon = await startDaemon();
+    t.teardown(() => daemon.stop());
+    const { meter, provider } = startMeter(t, newExporter(daemon, AggregationTemporality.DELTA));
+    meter.createCounter('deltas').add(3);
+    meter.createUpDownCounter('pending').add(4);
+    await provider.forceFlush().catch(() => undefined); // An exporter may call a partial success an error.
+    const refused = await ownMetric(daemon.listen.web, 'tidegauge_ingest_samples_refused_total', {
+      protocol: 'otlp',
+      reason: 'delta_temporality_unsupported',
+    });
+    t.equal(refused, 1);
+    t.strictSame(await instantVector(daemon.listen.web, 'deltas_total'), []);
+    t.equal(await oneValue(daemon.listen.web, 'pending'), 4, 'the exporter sends these as cumulative');
+  });
+}
+
+function startMeter(t: Test, exporter: PushMetricExporter) {
+  const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: NEVER_MS });
+  const resource = resourceFromAttributes({
+    'service.name': 'checkout',
+    'service.namespace': 'shop',
+    'service.instance.id': 'checkout-1',
+  });
+  const provider = new MeterProvider({ resource, readers: [reader] });
+  t.teardown(() => provider.shutdown().catch(() => undefined));
+  return { meter: provider.getMeter('journey'), provider };
+}
+
+function startApplication(t: Test, exporter: PushMetricExporter) {
+  const { meter, provider } = startMeter(t, exporter);
+  const orders = meter.createCounter('checkout.orders', { unit: '{order}' });
+  const queue = meter.createUpDownCounter('queue.depth');
+  const seconds = meter.createHistogram('http.server.request.duration', {
+    unit: 's',
+    advice: { explicitBucketBoundaries: [0.1, 0.5, 1] },
+  });
+  meter
+    .createObservableGauge('room.temperature', { unit: 'Cel' })
+    .addCallback((result) => result.observe(21.25, { room: 'a' }));
+  return {
+    recordFirst() {
+      orders.add(5, { region: 'eu' });
+      orders.add(2, { region: 'us' });
+      queue.add(7);
+      for (const value of [0.05, 0.05, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.7, 0.7]) seconds.record(value);
+      return provider.forceFlush();
+    },
+    recordSecond() {
+      orders.add(10, { region: 'eu' });
+      queue.add(-7);
+      return provider.forceFlush();
+    },
+  };
+}
+
+async function firstIsAnswered(t: Test, { listen: { web, keda } }: Daemon): Promise<void> {
+  const f = async (query: string, want: number) => t.equal(await oneValue(web, query), want, query);
+  await f('checkout_orders_total{region="eu"}', 5);
+  await f('checkout_orders_total{job="shop/checkout", instance="checkout-1", region="us"}', 2);
+  await f('sum(checkout_orders_total)', 7);
+  await f('queue_depth', 7);
+  await f('room_temperature_celsius{room="a"}', 21.25);
+  await f('http_server_request_duration_seconds_count', 10);
+  await f('http_server_request_duration_seconds_bucket{le="0.1"}', 2);
+  await f('http_server_request_duration_seconds_bucket{le="0.5"}', 8);
+  await f('http_server_request_duration_seconds_bucket{le="1"}', 10);
+  await f('http_server_request_duration_seconds_bucket{le="+Inf"}', 10);
+  near(t, await oneValue(web, 'http_server_request_duration_seconds_sum'), 3.3);
+  // The fifth of ten lies half-way through the six of the second bucket, which begins at 0.1 and is 0.4 wide.
+  near(
+    t,
+    await oneValue(web, 'histogram_quantile(0.5, sum by (le) (http_server_request_duration_seconds_bucket))'),
+    0.3,
+  );
+  t.strictSame(await kedaAnswer(keda, 'sum(checkout_orders_total)'), { value: 7, active: true });
+  t.strictSame(await kedaAnswer(keda, 'queue_depth{job="shop/checkout"}'), { value: 7, active: true });
+}
+
+async function secondIsAnswered(t: Test, { listen: { web, keda } }: Daemon): Promise<void> {
+  const [series] = await rangeVector(web, 'checkout_orders_total{region="eu"}[5m]');
+  t.strictSame(
+    series!.points.map(([, value]) => value),
+    [5, 15],
+    'both exports are kept',
+  );
+  t.strictSame(await kedaAnswer(keda, 'sum(checkout_orders_total)'), { value: 17, active: true });
+  t.strictSame(await kedaAnswer(keda, 'queue_depth'), { value: 0, active: false }, 'an empty queue is a true zero');
+}
+
+async function kedaAnswer(address: string, query: string): Promise<{ value: number; active: boolean }> {
+  const client = new KedaClient(address);
+  try {
+    const trigger: Trigger = { name: query, namespace: 'shop', metadata: { query, targetValue: '10' } };
+    const [spec] = await client.getMetricSpec(trigger);
+    const [metric] = await client.getMetrics(trigger, spec!.metricName);
+    return { value: metric!.metricValueFloat, active: await client.isActive(trigger) };
+  } finally {
+    client.close();
+  }
+}
+
+function near(t: Test, got: number, want: number): void {
+  t.ok(Math.abs(got - want) <= 1e-12 * want, `got ${got}, want ${want}`);
+}
