@@ -74,7 +74,8 @@ export function buildHttp(options: HttpOptions): FastifyInstance {
   return app;
 }
 
-const SERVER_OPTIONS: ServerOptions = {
+/** Timeouts and bounds of every HTTP server here, before a request is one. */
+export const SERVER_OPTIONS: ServerOptions = {
   headersTimeout: LIMITS.httpHeadersTimeoutMs,
   // How often the timeouts of unfinished requests are looked at; Node's own 30 s would make 5 s mean up to 35 s.
   connectionsCheckingInterval: 1000,

@@ -8,9 +8,11 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.ts';
 import { CodedError } from '../../model/errors.ts';
+import { LIMITS } from '../../model/limits.ts';
 import type { QueryEngine } from '../../promql/engine.ts';
 import type { Readings } from '../../scaling/reading.ts';
 import type { Cell, Family, Registry } from '../../telemetry/registry.ts';
+import { SERVER_OPTIONS } from '../http.ts';
 import { generateCertificate } from './certificate.ts';
 import { type Discovery, describeMetrics, GROUP, VERSION } from './discovery.ts';
 import {
@@ -47,11 +49,6 @@ export interface OpenKubernetes {
   close(): Promise<void>;
 }
 
-/** Go's clients keep an idle connection for 90 s; closing it earlier makes requests fail that were just sent. */
-const KEEP_ALIVE_MS = 100_000;
-const REQUEST_MS_MAX = 30_000;
-/** The default of 100 would answer longer metric names with the router's own 404. */
-const PARAM_CHARACTERS_MAX = 1024;
 const BODY_BYTES_MAX = 64 * 1024;
 /** Names of the generated certificate; kube-apiserver asks for `<service>.<namespace>.svc`. */
 const CERTIFICATE_NAMES = [
@@ -98,15 +95,16 @@ function buildApp(
   certificate: { readonly certPem: string; readonly keyPem: string },
 ): FastifyInstance {
   const app: FastifyInstance = Fastify({
-    https: { cert: certificate.certPem, key: certificate.keyPem, minVersion: 'TLSv1.2' },
-    routerOptions: { maxParamLength: PARAM_CHARACTERS_MAX },
+    https: { cert: certificate.certPem, key: certificate.keyPem, minVersion: 'TLSv1.2', ...SERVER_OPTIONS },
+    routerOptions: { maxParamLength: LIMITS.httpPathParameterLengthMax },
     bodyLimit: BODY_BYTES_MAX,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    requestTimeout: REQUEST_MS_MAX,
+    keepAliveTimeout: LIMITS.httpKeepAliveTimeoutMs,
+    requestTimeout: LIMITS.httpRequestTimeoutMs,
     forceCloseConnections: 'idle',
     frameworkErrors: (error, request, reply) => sendError(request, reply, error, options.logger),
     clientErrorHandler: refuseGarbage,
   }) as unknown as FastifyInstance;
+  app.server.maxConnections = LIMITS.httpConnectionsMax;
   countRequests(app, options.registry);
   app.setErrorHandler((error, request, reply) => sendError(request, reply, error, options.logger));
   app.setNotFoundHandler((request, reply) => sendError(request, reply, resourceNotFound(), options.logger));
