@@ -1,4 +1,7 @@
 /** How TypeScript becomes one file that Node runs: the daemon (build.mjs) and the benches (bench.mjs) alike. */
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { root } from './setup.mjs';
 
 // Bundled CommonJS packages ask for `require`, which a module does not have.
 const BANNER =
@@ -20,4 +23,11 @@ export async function bundle(entry, outfile, options = {}) {
     logLevel: 'warning',
     ...options,
   });
+}
+
+/** Bundles a TypeScript file of this project into build/ and imports it: Node 20 runs no TypeScript by itself. */
+export async function bundleAndImport(entry, name) {
+  const outfile = join(root, 'build', `${name}.mjs`);
+  await bundle(join(root, entry), outfile);
+  return import(pathToFileURL(outfile).href);
 }

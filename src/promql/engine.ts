@@ -18,7 +18,7 @@ import { type Plan, PlanCache } from './plan/plan.ts';
 import type { QueryResult, QueryValue } from './result.ts';
 import { unparen } from './syntax/ast.ts';
 import type { Features } from './syntax/check.ts';
-import { parseMetricSelector } from './syntax/parse.ts';
+import { parseMetricSelector, prepareParser } from './syntax/parse.ts';
 
 /** What Prometheus has behind feature flags, with its defaults (reference section 10). */
 export interface Experimental extends Features {
@@ -80,6 +80,7 @@ export class QueryEngine {
     this.#options = options;
     this.#features = { ...EXPERIMENTAL_DEFAULTS, ...options.experimental };
     this.#plans = new PlanCache(this.#features);
+    prepareParser();
     const { registry } = options;
     this.#queries = registry.counter('tidegauge_promql_queries_total', 'Queries evaluated.').with();
     this.#failures = registry
@@ -115,6 +116,12 @@ export class QueryEngine {
           'bad_data',
           `cannot evaluate range: got step ${query.stepMs} ms, want one above 0 and an end not before the start`,
         );
+      if (steps > LIMITS.queryStepsMax) {
+        throw new CodedError(
+          'bad_data',
+          `exceeded maximum resolution of ${LIMITS.queryStepsMax.toLocaleString('en')} points per timeseries. Try decreasing the query resolution (?step=XX)`,
+        );
+      }
       return this.#execute(plan, query, query, steps, rangeValue);
     });
   }
@@ -143,7 +150,7 @@ export class QueryEngine {
       return result;
     } catch (error) {
       this.#failures.value++;
-      throw error instanceof RangeError ? nestedTooDeeply(error) : error;
+      throw isStackOverflow(error) ? nestedTooDeeply(error) : error;
     }
   }
 
@@ -171,6 +178,7 @@ export class QueryEngine {
       timeoutMs: query.timeoutMs ?? LIMITS.queryTimeoutMs,
       signal: query.signal ?? null,
       delayedNameRemoval: this.#options.delayedNameRemoval ?? false,
+      typeAndUnitLabels: this.#options.experimental?.typeAndUnitLabels ?? false,
     });
     try {
       const value = await finish(run, evaluate({ run, plan, grid }));
@@ -229,8 +237,12 @@ function guardStack<T>(compute: () => T): T {
   try {
     return compute();
   } catch (error) {
-    throw error instanceof RangeError ? nestedTooDeeply(error) : error;
+    throw isStackOverflow(error) ? nestedTooDeeply(error) : error;
   }
+}
+
+function isStackOverflow(error: unknown): error is RangeError {
+  return error instanceof RangeError && error.message.includes('call stack');
 }
 
 function nestedTooDeeply(cause: RangeError): CodedError {

@@ -3,10 +3,11 @@
  *
  * Each operator accumulates into columns of groups × steps; the rows of its input are streamed through once.
  */
-import { type Labels, labelsKey } from '../../model/labels.ts';
+import type { Labels } from '../../model/labels.ts';
 import { KahanMean } from '../functions/sums.ts';
 import type { AggregateOp } from '../syntax/ast.ts';
 import { type Column, FLOAT } from './column.ts';
+import { LabelTable } from './label-table.ts';
 import { isMetadataLabel, type Rows, rowsOf } from './rows.ts';
 import type { BoundVector } from './vector.ts';
 
@@ -25,23 +26,10 @@ export interface Grouping {
 export function bindGroups(input: Rows, { labels: names, without }: Grouping): Groups {
   const of = new Int32Array(input.count);
   if (!without && names.length === 0) return { of, rows: wholeGroup(input) };
-  const byKey = new Map<string, number>();
-  const labels: Labels[] = [];
-  const marks: boolean[] = [];
+  const groups = new LabelTable();
   const pick = without ? without_(new Set(names)) : by(new Set(names));
-  for (let row = 0; row < input.count; row++) {
-    const own = pick(input.labels(row));
-    const key = labelsKey(own);
-    let group = byKey.get(key);
-    if (group === undefined) {
-      byKey.set(key, (group = labels.length));
-      labels.push(own);
-      marks.push(false);
-    }
-    if (input.marked(row)) marks[group] = true;
-    of[row] = group;
-  }
-  return { of, rows: rowsOf(labels, marks) };
+  for (let row = 0; row < input.count; row++) of[row] = groups.rowOf(pick(input.labels(row)), input.marked(row));
+  return { of, rows: groups.rows() };
 }
 
 function wholeGroup(input: Rows): Rows {
@@ -228,7 +216,8 @@ function variances(groups: number, steps: number, result: (variance: number) => 
       for (let k = 0; k < steps; k++) {
         if (present[k] !== FLOAT) continue;
         const slot = group * steps + k;
-        const count = (counts[slot]! += 1);
+        const count = counts[slot]! + 1;
+        counts[slot] = count;
         const delta = values[k]! - means[slot]!;
         means[slot]! += delta / count;
         squares[slot]! += delta * (values[k]! - means[slot]!);

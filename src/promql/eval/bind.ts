@@ -18,14 +18,18 @@ import {
 import { typeOf } from '../syntax/check.ts';
 import { accumulatorOf, aggregate, bindGroups, type SimpleOp } from './aggregate.ts';
 import { scalarScalar, vectorScalar } from './binary.ts';
-import { bindScalarCall, bindVectorCall } from './calls.ts';
+import { bindVectorCall } from './calls.ts';
 import type { Grid } from './column.ts';
 import { bindJoin } from './join.ts';
 import { lastEndMs, type RangeSource, subqueryGrid, subquerySource } from './range.ts';
+import { bindRanking } from './ranking.ts';
 import { dropNames } from './rows.ts';
 import type { Run, Slices } from './run.ts';
 import { bindMatrix, bindSelector, bindWindows, durationContext } from './select.ts';
 import { bindSet } from './sets.ts';
+import { bindSmoothed } from './smoothed.ts';
+import { bindScalarCall } from './value-calls.ts';
+import { bindCountValues, bindQuantile } from './values.ts';
 import { type BoundScalar, type BoundVector, constantScalar, mapRows, repeatScalar, repeatVector } from './vector.ts';
 
 export interface Binding {
@@ -49,8 +53,8 @@ export function* bindVector(b: Binding, expr: Expr): Slices<BoundVector> {
     case 'paren':
       return yield* bindVector(b, expr.expr);
     case 'selector':
-      if (expr.edges !== null) throw unsupported(`the ${expr.edges} modifier`);
-      return bindSelector(b.run, b.grid, expr);
+      if (expr.edges === 'anchored') throw unsupported('the anchored modifier of an instant vector selector');
+      return expr.edges === 'smoothed' ? bindSmoothed(b.run, b.grid, expr) : bindSelector(b.run, b.grid, expr);
     case 'unary':
       return yield* bindUnary(b, expr);
     case 'binary':
@@ -121,17 +125,17 @@ function* bindBinary(b: Binding, expr: BinaryExpr): Slices<BoundVector> {
 
 function* bindAggregate(b: Binding, expr: AggregateExpr): Slices<BoundVector> {
   const grouping = { labels: expr.grouping ?? [], without: expr.without };
-  if (expr.param !== null) throw unsupported(`the aggregation ${expr.op}`);
   const child = yield* bindVector(b, expr.expr);
-  return aggregate(child, bindGroups(child.rows, grouping), accumulatorOf(expr.op as SimpleOp));
+  if (expr.op === 'count_values') return yield* bindCountValues(b.run, expr, child, grouping);
+  const groups = bindGroups(child.rows, grouping);
+  if (expr.param === null) return aggregate(child, groups, accumulatorOf(expr.op as SimpleOp));
+  const param = yield* bindScalar(b, expr.param);
+  return expr.op === 'quantile' ? bindQuantile(expr, child, groups, param) : bindRanking(expr, child, groups, param);
 }
 
 export function* bindRange(b: Binding, expr: Expr): Slices<RangeSource> {
   const inner = unparen(expr);
-  if (inner.kind === 'matrix') {
-    if (inner.selector.edges !== null) throw unsupported(`the ${inner.selector.edges} modifier`);
-    return bindMatrix(b.run, b.grid, inner);
-  }
+  if (inner.kind === 'matrix') return bindMatrix(b.run, b.grid, inner);
   if (inner.kind === 'subquery') return yield* bindSubquery(b, inner);
   throw new Error(`no range vector: ${inner.kind}`);
 }
@@ -142,6 +146,8 @@ function* bindSubquery(b: Binding, expr: SubqueryExpr): Slices<RangeSource> {
   const rangeMs = positiveDurationMs(expr.range, durations);
   const stepMs = expr.step === null ? b.run.options.subqueryStepMs : positiveDurationMs(expr.step, durations);
   const grid = subqueryGrid(windows.firstEndMs, lastEndMs(windows, b.grid), rangeMs, stepMs);
+  // Each of its rows has that many slots.
+  b.run.charge(grid.count);
   return subquerySource(yield* bindVector({ ...b, grid }, expr.expr), b.grid, windows, rangeMs);
 }
 

@@ -1,28 +1,35 @@
 /** Calls of functions: which family computes them, with their arguments bound. */
-import { unreachable } from '../../model/errors.ts';
+import { CodedError, unreachable } from '../../model/errors.ts';
 import { labelValue, METRIC_NAME } from '../../model/labels.ts';
-import { DATES } from '../functions/dates.ts';
-import { goMax, goMin, MATH, roundTo } from '../functions/math.ts';
+import { EXTENDED_FUNCTIONS, extendedKernel } from '../functions/extended.ts';
 import { OVER_TIME_KERNELS } from '../functions/over-time.ts';
 import { RATE_KERNELS } from '../functions/rate.ts';
 import { FUNCTIONS } from '../functions/table.ts';
-import { type Call, type Expr, unparen } from '../syntax/ast.ts';
-import { type Binding, bindRange, bindScalar, bindVector, unsupported } from './bind.ts';
-import { bindHistogramQuantile } from './classic-histograms.ts';
-import { FLOAT, newColumn } from './column.ts';
-import { dropNames, type Renamed, rowsOf } from './rows.ts';
+import { TREND_KERNELS } from '../functions/trend.ts';
+import { type Call, type Edges, type Expr, unparen } from '../syntax/ast.ts';
+import { type Binding, bindRange, bindScalar, bindVector } from './bind.ts';
+import { noteBadQuantiles } from './classic-histograms.ts';
+import { bindHistogramCall } from './histogram-calls.ts';
+import { bindInfo } from './info.ts';
+import { bindLabelCall } from './label-calls.ts';
+import { absentOverTime, absentVector } from './presence.ts';
+import type { RangeSource } from './range.ts';
+import { dropNames, type Renamed } from './rows.ts';
 import type { Slices } from './run.ts';
-import { bindSelector } from './select.ts';
-import { type BoundScalar, type BoundVector, constantScalar, mapRows, scalarOfTime } from './vector.ts';
-import { type RangeKernel, rangeCall } from './window.ts';
+import { bindSort } from './sorting.ts';
+import { bindDate, bindMath, bindVectorOfScalars } from './value-calls.ts';
+import type { BoundScalar, BoundVector } from './vector.ts';
+import { type RangeKernel, type RangeNotes, rangeCall } from './window.ts';
 
 export function* bindVectorCall(b: Binding, call: Call): Slices<BoundVector> {
   const { family } = FUNCTIONS.get(call.name)!;
   switch (family) {
     case 'rate':
-      return yield* bindWindowed(b, call, RATE_KERNELS.get(call.name));
+      return yield* bindWindowed(b, call, RATE_KERNELS.get(call.name)!);
     case 'over-time':
-      return yield* bindWindowed(b, call, OVER_TIME_KERNELS.get(call.name));
+      return yield* bindWindowed(b, call, OVER_TIME_KERNELS.get(call.name)!);
+    case 'trend':
+      return yield* bindWindowed(b, call, TREND_KERNELS.get(call.name)!);
     case 'math':
       return yield* bindMath(b, call);
     case 'dates':
@@ -30,14 +37,16 @@ export function* bindVectorCall(b: Binding, call: Call): Slices<BoundVector> {
     case 'scalars':
       return yield* bindVectorOfScalars(b, call);
     case 'histograms':
-      if (call.name === 'histogram_quantile') return yield* bindHistogramQuantile(b, call);
-      throw unsupported(`function ${call.name}()`);
-    case 'trend':
-    case 'labels':
+      return yield* bindHistogramCall(b, call);
     case 'presence':
+      if (call.name === 'absent') return absentVector(yield* bindVector(b, call.args[0]!), call.args[0]!);
+      return absentOverTime(yield* bindPlainRange(b, call, call.args[0]!), call.args[0]!);
+    case 'labels':
+      return bindLabelCall(call, yield* bindVector(b, call.args[0]!));
     case 'sort':
+      return bindSort(call, yield* bindVector(b, call.args[0]!));
     case 'info':
-      throw unsupported(`function ${call.name}()`);
+      return yield* bindInfo(b.run, call, yield* bindVector(b, call.args[0]!));
     default:
       return unreachable(family);
   }
@@ -47,19 +56,34 @@ export function* bindVectorCall(b: Binding, call: Call): Slices<BoundVector> {
 
 const COUNTER_SUFFIX = /_(total|sum|count|bucket)$/;
 
-function* bindWindowed(b: Binding, call: Call, kernel: RangeKernel | undefined): Slices<BoundVector> {
-  if (kernel === undefined) throw unsupported(`function ${call.name}()`);
-  const ranged = call.args.findIndex((arg) => isRange(arg));
-  const source = yield* bindRange(b, call.args[ranged]!);
+function* bindWindowed(b: Binding, call: Call, plain: RangeKernel): Slices<BoundVector> {
+  const at = call.args.findIndex(isRange);
+  const arg = call.args[at]!;
+  const edges = edgesOf(arg);
+  const kernel = edges === null ? plain : extendedKernel(call.name, edges);
+  const source = yield* bindPlainRange(b, call, arg);
   const params: BoundScalar[] = [];
-  for (const [i, arg] of call.args.entries()) if (i !== ranged) params.push(yield* bindScalar(b, arg));
+  for (const [i, other] of call.args.entries()) if (i !== at) params.push(yield* bindScalar(b, other));
   const keepsName = call.name === 'last_over_time' || call.name === 'first_over_time';
   const renamed: Renamed = keepsName
     ? { rows: source.rows, merge: null }
     : dropNames(source.rows, b.run.options.delayedNameRemoval);
-  const onRow =
-    call.name === 'rate' || call.name === 'increase' ? noteNonCounter(b, call.args[0]!, source.rows.labels) : null;
-  return rangeCall({ source, kernel, params, renamed, collision: 'fail', onRow });
+  return rangeCall({ source, kernel, params, renamed, collision: 'fail', notes: notesOf(b, call, arg, source) });
+}
+
+/** The range of a call, if its modifier goes with the function. */
+function* bindPlainRange(b: Binding, call: Call, arg: Expr): Slices<RangeSource> {
+  const edges = edgesOf(arg);
+  if (edges !== null && !EXTENDED_FUNCTIONS[edges].includes(call.name)) {
+    const allowed = EXTENDED_FUNCTIONS[edges].join(', ');
+    throw new CodedError('query_failed', `${edges} modifier can only be used with: ${allowed} - not with ${call.name}`);
+  }
+  return yield* bindRange(b, arg);
+}
+
+function edgesOf(arg: Expr): Edges | null {
+  const inner = unparen(arg);
+  return inner.kind === 'matrix' ? inner.selector.edges : null;
 }
 
 function isRange(arg: Expr): boolean {
@@ -67,159 +91,32 @@ function isRange(arg: Expr): boolean {
   return kind === 'matrix' || kind === 'subquery';
 }
 
-function noteNonCounter(b: Binding, arg: Expr, labels: (row: number) => readonly string[]): (row: number) => void {
+// ── Annotations ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function notesOf(b: Binding, call: Call, arg: Expr, source: RangeSource): RangeNotes | null {
+  if (call.name === 'rate' || call.name === 'increase') return { row: noteNonCounter(b, arg, source), params: null };
+  if (call.name !== 'quantile_over_time') return null;
+  return { row: null, params: ([quantiles]) => noteBadQuantiles(b.run, quantiles!, call.args[0]!) };
+}
+
+function noteNonCounter(b: Binding, arg: Expr, source: RangeSource): (row: number) => void {
+  const byType = b.run.options.typeAndUnitLabels;
   return (row) => {
-    const name = labelValue(labels(row), METRIC_NAME);
-    if (name === '' || COUNTER_SUFFIX.test(name)) return;
-    b.run.annotations.info(
-      `metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "${name}"`,
-      arg,
-    );
-  };
-}
-
-// ── Values ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-function* bindMath(b: Binding, call: Call): Slices<BoundVector> {
-  const child = yield* bindVector(b, call.args[0]!);
-  const params: BoundScalar[] = [];
-  for (const arg of call.args.slice(1)) params.push(yield* bindScalar(b, arg));
-  const renamed = dropNames(child.rows, b.run.options.delayedNameRemoval);
-  const single = MATH.get(call.name);
-  if (single !== undefined) return mapRows(child, renamed, 'merge', (_row, { values }) => mapValues(values, single));
-  return withScalars(child, renamed, params, PARAMETRIC[call.name]!);
-}
-
-function mapValues(values: Float64Array, change: (value: number) => number): void {
-  for (let k = 0; k < values.length; k++) values[k] = change(values[k]!);
-}
-
-/** Functions of a value and scalars of the same step; null leaves the point out. */
-const PARAMETRIC: Readonly<
-  Record<string, (value: number, params: readonly Float64Array[], k: number) => number | null>
-> = {
-  round: (value, [nearest], k) => roundTo(value, nearest?.[k] ?? 1),
-  clamp: (value, [min, max], k) => (min![k]! > max![k]! ? null : goMax(min![k]!, goMin(max![k]!, value))),
-  clamp_min: (value, [min], k) => goMax(min![k]!, value),
-  clamp_max: (value, [max], k) => goMin(max![k]!, value),
-};
-
-function withScalars(
-  child: BoundVector,
-  renamed: Renamed,
-  params: readonly BoundScalar[],
-  change: (value: number, params: readonly Float64Array[], k: number) => number | null,
-): BoundVector {
-  let evaluated: Float64Array[] = [];
-  const mapped = mapRows(child, renamed, 'merge', (_row, { values, present }) => {
-    for (let k = 0; k < values.length; k++) {
-      if (present[k] !== FLOAT) continue;
-      const value = change(values[k]!, evaluated, k);
-      if (value === null) present[k] = 0;
-      else values[k] = value;
+    const labels = source.rows.labels(row);
+    const name = labelValue(labels, METRIC_NAME);
+    if (name === '') return;
+    if (byType) {
+      const type = labelValue(labels, '__type__');
+      if (type === 'counter' || type === 'histogram') return;
+      b.run.annotations.info(
+        `metric might not be a counter, __type__ label is not set to "counter" or "histogram", got "${type}": "${name}"`,
+        arg,
+      );
+    } else if (!COUNTER_SUFFIX.test(name)) {
+      b.run.annotations.info(
+        `metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "${name}"`,
+        arg,
+      );
     }
-  });
-  return {
-    ...mapped,
-    *stream(run, visit) {
-      evaluated = [];
-      for (const param of params) evaluated.push(yield* param.evaluate(run));
-      yield* mapped.stream(run, visit);
-    },
-  };
-}
-
-function* bindDate(b: Binding, call: Call): Slices<BoundVector> {
-  const part = DATES.get(call.name)!;
-  if (call.args.length === 0) return vectorOf(scalarOfTime(b.grid, (timeMs) => part(timeMs / 1000)));
-  const child = yield* bindVector(b, call.args[0]!);
-  return mapRows(child, dropNames(child.rows, b.run.options.delayedNameRemoval), 'merge', (_row, { values }) =>
-    mapValues(values, part),
-  );
-}
-
-// ── Scalars ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-function* bindVectorOfScalars(b: Binding, call: Call): Slices<BoundVector> {
-  const [arg] = call.args;
-  if (call.name === 'vector') return vectorOf(yield* bindScalar(b, arg!));
-  if (call.name !== 'timestamp') throw unsupported(`function ${call.name}()`);
-  const inner = unparen(arg!);
-  const fromSamples = inner.kind === 'selector' && inner.edges === null;
-  const child = fromSamples ? bindSelector(b.run, b.grid, inner, 'time') : yield* bindVector(b, arg!);
-  const { startMs, stepMs } = b.grid;
-  return mapRows(child, dropNames(child.rows, b.run.options.delayedNameRemoval), 'merge', (_row, { values }) => {
-    if (!fromSamples) for (let k = 0; k < values.length; k++) values[k] = (startMs + k * stepMs) / 1000;
-  });
-}
-
-/** One row without labels that has a point at every step. */
-function vectorOf(scalar: BoundScalar): BoundVector {
-  return {
-    grid: scalar.grid,
-    rows: rowsOf([[]], null, true),
-    *stream(run, visit) {
-      const column = newColumn(scalar.grid.count);
-      column.values.set(yield* scalar.evaluate(run));
-      column.present.fill(FLOAT);
-      visit(0, column);
-    },
-  };
-}
-
-export function* bindScalarCall(b: Binding, call: Call): Slices<BoundScalar> {
-  const { startMs, endMs, stepMs } = b.run.options;
-  switch (call.name) {
-    case 'time':
-      return scalarOfTime(b.grid, (timeMs) => timeMs / 1000);
-    case 'pi':
-      return constantScalar(Math.PI, b.grid);
-    case 'start':
-      return constantScalar(startMs / 1000, b.grid);
-    case 'end':
-      return constantScalar(endMs / 1000, b.grid);
-    case 'step':
-      return constantScalar(stepMs / 1000, b.grid);
-    case 'range':
-      return constantScalar((endMs - startMs) / 1000, b.grid);
-    case 'scalar':
-      return scalarOf(yield* bindVector(b, call.args[0]!));
-    case 'min_of':
-      return ofTwo(goMin, yield* bindScalar(b, call.args[0]!), yield* bindScalar(b, call.args[1]!));
-    case 'max_of':
-      return ofTwo(goMax, yield* bindScalar(b, call.args[0]!), yield* bindScalar(b, call.args[1]!));
-    default:
-      throw unsupported(`function ${call.name}()`);
-  }
-}
-
-function ofTwo(pick: (a: number, b: number) => number, left: BoundScalar, right: BoundScalar): BoundScalar {
-  return {
-    grid: left.grid,
-    *evaluate(run) {
-      const a = yield* left.evaluate(run);
-      const b = yield* right.evaluate(run);
-      return a.map((value, k) => pick(value, b[k]!));
-    },
-  };
-}
-
-/** NaN wherever there is not exactly one point. */
-function scalarOf(child: BoundVector): BoundScalar {
-  return {
-    grid: child.grid,
-    *evaluate(run) {
-      const values = new Float64Array(child.grid.count);
-      const counts = new Uint32Array(child.grid.count);
-      yield* child.stream(run, (_row, column) => {
-        for (let k = 0; k < values.length; k++) {
-          if (column.present[k] !== FLOAT) continue;
-          counts[k]!++;
-          values[k] = column.values[k]!;
-        }
-      });
-      for (let k = 0; k < values.length; k++) if (counts[k] !== 1) values[k] = Number.NaN;
-      return values;
-    },
   };
 }

@@ -1,19 +1,18 @@
 /**
- * histogram_quantile over classic histograms: rows are bound to histograms (all labels but `le`) and buckets (the bounds
+ * Classic histograms: rows are bound to histograms (all labels but `le`) and buckets (the bounds
  * that `le` names), so that evaluation only fills in counts.
  */
 import { type Labels, labelsKey, labelValue, METRIC_NAME } from '../../model/labels.ts';
 import { forMetric } from '../annotations.ts';
-import { type Buckets, bucketQuantile, type Repair } from '../functions/histogram-quantile.ts';
-import type { Call, Expr } from '../syntax/ast.ts';
-import { type Binding, bindScalar, bindVector } from './bind.ts';
-import { FLOAT, type Frame, newColumn } from './column.ts';
+import { formatG } from '../functions/format.ts';
+import type { Buckets } from '../functions/histogram-quantile.ts';
+import type { Expr } from '../syntax/ast.ts';
+import { FLOAT, type Frame } from './column.ts';
 import { isMetadataLabel, type Rows, rowsOf } from './rows.ts';
-import type { Run, Slices } from './run.ts';
-import { type BoundScalar, type BoundVector, collect } from './vector.ts';
+import type { Run } from './run.ts';
 
 /** One histogram: its rows in ascending order of their bounds. */
-interface Histogram {
+export interface Histogram {
   readonly rows: Int32Array;
   readonly bounds: Float64Array;
   readonly name: string;
@@ -24,62 +23,11 @@ export interface Histograms {
   readonly rows: Rows;
 }
 
-export function* bindHistogramQuantile(b: Binding, call: Call): Slices<BoundVector> {
-  const quantile = yield* bindScalar(b, call.args[0]!);
-  const child = yield* bindVector(b, call.args[1]!);
-  return quantileVector(b, child, quantile, call);
-}
-
-function quantileVector(b: Binding, child: BoundVector, quantile: BoundScalar, call: Call): BoundVector {
-  const histograms = bindHistograms(b.run, child.rows, call.args[1]!);
-  return {
-    grid: child.grid,
-    rows: histograms.rows,
-    *stream(run, visit) {
-      const q = yield* quantile.evaluate(run);
-      noteBadQuantiles(run, q, call.args[0]!);
-      const frame = yield* collect(run, child);
-      const repair: Repair = { forced: false, minBucket: 0, maxBucket: 0, maxDiff: 0 };
-      for (const [i, histogram] of histograms.list.entries()) {
-        const column = newColumn(child.grid.count);
-        const buckets = newBuckets(histogram);
-        for (let k = 0; k < child.grid.count; k++) {
-          if (!fillBuckets(histogram, frame, k, buckets)) continue;
-          column.values[k] = bucketQuantile(q[k]!, buckets, repair);
-          column.present[k] = FLOAT;
-          if (repair.forced) noteRepair(run, histogram.name, call.args[1]!);
-          if (run.work(buckets.count)) yield;
-        }
-        visit(i, column);
-      }
-    },
-  };
-}
-
 export function noteBadQuantiles(run: Run, q: Float64Array, span: Expr): void {
   for (const value of q) {
     if (value >= 0 && value <= 1) continue;
     run.annotations.warn(`quantile value should be between 0 and 1, got ${formatG(value)}`, span);
   }
-}
-
-/** Go's `%g`. */
-export function formatG(value: number): string {
-  if (Number.isNaN(value)) return 'NaN';
-  if (!Number.isFinite(value)) return value > 0 ? '+Inf' : '-Inf';
-  const exponent = value === 0 ? 0 : Math.floor(Math.log10(Math.abs(value)));
-  if (exponent >= -4 && exponent < 21) return String(value);
-  const [mantissa, power] = value.toExponential().split('e') as [string, string];
-  const sign = power.startsWith('-') ? '-' : '+';
-  return `${mantissa}e${sign}${power.replace(/^[+-]/, '').padStart(2, '0')}`;
-}
-
-function noteRepair(run: Run, name: string, span: Expr): void {
-  run.annotations.info(
-    'input to histogram_quantile needed to be fixed for monotonicity ' +
-      `(see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)${forMetric(name)}`,
-    span,
-  );
 }
 
 /** Puts the rows of a vector together to histograms. Rows without a usable `le` are left out, with a warning. */
@@ -92,8 +40,7 @@ export function bindHistograms(run: Run, input: Rows, span: Expr): Histograms {
     const le = labelValue(labels, 'le');
     const bound = parseBound(le);
     if (bound === null) {
-      const shown = name === '' ? '' : forMetric(name);
-      run.annotations.warn(`bucket label "le" is missing or has a malformed value of "${le}"${shown}`, span);
+      run.annotations.warn(`bucket label "le" is missing or has a malformed value of "${le}"${forMetric(name)}`, span);
       continue;
     }
     const own = histogramLabels(labels, delayed);

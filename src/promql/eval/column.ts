@@ -16,14 +16,6 @@ export interface Grid {
 export const ABSENT = 0;
 export const FLOAT = 1;
 
-export function gridEndMs(grid: Grid): number {
-  return grid.startMs + (grid.count - 1) * grid.stepMs;
-}
-
-export function sameGrid(a: Grid, b: Grid): boolean {
-  return a.startMs === b.startMs && a.count === b.count && (a.stepMs === b.stepMs || a.count === 1);
-}
-
 /** `values.length === present.length`, one slot a step. */
 export interface Column {
   readonly values: Float64Array;

@@ -1,12 +1,13 @@
 /** From bound expressions to results: names return, series are sorted, points without a sample are left out. */
 import { compareLabels, type Labels } from '../../model/labels.ts';
+import { extendedPoints } from '../functions/extended.ts';
 import type { MatrixResult, SeriesPoints, VectorResult } from '../result.ts';
 import { FLOAT, type Grid } from './column.ts';
 import type { RangeSource, RowSamples } from './range.ts';
 import { Merger, mergeEqual, type Rows, withoutName } from './rows.ts';
 import type { Run, Slices } from './run.ts';
 import type { BoundVector, Visit } from './vector.ts';
-import { moveWindow, newWindow } from './window.ts';
+import { moveWindow, newWindow, type Window } from './window.ts';
 
 /** The vector with pending name removals done; rows that come to be equal are put together. */
 function withFinalNames(run: Run, vector: BoundVector): BoundVector {
@@ -86,21 +87,24 @@ export function* encodeRange(run: Run, source: RangeSource): Slices<MatrixResult
   yield* source.prepare(run);
   const series: SeriesPoints[] = [];
   const samples: RowSamples = { timesMs: new Float64Array(0), values: new Float64Array(0), count: 0 };
-  const window = newWindow([], 0);
+  const window = newWindow([], run.options.lookbackMs);
   for (let row = 0; row < source.rows.count; row++) {
     source.load(run, row, samples);
-    Object.assign(window, { timesMs: samples.timesMs, count: samples.count, lo: 0, hi: 0 });
+    Object.assign(window, { timesMs: samples.timesMs, values: samples.values, count: samples.count, lo: 0, hi: 0 });
     moveWindow(window, source, 0);
-    if (window.lo === window.hi) continue;
+    const points = source.edges === null ? pointsInside(window) : extendedPoints(window, source.edges === 'smoothed');
+    if (points.timesMs.length === 0) continue;
     const own = source.rows.labels(row);
     const labels = source.rows.marked(row) ? withoutName(own) : own;
-    series.push({
-      labels,
-      timesMs: samples.timesMs.slice(window.lo, window.hi),
-      values: samples.values.slice(window.lo, window.hi),
-    });
+    series.push({ labels, ...points });
     if (run.work(samples.count)) yield;
   }
   series.sort((a, b) => compareLabels(a.labels, b.labels));
   return { kind: 'matrix', series };
+}
+
+type Points = Omit<SeriesPoints, 'labels'>;
+
+function pointsInside({ timesMs, values, lo, hi }: Window): Points {
+  return { timesMs: timesMs.slice(lo, hi), values: values.slice(lo, hi) };
 }

@@ -6,13 +6,12 @@
  * Rules and their errors: reference section 7. Source: prometheus/prometheus, promql/engine.go, VectorBinop.
  */
 import { CodedError } from '../../model/errors.ts';
-import { type Labels, labelsKey } from '../../model/labels.ts';
 import { type FloatOperator, floatOperator } from '../functions/operators.ts';
 import type { BinaryExpr } from '../syntax/ast.ts';
 import { dropsName } from './binary.ts';
 import { FLOAT, type Frame } from './column.ts';
+import { LabelTable } from './label-table.ts';
 import { bindSignatures, labelsString, resultLabels, type Signatures } from './matching.ts';
-import { rowsOf } from './rows.ts';
 import type { Run } from './run.ts';
 import { type BoundVector, collect, streamFrame } from './vector.ts';
 
@@ -25,14 +24,9 @@ interface Join {
   /** Rows of each side by signature. */
   readonly manyBy: readonly number[][];
   readonly oneBy: readonly number[][];
-  readonly outputs: Outputs;
-}
-
-/** Output rows, by the pair of rows they come from; a row of -1 is a filled-in sample. */
-interface Outputs {
-  readonly labels: Labels[];
-  readonly marks: boolean[];
-  rowOf(many: number, one: number, signature: number): number;
+  /** Output row of each pair of a signature's rows; see {@link pairAt}. */
+  readonly pairs: readonly Int32Array[];
+  readonly outputs: LabelTable;
 }
 
 export function bindJoin(run: Run, expr: BinaryExpr, left: BoundVector, right: BoundVector): BoundVector {
@@ -42,12 +36,12 @@ export function bindJoin(run: Run, expr: BinaryExpr, left: BoundVector, right: B
   const signatures = bindSignatures(many.rows, one.rows, expr.matching);
   const manyBy = byGroup(signatures.left, signatures.count);
   const oneBy = byGroup(signatures.right, signatures.count);
-  const outputs = bindOutputs(run, expr, many, one, signatures);
-  const join: Join = { expr, many, one, swapped, signatures, manyBy, oneBy, outputs };
-  bindPairs(join);
+  const outputs = new LabelTable();
+  const sides = { expr, many, one, swapped, signatures, manyBy, oneBy, outputs };
+  const join: Join = { ...sides, pairs: bindPairs(run, sides) };
   return {
     grid: left.grid,
-    rows: rowsOf(outputs.labels, outputs.marks),
+    rows: outputs.rows(),
     *stream(now, visit) {
       const manyFrame = yield* collect(now, many);
       const oneFrame = yield* collect(now, one);
@@ -67,51 +61,43 @@ function byGroup(of: Int32Array, count: number): number[][] {
   return groups;
 }
 
-function bindOutputs(run: Run, expr: BinaryExpr, many: BoundVector, one: BoundVector, signatures: Signatures): Outputs {
-  const { matching } = expr;
-  const delayed = run.options.delayedNameRemoval;
-  // Arithmetic removes the name at once in either mode, `bool` only marks it.
-  const dropName = dropsName(expr) && !(delayed && expr.returnBool);
-  const byKey = new Map<string, number>();
-  const byPair = new Map<number, number>();
-  const labels: Labels[] = [];
-  const marks: boolean[] = [];
-  const make = (manyRow: number, oneRow: number, signature: number): number => {
-    const manyLabels = manyRow < 0 ? signatures.labels(signature) : many.rows.labels(manyRow);
-    const own = resultLabels(manyLabels, oneRow < 0 ? null : one.rows.labels(oneRow), matching, dropName);
-    const key = labelsKey(own);
-    let row = byKey.get(key);
-    if (row === undefined) {
-      byKey.set(key, (row = labels.length));
-      labels.push(own);
-      marks.push(false);
-    }
-    if ((expr.returnBool && delayed) || (manyRow >= 0 && many.rows.marked(manyRow))) marks[row] = true;
-    return row;
-  };
-  return {
-    labels,
-    marks,
-    rowOf(manyRow, oneRow, signature) {
-      const pair = (manyRow + 1) * (one.rows.count + 1) + oneRow + 1 + (manyRow < 0 ? -(signature + 1) * 2 ** 40 : 0);
-      let row = byPair.get(pair);
-      if (row === undefined) byPair.set(pair, (row = make(manyRow, oneRow, signature)));
-      return row;
-    },
-  };
+/** Index of a pair in its signature's table: positions in the lists of rows, -1 for a side that is filled in. */
+function pairAt(many: number, one: number, ones: number): number {
+  return (many + 1) * (ones + 1) + one + 1;
 }
 
 /** Names all output rows before the first sample is read. */
-function bindPairs({ expr, signatures, manyBy, oneBy, outputs }: Join): void {
+function bindPairs(run: Run, join: Omit<Join, 'pairs'>): Int32Array[] {
+  const { expr, signatures, manyBy, oneBy } = join;
   const { fillLeft, fillRight } = expr.matching;
+  const tables: Int32Array[] = [];
   for (let signature = 0; signature < signatures.count; signature++) {
-    const ones = oneBy[signature]!;
-    for (const many of manyBy[signature]!) {
-      for (const one of ones) outputs.rowOf(many, one, signature);
-      if (fillRight !== null) outputs.rowOf(many, -1, signature);
+    const manyRows = manyBy[signature]!;
+    const oneRows = oneBy[signature]!;
+    const table = new Int32Array((manyRows.length + 1) * (oneRows.length + 1));
+    for (let m = fillLeft === null ? 0 : -1; m < manyRows.length; m++) {
+      for (let o = fillRight === null || m < 0 ? 0 : -1; o < oneRows.length; o++) {
+        table[pairAt(m, o, oneRows.length)] = outputRow(run, join, manyRows[m] ?? -1, oneRows[o] ?? -1, signature);
+      }
     }
-    if (fillLeft !== null) for (const one of ones) outputs.rowOf(-1, one, signature);
+    tables.push(table);
   }
+  return tables;
+}
+
+function outputRow(
+  run: Run,
+  { expr, many, one, signatures, outputs }: Omit<Join, 'pairs'>,
+  manyRow: number,
+  oneRow: number,
+  signature: number,
+): number {
+  const delayed = run.options.delayedNameRemoval;
+  // Arithmetic removes the name at once in either mode, `bool` only marks it.
+  const dropName = dropsName(expr) && !(delayed && expr.returnBool);
+  const manyLabels = manyRow < 0 ? signatures.labels(signature) : many.rows.labels(manyRow);
+  const labels = resultLabels(manyLabels, oneRow < 0 ? null : one.rows.labels(oneRow), expr.matching, dropName);
+  return outputs.rowOf(labels, (expr.returnBool && delayed) || (manyRow >= 0 && many.rows.marked(manyRow)));
 }
 
 interface Evaluator {
@@ -120,23 +106,19 @@ interface Evaluator {
 }
 
 function evaluator(run: Run, join: Join, many: Frame, one: Frame): Evaluator {
-  const { expr, outputs, manyBy, oneBy, swapped } = join;
+  const { expr, outputs, manyBy, oneBy, pairs, swapped } = join;
   const { steps } = many;
-  const { fillLeft: fillMany, fillRight: fillOne } = expr.matching;
+  const { fillLeft: fillMany, fillRight: fillOne, cardinality } = expr.matching;
   const operator = floatOperator(expr.op, expr.returnBool, 'left');
-  run.charge(outputs.labels.length * steps);
-  const frame: Frame = {
-    rows: outputs.labels.length,
-    steps,
-    values: new Float64Array(outputs.labels.length * steps),
-    present: new Uint8Array(outputs.labels.length * steps),
-  };
+  run.charge(outputs.count * steps);
+  const size = outputs.count * steps;
+  const frame: Frame = { rows: outputs.count, steps, values: new Float64Array(size), present: new Uint8Array(size) };
   /** Slots for which a pair was found, kept or not: a second pair there is an error. */
-  const claimed = new Uint8Array(frame.present.length);
+  const claimed = new Uint8Array(size);
   const live = fillMany === null && fillOne === null ? stepsWithBoth(many, one) : null;
 
-  const put = (manyRow: number, oneRow: number, signature: number, k: number): void => {
-    const slot = outputs.rowOf(manyRow, oneRow, signature) * steps + k;
+  const put = (output: number, manyRow: number, oneRow: number, k: number): void => {
+    const slot = output * steps + k;
     if (claimed[slot] === 1) throw ambiguous(expr);
     claimed[slot] = 1;
     const a = manyRow < 0 ? fillMany! : many.values[manyRow * steps + k]!;
@@ -149,18 +131,19 @@ function evaluator(run: Run, join: Join, many: Frame, one: Frame): Evaluator {
     join(signature) {
       const manyRows = manyBy[signature]!;
       const oneRows = oneBy[signature]!;
+      const table = pairs[signature]!;
       if (manyRows.length === 0 && fillMany === null && oneRows.length < 2) return;
       for (let k = 0; k < steps; k++) {
         if (live !== null && live[k] === 0) continue;
-        const oneRow = onlyRow(join, one, oneRows, signature, k);
+        const o = onlyRow(join, one, oneRows, signature, k);
         let matched = false;
-        for (const manyRow of manyRows) {
-          if (many.present[manyRow * steps + k] !== FLOAT || (oneRow < 0 && fillOne === null)) continue;
-          if (matched && expr.matching.cardinality === 'one-to-one') throw ambiguous(expr);
+        for (let m = 0; m < manyRows.length; m++) {
+          if (many.present[manyRows[m]! * steps + k] !== FLOAT || (o < 0 && fillOne === null)) continue;
+          if (matched && cardinality === 'one-to-one') throw ambiguous(expr);
           matched = true;
-          put(manyRow, oneRow, signature, k);
+          put(table[pairAt(m, o, oneRows.length)]!, manyRows[m]!, oneRows[o] ?? -1, k);
         }
-        if (!matched && oneRow >= 0 && fillMany !== null) put(-1, oneRow, signature, k);
+        if (!matched && o >= 0 && fillMany !== null) put(table[pairAt(-1, o, oneRows.length)]!, -1, oneRows[o]!, k);
       }
     },
   };
@@ -186,13 +169,13 @@ function stepsWithAny({ rows, steps, present }: Frame): Uint8Array {
   return any;
 }
 
-/** The one row with a point at step k, or -1. */
+/** Position of the one row that has a point at step k, or -1. */
 function onlyRow(join: Join, one: Frame, rows: readonly number[], signature: number, k: number): number {
   let only = -1;
-  for (const row of rows) {
-    if (one.present[row * one.steps + k] !== FLOAT) continue;
-    if (only >= 0) throw duplicateSeries(join, only, row, signature);
-    only = row;
+  for (let o = 0; o < rows.length; o++) {
+    if (one.present[rows[o]! * one.steps + k] !== FLOAT) continue;
+    if (only >= 0) throw duplicateSeries(join, rows[only]!, rows[o]!, signature);
+    only = o;
   }
   return only;
 }

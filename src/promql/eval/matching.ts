@@ -2,9 +2,10 @@
  * Vector matching: label sets become integers (signature, output row) before any sample is looked at.
  * Rules: reference section 7.2 and 7.6.
  */
-import { type Labels, labelsKey, labelValue, METRIC_NAME } from '../../model/labels.ts';
+import { type Labels, labelValue, METRIC_NAME } from '../../model/labels.ts';
 import type { VectorMatching } from '../syntax/ast.ts';
 import { quote } from '../syntax/strings.ts';
+import { LabelTable } from './label-table.ts';
 import type { Rows } from './rows.ts';
 import { isMetadataLabel } from './rows.ts';
 
@@ -19,25 +20,15 @@ export interface Signatures {
 
 export function bindSignatures(left: Rows, right: Rows, matching: VectorMatching): Signatures {
   const pick = signatureLabels(matching);
-  const ids = new Map<string, number>();
-  const all: Labels[] = [];
+  const table = new LabelTable();
   const bind = (rows: Rows): Int32Array => {
     const of = new Int32Array(rows.count);
-    for (let row = 0; row < rows.count; row++) {
-      const labels = pick(rows.labels(row));
-      const key = labelsKey(labels);
-      let id = ids.get(key);
-      if (id === undefined) {
-        ids.set(key, (id = all.length));
-        all.push(labels);
-      }
-      of[row] = id;
-    }
+    for (let row = 0; row < rows.count; row++) of[row] = table.rowOf(pick(rows.labels(row)), false);
     return of;
   };
   const leftOf = bind(left);
   const rightOf = bind(right);
-  return { count: all.length, left: leftOf, right: rightOf, labels: (signature) => all[signature]! };
+  return { count: table.count, left: leftOf, right: rightOf, labels: (signature) => table.labels[signature]! };
 }
 
 /** The part of a label set that is matched on. */

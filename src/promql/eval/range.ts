@@ -6,6 +6,7 @@
  */
 import { SampleBuffer } from '../../model/sample.ts';
 import type { Selection } from '../../tsdb/head.ts';
+import type { Edges } from '../syntax/ast.ts';
 import { FLOAT, type Frame, type Grid } from './column.ts';
 import type { Rows } from './rows.ts';
 import type { Run, Slices } from './run.ts';
@@ -25,6 +26,8 @@ export interface RangeSource {
   readonly firstEndMs: number;
   readonly endStepMs: number;
   readonly grid: Grid;
+  /** How the windows' edges are made; null for the samples inside alone. */
+  readonly edges: Edges | null;
   prepare(run: Run): Slices<void>;
   load(run: Run, row: number, into: RowSamples): void;
 }
@@ -57,7 +60,7 @@ export function storeSource(
   grid: Grid,
   windows: Windows,
   rangeMs: number,
-  read: { readonly fromMs: number; readonly toMs: number; readonly sameName: boolean },
+  read: { readonly fromMs: number; readonly toMs: number; readonly sameName: boolean; readonly edges: Edges | null },
 ): RangeSource {
   const buffer = new SampleBuffer(256);
   return {
@@ -65,6 +68,7 @@ export function storeSource(
     rows: selectionRows(selection, read.sameName),
     rangeMs,
     grid,
+    edges: read.edges,
     *prepare() {},
     load(run, row, into) {
       const count = dropStale(buffer, selection.read(row, read.fromMs, read.toMs, buffer));
@@ -99,6 +103,7 @@ export function subquerySource(child: BoundVector, grid: Grid, windows: Windows,
     rows: child.rows,
     rangeMs,
     grid,
+    edges: null,
     *prepare(run) {
       frame ??= yield* collect(run, child);
     },

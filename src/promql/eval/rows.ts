@@ -5,8 +5,9 @@
  * and the names go at the very end.
  */
 import { CodedError } from '../../model/errors.ts';
-import { type Labels, labelsKey, METRIC_NAME } from '../../model/labels.ts';
+import { type Labels, METRIC_NAME } from '../../model/labels.ts';
 import { FLOAT, newColumn } from './column.ts';
+import { LabelTable } from './label-table.ts';
 import type { Visit } from './vector.ts';
 
 export interface Rows {
@@ -58,7 +59,20 @@ export interface Renamed {
 export function dropNames(rows: Rows, delayed: boolean): Renamed {
   if (delayed) return { rows: { ...rowsView(rows), marked: () => true }, merge: null };
   const view: Rows = { ...rowsView(rows), labels: (row) => withoutName(rows.labels(row)) };
-  return rows.sameName || rows.count <= 1 ? { rows: view, merge: null } : mergeEqual(view);
+  const distinct = rows.count <= 1 || (rows.sameName && !anyTypeOrUnit(rows));
+  return distinct ? { rows: view, merge: null } : mergeEqual(view);
+}
+
+/** True if rows of one metric may differ in its type or unit alone. */
+function anyTypeOrUnit(rows: Rows): boolean {
+  for (let row = 0; row < rows.count; row++) {
+    const labels = rows.labels(row);
+    // Labels are sorted: nothing behind `__unit__` can be one of them.
+    for (let i = 0; i < labels.length && labels[i]! <= '__unit__'; i += 2) {
+      if (labels[i] === '__type__' || labels[i] === '__unit__') return true;
+    }
+  }
+  return false;
 }
 
 function rowsView(rows: Rows): Rows {
@@ -72,24 +86,10 @@ function rowsView(rows: Rows): Rows {
 
 /** Puts rows with equal labels together. */
 export function mergeEqual(rows: Rows): Renamed {
-  const byKey = new Map<string, number>();
+  const table = new LabelTable();
   const merge = new Int32Array(rows.count);
-  const labels: Labels[] = [];
-  const marks: boolean[] = [];
-  for (let row = 0; row < rows.count; row++) {
-    const own = rows.labels(row);
-    const key = labelsKey(own);
-    let out = byKey.get(key);
-    if (out === undefined) {
-      byKey.set(key, (out = labels.length));
-      labels.push(own);
-      marks.push(rows.marked(row));
-    }
-    merge[row] = out;
-  }
-  return labels.length === rows.count
-    ? { rows: rowsOf(labels, marks), merge: null }
-    : { rows: rowsOf(labels, marks), merge };
+  for (let row = 0; row < rows.count; row++) merge[row] = table.rowOf(rows.labels(row), rows.marked(row));
+  return { rows: table.rows(), merge: table.count === rows.count ? null : merge };
 }
 
 export function sameLabelsetError(): CodedError {
@@ -117,10 +117,16 @@ export class Merger {
 
   take(row: number, values: Float64Array, present: Uint8Array, visit: Visit): void {
     const out = this.#merge[row]!;
-    if (this.#members[out] === 1) return visit(out, { values, present });
+    if (this.#members[out] === 1) {
+      visit(out, { values, present });
+      return;
+    }
     let column = this.#columns.get(out);
     if (column !== undefined && this.#collision === 'fail') throw sameLabelsetError();
-    if (column === undefined) this.#columns.set(out, (column = newColumn(this.#steps)));
+    if (column === undefined) {
+      column = newColumn(this.#steps);
+      this.#columns.set(out, column);
+    }
     for (let k = 0; k < this.#steps; k++) {
       if (present[k] !== FLOAT) continue;
       if (column.present[k] === FLOAT) throw sameLabelsetError();

@@ -34,6 +34,7 @@ export interface RunOptions {
   readonly timeoutMs: number;
   readonly signal: AbortSignal | null;
   readonly delayedNameRemoval: boolean;
+  readonly typeAndUnitLabels: boolean;
 }
 
 const SLICE_MS = 2;
@@ -77,12 +78,15 @@ export class Run {
     if (nowMs >= this.#deadlineMs) throw new CodedError('query_timeout', 'query timed out in expression evaluation');
   }
 
-  /** Selects series with fromMs < t <= toMs under the query's scope and matchers, and charges their samples. */
-  select(matchers: readonly Matcher[], fromMs: number, toMs: number): Selection {
+  /**
+   * Selects series with fromMs < t <= toMs under the query's scope and matchers, and charges their samples: all of them,
+   * or as many as are held of each series where that is less.
+   */
+  select(matchers: readonly Matcher[], fromMs: number, toMs: number, pointsEach = Number.MAX_VALUE): Selection {
     const { head, scope, matchers: added } = this.options;
     const selection = head.select({ matchers: [...matchers, ...added], fromMs, toMs, scope });
     this.#open.push(selection);
-    this.charge(selection.samplesMax);
+    this.charge(Math.min(selection.samplesMax, selection.count * pointsEach));
     this.#series += selection.count;
     return selection;
   }

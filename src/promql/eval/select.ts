@@ -38,7 +38,7 @@ export function bindSelector(run: Run, grid: Grid, expr: VectorSelector, pointOf
   const { lookbackMs } = run.options;
   const fromMs = windows.firstEndMs - lookbackMs;
   const toMs = lastEndMs(windows, grid);
-  const selection = run.select(expr.matchers, fromMs, toMs);
+  const selection = run.select(expr.matchers, fromMs, toMs, grid.count);
   const buffer = new SampleBuffer(64);
   return {
     grid,
@@ -96,8 +96,14 @@ export function bindMatrix(run: Run, grid: Grid, expr: MatrixSelector): RangeSou
   const { selector } = expr;
   const windows = bindWindows(run, grid, selector.at, selector.offset);
   const rangeMs = positiveDurationMs(expr.range, durationContext(run));
-  const fromMs = windows.firstEndMs - rangeMs;
-  const toMs = lastEndMs(windows, grid);
+  // Edges are made of samples outside of the window.
+  const fromMs = windows.firstEndMs - rangeMs - (selector.edges === null ? 0 : run.options.lookbackMs);
+  const toMs = lastEndMs(windows, grid) + (selector.edges === 'smoothed' ? run.options.lookbackMs : 0);
   const selection = run.select(selector.matchers, fromMs, toMs);
-  return storeSource(selection, grid, windows, rangeMs, { fromMs, toMs, sameName: namesOneMetric(selector.matchers) });
+  return storeSource(selection, grid, windows, rangeMs, {
+    fromMs,
+    toMs,
+    sameName: namesOneMetric(selector.matchers),
+    edges: selector.edges,
+  });
 }

@@ -33,17 +33,22 @@ export interface RangeKernel {
   run(window: Window): number;
 }
 
+/** What a range call has to say about its rows with results, and about its parameters if there are any rows. */
+export interface RangeNotes {
+  readonly row: ((row: number) => void) | null;
+  readonly params: ((params: readonly Float64Array[]) => void) | null;
+}
+
 export interface RangeCallParts {
   readonly source: RangeSource;
   readonly kernel: RangeKernel;
   readonly params: readonly BoundScalar[];
   readonly renamed: Renamed;
   readonly collision: Collision;
-  /** Called for each row that has a result. */
-  readonly onRow: ((row: number) => void) | null;
+  readonly notes: RangeNotes | null;
 }
 
-export function rangeCall({ source, kernel, params, renamed, collision, onRow }: RangeCallParts): BoundVector {
+export function rangeCall({ source, kernel, params, renamed, collision, notes }: RangeCallParts): BoundVector {
   const { grid } = source;
   return {
     grid,
@@ -52,6 +57,7 @@ export function rangeCall({ source, kernel, params, renamed, collision, onRow }:
       yield* source.prepare(run);
       const evaluated: Float64Array[] = [];
       for (const param of params) evaluated.push(yield* param.evaluate(run));
+      if (source.rows.count > 0) notes?.params?.(evaluated);
       const merger =
         renamed.merge === null ? null : new Merger(renamed.merge, renamed.rows.count, grid.count, collision);
       const samples: RowSamples = { timesMs: new Float64Array(0), values: new Float64Array(0), count: 0 };
@@ -79,7 +85,7 @@ export function rangeCall({ source, kernel, params, renamed, collision, onRow }:
           if (run.work(window.hi - window.lo)) yield;
         }
         if (points > 0) {
-          onRow?.(row);
+          notes?.row?.(row);
           if (merger === null) visit(row, column);
           else merger.take(row, column.values, column.present, visit);
         }

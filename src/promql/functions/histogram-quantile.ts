@@ -18,6 +18,10 @@ export interface Repair {
   maxDiff: number;
 }
 
+export function newRepair(): Repair {
+  return { forced: false, minBucket: 0, maxBucket: 0, maxDiff: 0 };
+}
+
 /** Relative difference below which a decrease is floating-point noise. */
 const SMALL_DELTA = 1e-12;
 

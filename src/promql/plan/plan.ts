@@ -40,7 +40,10 @@ export class PlanCache {
 
   get(text: string): Plan {
     let plan = this.#plans.get(text);
-    if (plan === undefined) this.#plans.set(text, (plan = planQuery(text, this.#features)));
+    if (plan === undefined) {
+      plan = planQuery(text, this.#features);
+      this.#plans.set(text, plan);
+    }
     return plan;
   }
 }

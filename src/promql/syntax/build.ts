@@ -6,6 +6,7 @@ import type { IToken } from 'chevrotain';
 import { CodedError } from '../../model/errors.ts';
 import { METRIC_NAME } from '../../model/labels.ts';
 import { compileMatcher, type Matcher, type MatchType } from '../../model/matcher.ts';
+import { formatG } from '../functions/format.ts';
 import { FUNCTIONS } from '../functions/table.ts';
 import type {
   AggregateExpr,
@@ -83,9 +84,11 @@ export function negateDuration(sign: IToken, operand: DurationExpr | null): Dura
   return { kind: 'duration-negation', operand, start, end: operand.end };
 }
 
-/** A plus changes nothing; a literal's range begins with it. */
+/** A plus changes nothing; a literal's range begins with it, and of `+(5)` Prometheus keeps the range of the 5. */
 export function plusDuration(sign: IToken, operand: DurationExpr | null): DurationExpr | null {
-  return operand?.kind === 'duration-number' ? { ...operand, start: sign.startOffset } : operand;
+  if (operand?.kind === 'duration-number') return { ...operand, start: sign.startOffset };
+  if (operand?.kind !== 'duration-paren' || operand.inner.kind !== 'duration-number') return operand;
+  return { ...operand, start: operand.inner.start, end: operand.inner.end };
 }
 
 function outOfRange(duration: DurationExpr | null, faults: Faults): boolean {
@@ -142,7 +145,8 @@ export function matcher(nameToken: Token, name: string, type: MatchType, valueTo
     return built;
   } catch (error) {
     if (!(error instanceof CodedError)) throw error;
-    faults.add({ start: nameToken.startOffset, end: valueToken.endOffset }, error.message);
+    // The flag is ours, the expression is theirs.
+    faults.add({ start: nameToken.startOffset, end: valueToken.endOffset }, error.message.replace('`(?s)', '`'));
     return { type: '=', name, value: '' };
   }
 }
@@ -221,12 +225,7 @@ export function withAt(expr: Expr, at: AtModifier | null, end: number, faults: F
 
 export function atTime(expr: Expr, seconds: number, faults: Faults): AtModifier | null {
   if (Math.abs(seconds) < 2 ** 63 / 1000) return { kind: 'time', timeMs: Math.round(seconds * 1000) };
-  const text =
-    seconds === Infinity
-      ? '+Inf'
-      : Number.isFinite(seconds)
-        ? plainFixed(seconds)
-        : String(seconds).replace('Infinity', 'Inf');
+  const text = Number.isFinite(seconds) ? plainFixed(seconds) : formatG(seconds);
   faults.add(expr, `timestamp out of bounds for @ modifier: ${text}`);
   return null;
 }

@@ -446,7 +446,7 @@ export class Grammar extends EmbeddedActionsParser {
     'groupingLabels',
     () => {
       const labels: string[] = [];
-      this.CONSUME(T.LeftParen);
+      this.SUBRULE(this.groupingOpen);
       this.OPTION(() => {
         const first = this.SUBRULE(this.groupingLabel);
         this.ACTION(() => labels.push(first));
@@ -464,6 +464,9 @@ export class Grammar extends EmbeddedActionsParser {
       return { labels, end: close.endOffset };
     },
   );
+
+  /** A rule of its own, so that an error here is told from one inside of the list. */
+  readonly groupingOpen: ParserMethod<[], IToken> = this.RULE('groupingOpen', () => this.CONSUME(T.LeftParen));
 
   readonly groupingLabel: ParserMethod<[], string> = this.RULE('groupingLabel', () =>
     this.OR([

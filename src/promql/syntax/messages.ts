@@ -14,8 +14,9 @@ type Context = (previous: TokenType) => string;
 const CONTEXTS: Readonly<Record<string, Context>> = {
   groupingLabels: (previous) => {
     if (previous === T.LeftParen || previous === T.Comma) return ' in grouping opts, expected label';
-    return isLabelEnd(previous) ? ' in grouping opts, expected "," or ")"' : ' in grouping opts, expected "("';
+    return ' in grouping opts, expected "," or ")"';
   },
+  groupingOpen: () => ' in grouping opts, expected "("',
   labelMatchers: (previous) => {
     if (isMatchOperator(previous)) return ' in label matching, expected string';
     if (previous === T.Identifier) return ' in label matching, expected label matching operator';
@@ -51,10 +52,6 @@ function endsDuration(tokens: readonly TokenType[]): boolean {
 
 function isMatchOperator(type: TokenType): boolean {
   return type === T.Equal || type === T.NotEqual || type === T.EqualRegex || type === T.NotEqualRegex;
-}
-
-function isLabelEnd(type: TokenType): boolean {
-  return type === T.StringToken || (type.CATEGORIES?.includes(T.LabelWord) ?? false);
 }
 
 /** `unexpected <by> in aggregation`. `rules` run from the outermost to the innermost. */

@@ -4,7 +4,7 @@
 import { EOF, type IRecognitionException, type IToken, type TokenType } from 'chevrotain';
 import { CodedError } from '../../model/errors.ts';
 import type { Expr, VectorSelector } from './ast.ts';
-import { Faults, TooDeep } from './build.ts';
+import { Faults } from './build.ts';
 import { type CheckOptions, checkExpr } from './check.ts';
 import { Grammar } from './grammar.ts';
 import { syntaxMessage } from './messages.ts';
@@ -22,6 +22,11 @@ export interface Parsed<N> {
 }
 
 let grammar: Grammar | null = null;
+
+/** Makes the parser, which takes some tens of milliseconds, before the first query needs it. */
+export function prepareParser(): void {
+  theGrammar();
+}
 
 function theGrammar(): Grammar {
   grammar ??= new Grammar({ skipValidations: true });
@@ -122,5 +127,3 @@ export function position(text: string, byteOffset: number): string {
   }
   return `${line}:${byteOffset - lineStart + 1}`;
 }
-
-export { TooDeep };

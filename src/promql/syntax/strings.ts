@@ -23,13 +23,13 @@ function unescapeBody(body: string): string {
   };
   for (let i = 0; i < body.length; i++) {
     const c = body[i]!;
-    const escape = c === '\\' ? readEscape(body, i + 1) : null;
-    if (escape?.byte !== undefined && escape.byte !== null) bytes.push(escape.byte);
+    const escaped = c === '\\' ? readEscape(body, i + 1) : null;
+    if (escaped != null && escaped.byte !== null) bytes.push(escaped.byte);
     else {
       flush();
-      text += escape === null ? c : escape.text;
+      text += escaped === null ? c : escaped.text;
     }
-    if (escape !== null) i += escape.length;
+    if (escaped !== null) i += escaped.length;
   }
   flush();
   return text;

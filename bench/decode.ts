@@ -1,0 +1,49 @@
+/** Decoding: remote-write bodies of series that the store knows, through the door of ingest, and snappy alone. */
+import snappy from 'snappy';
+import { uncompress } from '../src/ingest/remote-write/snappy.ts';
+import { LIMITS } from '../src/model/limits.ts';
+import type { BenchOptions } from './main.ts';
+import { expectRoundTrip, expectSum, Load, type Round, send } from './support/load.ts';
+import { cpuMicros, expectEqual, type Row, row } from './support/measure.ts';
+import { openStore } from './support/store.ts';
+
+export async function decode({ series, rounds, runs }: BenchOptions): Promise<Row[]> {
+  await expectRoundTrip({});
+  const load = new Load({ series });
+  const store = await openStore(series);
+  send(store, load.encodeRound());
+  send(store, load.encodeRound());
+
+  const fresh: number[] = [];
+  const again: number[] = [];
+  let last: Round | null = null;
+  for (let round = 0; round < rounds * runs; round++) {
+    const next = load.encodeRound();
+    fresh.push(cpuMicros(() => send(store, next)) / series);
+    // A repeated sample is decoded, looked up and compared, and not encoded.
+    again.push(cpuMicros(() => send(store, next)) / series);
+    load.forgetBefore(next.timeMs);
+    last = next;
+  }
+  await expectSum(store, load);
+  return [
+    ...snappyAlone(last!, rounds * runs),
+    row('remote-write of known series', 'µs', series, fresh),
+    row('the same bodies once more', 'µs', series, again),
+  ];
+}
+
+function snappyAlone(round: Round, runs: number): Row[] {
+  const bodies = round.sendings.map(({ body }) => body);
+  const ours = (body: Uint8Array) => uncompress(body, LIMITS.remoteWriteBodyBytesMax);
+  // Without the option the addon hands out its own memory, which costs more than the copy.
+  const native = (body: Uint8Array) =>
+    snappy.uncompressSync(Buffer.from(body.buffer, body.byteOffset, body.length), { copyOutputData: true }) as Buffer;
+  for (const body of bodies) expectEqual('decompressed bytes', native(body).compare(ours(body)), 0);
+  const time = (decompress: (body: Uint8Array) => Uint8Array): number[] =>
+    Array.from({ length: runs }, () => cpuMicros(() => bodies.forEach(decompress)) / round.samples);
+  return [
+    row('snappy alone, in TypeScript', 'µs', round.samples, time(ours)),
+    row('snappy alone, native addon for scale', 'µs', round.samples, time(native)),
+  ];
+}

@@ -1,0 +1,70 @@
+/** absent and absent_over_time: one row that has a point where its argument has none (reference sections 6.8 and 8.6). */
+import { type Labels, labelsFromPairs, METRIC_NAME } from '../../model/labels.ts';
+import type { Matcher } from '../../model/matcher.ts';
+import { type Expr, unparen } from '../syntax/ast.ts';
+import { ABSENT, FLOAT, newColumn } from './column.ts';
+import type { RangeSource, RowSamples } from './range.ts';
+import { rowsOf } from './rows.ts';
+import type { Run, Slices } from './run.ts';
+import type { BoundVector } from './vector.ts';
+import { moveWindow, newWindow } from './window.ts';
+
+export function absentVector(child: BoundVector, arg: Expr): BoundVector {
+  return whereUnseen(child.grid, arg, function* (run, seen) {
+    yield* child.stream(run, (_row, { present }) => {
+      for (let k = 0; k < present.length; k++) if (present[k] !== ABSENT) seen[k] = 1;
+    });
+  });
+}
+
+export function absentOverTime(source: RangeSource, arg: Expr): BoundVector {
+  return whereUnseen(source.grid, arg, function* (run, seen) {
+    yield* source.prepare(run);
+    const samples: RowSamples = { timesMs: new Float64Array(0), values: new Float64Array(0), count: 0 };
+    const window = newWindow([], 0);
+    for (let row = 0; row < source.rows.count; row++) {
+      source.load(run, row, samples);
+      Object.assign(window, { timesMs: samples.timesMs, count: samples.count, lo: 0, hi: 0 });
+      for (let k = 0; k < source.grid.count; k++) {
+        moveWindow(window, source, k);
+        if (window.hi > window.lo) seen[k] = 1;
+      }
+      if (run.work(samples.count + source.grid.count)) yield;
+    }
+  });
+}
+
+function whereUnseen(
+  grid: BoundVector['grid'],
+  arg: Expr,
+  look: (run: Run, seen: Uint8Array) => Slices<void>,
+): BoundVector {
+  return {
+    grid,
+    rows: rowsOf([labelsOf(arg)], null, true),
+    *stream(run, visit) {
+      const seen = new Uint8Array(grid.count);
+      yield* look(run, seen);
+      const column = newColumn(grid.count);
+      column.values.fill(1);
+      for (let k = 0; k < grid.count; k++) column.present[k] = seen[k] === 1 ? ABSENT : FLOAT;
+      visit(0, column);
+    },
+  };
+}
+
+/** Labels that the absent series would surely have: those of its only `=` matcher. */
+function labelsOf(arg: Expr): Labels {
+  const inner = unparen(arg);
+  if (inner.kind === 'matrix') return labelsOfMatchers(inner.selector.matchers);
+  return inner.kind === 'selector' ? labelsOfMatchers(inner.matchers) : [];
+}
+
+function labelsOfMatchers(matchers: readonly Matcher[]): Labels {
+  const byName = new Map<string, string>();
+  for (const { name, type, value } of matchers) {
+    if (name === METRIC_NAME) continue;
+    byName.set(name, type === '=' && !byName.has(name) ? value : '');
+  }
+  return labelsFromPairs(byName);
+}

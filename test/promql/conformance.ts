@@ -1,0 +1,40 @@
+/** Runs test scripts from the command line: files or folders in, failing cases and a count out (see scripts/conformance-promql.mjs). */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { type CaseResult, ScriptRunner } from './script-runner.ts';
+
+export function scriptFiles(paths: readonly string[]): string[] {
+  return paths.flatMap((path) => {
+    if (!statSync(path).isDirectory()) return [path];
+    return readdirSync(path)
+      .filter((name) => name.endsWith('.test'))
+      .sort()
+      .map((name) => join(path, name));
+  });
+}
+
+export async function runFile(path: string): Promise<readonly CaseResult[]> {
+  return new ScriptRunner(path).run(readFileSync(path, 'utf8'));
+}
+
+/** Prints what failed; returns the exit status. */
+export async function main(paths: readonly string[]): Promise<number> {
+  let passed = 0;
+  let failed = 0;
+  const skipped = new Map<string, number>();
+  for (const path of scriptFiles(paths)) {
+    const counts = { passed: 0, failed: 0, skipped: 0 };
+    for (const result of await runFile(path)) {
+      counts[result.outcome]++;
+      if (result.outcome === 'failed')
+        console.log(`FAIL ${result.file}:${result.line}: ${result.expr}\n     ${result.reason}`);
+      if (result.outcome === 'skipped') skipped.set(result.reason, (skipped.get(result.reason) ?? 0) + 1);
+    }
+    console.log(`${path}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
+    passed += counts.passed;
+    failed += counts.failed;
+  }
+  for (const [group, count] of skipped) console.log(`skipped, not built yet: ${group}: ${count}`);
+  console.log(`${passed} passed, ${failed} failed`);
+  return failed === 0 ? 0 : 1;
+}
