@@ -11,7 +11,7 @@ import { LIMITS } from '../src/model/limits.ts';
 import { startDaemon } from './support/daemon.ts';
 
 const docs = join(dirname(fileURLToPath(import.meta.url)), '..', 'docs');
-const UPDATE = process.env['TIDEGAUGE_UPDATE_DOCS'] === '1';
+const UPDATE = process.env.TIDEGAUGE_UPDATE_DOCS === '1';
 
 /** Rows of the only table of a document, without its head; cells trimmed. */
 function tableOf(name: string): string[][] {

@@ -10,7 +10,7 @@ import type { Clock } from '../model/clock.ts';
 import { CodedError } from '../model/errors.ts';
 import { compareCodePoints, type Labels, labelsKey, labelsText, METRIC_NAME } from '../model/labels.ts';
 import { compileMatcher, type Matcher, matcherLiterals } from '../model/matcher.ts';
-import type { SampleBuffer } from '../model/sample.ts';
+import { isStaleBits, type SampleBuffer } from '../model/sample.ts';
 import { inScope, type Scope } from '../model/scope.ts';
 
 /** Names a series of the head for as long as it lives; a ref may be reused after its series was removed. */
@@ -61,7 +61,39 @@ export interface Selection {
    * as needed, and returns their number. Ascending in time, one a timestamp, stale markers included.
    */
   read(i: number, fromMs: number, toMs: number, into: SampleBuffer): number;
+  /** The newest value in (atMs - lookbackMs, atMs] of the series from <= i < to; a stale marker is none. */
+  lastValues(from: number, to: number, atMs: number, lookbackMs: number, into: WholeColumn): void;
+  /**
+   * rate, increase or delta, extrapolated as Prometheus does, of the series from <= i < to over the windows
+   * (t - rangeMs, t]; series-major, `windows.steps` slots a series. False where the store cannot do that at once: then the
+   * caller reads the samples and computes.
+   */
+  rates(kind: RateKind, from: number, to: number, windows: RateWindows, into: WholeColumn): boolean;
+  /** For each series a number that stands for its value of a label: equal numbers, equal values; 0 where it is absent; below 2^30. */
+  labelCodes(name: string): Uint32Array;
+  /** The value that a number of `labelCodes` stands for; '' for 0. */
+  labelText(code: number): string;
   close(): void;
+}
+
+export type RateKind = 'rate' | 'increase' | 'delta';
+
+/** Windows end at firstEndMs + k*stepMs for 0 <= k < steps. */
+export interface RateWindows {
+  readonly firstEndMs: number;
+  readonly stepMs: number;
+  readonly steps: number;
+  readonly rangeMs: number;
+}
+
+/** One number for each of many series (and steps), and what was read for it. */
+export interface WholeColumn {
+  readonly values: Float64Array;
+  /** 1 where there is a value; NaN is a legal one. */
+  readonly present: Uint8Array;
+  /** Samples read that are no stale markers, and the newest of them; -Infinity if there is none. */
+  samples: number;
+  newestMs: number;
 }
 
 export interface HeadStats {
@@ -337,6 +369,7 @@ class HeadSelection implements Selection {
   readonly #times: readonly Float64Array[];
   readonly #halves: readonly Uint32Array[];
   readonly #counts: readonly number[];
+  readonly #texts: string[] = [''];
 
   constructor(series: readonly Series[], request: SelectRequest) {
     this.count = series.length;
@@ -368,6 +401,38 @@ class HeadSelection implements Selection {
     into.timesMs.set(times.subarray(first, first + count));
     into.halves.set(this.#halves[i]!.subarray(2 * first, 2 * (first + count)));
     return count;
+  }
+
+  lastValues(from: number, to: number, atMs: number, lookbackMs: number, into: WholeColumn): void {
+    into.samples = 0;
+    into.newestMs = -Infinity;
+    for (let i = from; i < to; i++) {
+      const times = this.#times[i]!;
+      const at = upperBound(times, this.#counts[i]!, atMs) - 1;
+      const halves = this.#halves[i]!;
+      const seen = at >= 0 && times[at]! > atMs - lookbackMs && !isStaleBits(halves[2 * at]!, halves[2 * at + 1]!);
+      into.present[i - from] = seen ? 1 : 0;
+      if (!seen) continue;
+      into.values[i - from] = new Float64Array(halves.buffer)[at]!;
+      into.samples++;
+      into.newestMs = Math.max(into.newestMs, times[at]!);
+    }
+  }
+
+  rates(): boolean {
+    return false;
+  }
+
+  labelCodes(name: string): Uint32Array {
+    return Uint32Array.from(this.#series, (series) => {
+      const value = labelOf(series.labels, name);
+      const known = this.#texts.indexOf(value);
+      return known >= 0 ? known : this.#texts.push(value) - 1;
+    });
+  }
+
+  labelText(code: number): string {
+    return this.#texts[code]!;
   }
 
   close(): void {

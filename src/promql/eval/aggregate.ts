@@ -3,7 +3,7 @@
  *
  * Each operator accumulates into columns of groups × steps; the rows of its input are streamed through once.
  */
-import type { Labels } from '../../model/labels.ts';
+import { compareCodePoints, type Labels } from '../../model/labels.ts';
 import { KahanMean } from '../functions/sums.ts';
 import type { AggregateOp } from '../syntax/ast.ts';
 import { type Column, FLOAT } from './column.ts';
@@ -26,10 +26,54 @@ export interface Grouping {
 export function bindGroups(input: Rows, { labels: names, without }: Grouping): Groups {
   const of = new Int32Array(input.count);
   if (!without && names.length === 0) return { of, rows: wholeGroup(input) };
+  if (!without && input.codes !== null) return groupsByCodes(input, names);
   const groups = new LabelTable();
   const pick = without ? without_(new Set(names)) : by(new Set(names));
   for (let row = 0; row < input.count; row++) of[row] = groups.rowOf(pick(input.labels(row)), input.marked(row));
   return { of, rows: groups.rows() };
+}
+
+/**
+ * Groups by numbers instead of strings: the value of each label is a number, a group is a combination of them. Rows of one
+ * target follow one another, so most rows have the numbers of the row before.
+ */
+function groupsByCodes(input: Rows, names: readonly string[]): Groups {
+  const columns = [...new Set(names)].sort(compareCodePoints).map((name) => ({ name, codes: input.codes!(name) }));
+  let of = new Int32Array(input.count);
+  let firsts: number[] = input.count === 0 ? [] : [0];
+  for (const { codes } of columns) ({ of, firsts } = splitGroups(of, codes.of));
+  const labelsOfRow = (row: number): Labels => {
+    return columns.flatMap(({ name, codes }) => (codes.of[row] === 0 ? [] : [name, codes.text(codes.of[row]!)]));
+  };
+  const marks = new Array<boolean>(firsts.length).fill(false);
+  for (let row = 0; row < input.count; row++) if (input.marked(row)) marks[of[row]!] = true;
+  return { of, rows: rowsOf(firsts.map(labelsOfRow), marks) };
+}
+
+/** Each group split by one more label; new groups in the order in which they come up, with the first row of each. */
+function splitGroups(of: Int32Array, codes: Uint32Array): { of: Int32Array<ArrayBuffer>; firsts: number[] } {
+  const split = new Int32Array(of.length);
+  const firsts: number[] = [];
+  const bySplit = new Map<number, number>();
+  let lastOf = -1;
+  let lastCode = -1;
+  let group = -1;
+  for (let row = 0; row < of.length; row++) {
+    if (of[row] !== lastOf || codes[row] !== lastCode) {
+      lastOf = of[row]!;
+      lastCode = codes[row]!;
+      // Codes are below 2^30 and groups no more than series, so the key is exact.
+      const key = lastOf * 2 ** 30 + lastCode;
+      group = bySplit.get(key) ?? -1;
+      if (group < 0) {
+        group = firsts.length;
+        bySplit.set(key, group);
+        firsts.push(row);
+      }
+    }
+    split[row] = group;
+  }
+  return { of: split, firsts };
 }
 
 function wholeGroup(input: Rows): Rows {
@@ -57,6 +101,8 @@ function without_(names: ReadonlySet<string>): (labels: Labels) => Labels {
 /** State of an aggregation: takes columns of members, then hands out the columns of groups. */
 export interface Accumulator {
   take(group: number, column: Column): void;
+  /** Takes one step of all rows: slot i of the column goes to group of[i]. The same as `take` for each of them. */
+  takeAll?(of: Int32Array, column: Column): void;
   /** Writes the result of a group; slots without members stay absent. */
   finish(group: number, into: Column): void;
 }
@@ -78,7 +124,9 @@ export function aggregate(
     *stream(run, visit) {
       run.charge(groups.rows.count * grid.count);
       const accumulator = newAccumulator(groups.rows.count, grid.count);
-      yield* child.stream(run, (row, column) => accumulator.take(groups.of[row]!, column));
+      if (child.whole != null && accumulator.takeAll !== undefined) {
+        accumulator.takeAll(groups.of, yield* child.whole(run));
+      } else yield* child.stream(run, (row, column) => accumulator.take(groups.of[row]!, column));
       for (let group = 0; group < groups.rows.count; group++) {
         const column = { values: new Float64Array(grid.count), present: new Uint8Array(grid.count) };
         accumulator.finish(group, column);
@@ -110,6 +158,7 @@ function sums(groups: number, steps: number): Accumulator {
   const seen = new Uint8Array(groups * steps);
   return {
     take: (group, column) => addSums(column, sum, compensation, seen, group * steps, steps),
+    takeAll: (of, column) => addAllSums(of, column, sum, compensation, seen),
     finish(group, into) {
       const from = group * steps;
       for (let k = 0; k < steps; k++) {
@@ -135,6 +184,28 @@ function addSums(
     if (present[k] !== FLOAT) continue;
     const slot = from + k;
     const value = values[k]!;
+    seen[slot] = FLOAT;
+    const old = sum[slot]!;
+    const t = old + value;
+    if (t === Infinity || t === -Infinity) compensation[slot] = 0;
+    else if (Math.abs(old) >= Math.abs(value)) compensation[slot]! += old - t + value;
+    else compensation[slot]! += value - t + old;
+    sum[slot] = t;
+  }
+}
+
+/** Kahan-Neumaier over one step of all members, each to its group. */
+function addAllSums(
+  of: Int32Array,
+  { values, present }: Column,
+  sum: Float64Array,
+  compensation: Float64Array,
+  seen: Uint8Array,
+): void {
+  for (let row = 0; row < of.length; row++) {
+    if (present[row] !== FLOAT) continue;
+    const slot = of[row]!;
+    const value = values[row]!;
     seen[slot] = FLOAT;
     const old = sum[slot]!;
     const t = old + value;
@@ -172,6 +243,9 @@ function counting(groups: number, steps: number, result: (count: number) => numb
   return {
     take(group, { present }) {
       for (let k = 0; k < steps; k++) if (present[k] !== 0) counts[group * steps + k]! += 1;
+    },
+    takeAll(of, { present }) {
+      for (let row = 0; row < of.length; row++) if (present[row] !== 0) counts[of[row]!]! += 1;
     },
     finish(group, into) {
       for (let k = 0; k < steps; k++) {

@@ -94,9 +94,11 @@ function isRange(arg: Expr): boolean {
 // ── Annotations ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function notesOf(b: Binding, call: Call, arg: Expr, source: RangeSource): RangeNotes | null {
-  if (call.name === 'rate' || call.name === 'increase') return { row: noteNonCounter(b, arg, source), params: null };
+  const isAboutName = !b.run.options.typeAndUnitLabels;
+  if (call.name === 'rate' || call.name === 'increase')
+    return { row: noteNonCounter(b, arg, source), params: null, isAboutName };
   if (call.name !== 'quantile_over_time') return null;
-  return { row: null, params: ([quantiles]) => noteBadQuantiles(b.run, quantiles!, call.args[0]!) };
+  return { row: null, params: ([quantiles]) => noteBadQuantiles(b.run, quantiles!, call.args[0]!), isAboutName };
 }
 
 function noteNonCounter(b: Binding, arg: Expr, source: RangeSource): (row: number) => void {

@@ -6,6 +6,8 @@
  * in a list beside the floats.
  */
 
+import type { WholeColumn } from '../../tsdb/head.ts';
+
 /** Steps at startMs + k*stepMs for 0 <= k < count. An instant query is a grid of one step. */
 export interface Grid {
   readonly startMs: number;
@@ -24,6 +26,14 @@ export interface Column {
 
 export function newColumn(count: number): Column {
   return { values: new Float64Array(count), present: new Uint8Array(count) };
+}
+
+/** Rows that a bulk reader of the store is asked for at a time: some tens of microseconds of work. */
+export const BATCH_ROWS = 4096;
+
+/** Columns for one batch of a bulk reader; `slots` is rows × steps. */
+export function newWholeColumn(slots: number): WholeColumn {
+  return { values: new Float64Array(slots), present: new Uint8Array(slots), samples: 0, newestMs: -Infinity };
 }
 
 /** All columns of a vector, series-major: slot (row, step) is at row * steps + step. */

@@ -28,6 +28,8 @@ export interface RangeSource {
   readonly grid: Grid;
   /** How the windows' edges are made; null for the samples inside alone. */
   readonly edges: Edges | null;
+  /** Where the rows are series of the store and the windows are plain: what can compute many of them at once. */
+  readonly selection: Selection | null;
   prepare(run: Run): Slices<void>;
   load(run: Run, row: number, into: RowSamples): void;
 }
@@ -51,7 +53,13 @@ export function lastEndMs(windows: Windows, grid: Grid): number {
 
 /** Rows of a selection. */
 export function selectionRows(selection: Selection, sameName: boolean): Rows {
-  return { count: selection.count, labels: (row) => selection.labels(row), marked: () => false, sameName };
+  return {
+    count: selection.count,
+    labels: (row) => selection.labels(row),
+    marked: () => false,
+    sameName,
+    codes: (name) => ({ of: selection.labelCodes(name), text: (code) => selection.labelText(code) }),
+  };
 }
 
 /** Samples of the store. */
@@ -69,6 +77,7 @@ export function storeSource(
     rangeMs,
     grid,
     edges: read.edges,
+    selection: read.edges === null ? selection : null,
     *prepare() {},
     load(run, row, into) {
       const count = dropStale(buffer, selection.read(row, read.fromMs, read.toMs, buffer));
@@ -104,6 +113,7 @@ export function subquerySource(child: BoundVector, grid: Grid, windows: Windows,
     rangeMs,
     grid,
     edges: null,
+    selection: null,
     *prepare(run) {
       frame ??= yield* collect(run, child);
     },

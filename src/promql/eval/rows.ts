@@ -17,6 +17,14 @@ export interface Rows {
   marked(row: number): boolean;
   /** True if label sets stay distinct without the metric name, because all rows have the same one. */
   readonly sameName: boolean;
+  /** The values of one label as numbers, without making any label set; null where only label sets are known. */
+  readonly codes: ((name: string) => LabelCodes) | null;
+}
+
+/** A label of all rows: equal numbers, equal values; 0 where it is absent. */
+export interface LabelCodes {
+  readonly of: Uint32Array;
+  text(code: number): string;
 }
 
 export function rowsOf(labels: readonly Labels[], marks: readonly boolean[] | null = null, sameName = false): Rows {
@@ -25,6 +33,7 @@ export function rowsOf(labels: readonly Labels[], marks: readonly boolean[] | nu
     labels: (row) => labels[row]!,
     marked: (row) => marks?.[row] ?? false,
     sameName,
+    codes: null,
   };
 }
 
@@ -58,7 +67,12 @@ export interface Renamed {
 /** The rows without their names: removed now, or marked for later. */
 export function dropNames(rows: Rows, delayed: boolean): Renamed {
   if (delayed) return { rows: { ...rowsView(rows), marked: () => true }, merge: null };
-  const view: Rows = { ...rowsView(rows), labels: (row) => withoutName(rows.labels(row)) };
+  const { codes } = rows;
+  const view: Rows = {
+    ...rowsView(rows),
+    labels: (row) => withoutName(rows.labels(row)),
+    codes: codes === null ? null : (name) => (isMetadataLabel(name) ? noCodes(rows.count) : codes(name)),
+  };
   const distinct = rows.count <= 1 || (rows.sameName && !anyTypeOrUnit(rows));
   return distinct ? { rows: view, merge: null } : mergeEqual(view);
 }
@@ -81,7 +95,12 @@ function rowsView(rows: Rows): Rows {
     labels: (row) => rows.labels(row),
     marked: (row) => rows.marked(row),
     sameName: rows.sameName,
+    codes: rows.codes,
   };
+}
+
+function noCodes(count: number): LabelCodes {
+  return { of: new Uint32Array(count), text: () => '' };
 }
 
 /** Puts rows with equal labels together. */

@@ -2,11 +2,12 @@
 import { METRIC_NAME } from '../../model/labels.ts';
 import type { Matcher } from '../../model/matcher.ts';
 import { SampleBuffer } from '../../model/sample.ts';
+import type { Selection } from '../../tsdb/head.ts';
 import { type DurationContext, durationMs, positiveDurationMs } from '../plan/durations.ts';
 import type { AtModifier, DurationExpr, MatrixSelector, VectorSelector } from '../syntax/ast.ts';
-import { FLOAT, type Grid, newColumn } from './column.ts';
+import { BATCH_ROWS, type Column, FLOAT, type Grid, newColumn, newWholeColumn } from './column.ts';
 import { lastEndMs, type RangeSource, selectionRows, storeSource, type Windows, windowsOf } from './range.ts';
-import type { Run } from './run.ts';
+import type { Run, Slices } from './run.ts';
 import type { BoundVector } from './vector.ts';
 
 export function durationContext(run: Run): DurationContext {
@@ -52,7 +53,23 @@ export function bindSelector(run: Run, grid: Grid, expr: VectorSelector, pointOf
         if (now.work(count + grid.count)) yield;
       }
     },
+    whole: grid.count === 1 && pointOf === 'value' ? (now) => newestOfAll(now, selection, toMs, lookbackMs) : null,
   };
+}
+
+/** The newest value of each series at one time, batch by batch. */
+function* newestOfAll(run: Run, selection: Selection, atMs: number, lookbackMs: number): Slices<Column> {
+  const all = newColumn(selection.count);
+  const batch = newWholeColumn(Math.min(BATCH_ROWS, selection.count));
+  for (let from = 0; from < selection.count; from += BATCH_ROWS) {
+    const to = Math.min(from + BATCH_ROWS, selection.count);
+    selection.lastValues(from, to, atMs, lookbackMs, batch);
+    all.values.set(batch.values.subarray(0, to - from), from);
+    all.present.set(batch.present.subarray(0, to - from), from);
+    run.noteRead(batch.samples, batch.newestMs);
+    if (run.work(to - from)) yield;
+  }
+  return all;
 }
 
 function noteSamples(run: Run, buffer: SampleBuffer, count: number): void {

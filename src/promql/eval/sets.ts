@@ -80,5 +80,6 @@ function concatenated(left: Rows, right: Rows): Rows {
       return rows.marked(own);
     },
     sameName: false,
+    codes: null,
   };
 }

@@ -14,6 +14,11 @@ export interface BoundVector {
   readonly grid: Grid;
   readonly rows: Rows;
   stream(run: Run, visit: Visit): Slices<void>;
+  /**
+   * All rows at once, on a grid of one step: slot i is row i. Null where rows come one by one only. It says the same as
+   * `stream`, and saves a call a row where the next operator can take a whole column.
+   */
+  readonly whole?: ((run: Run) => Slices<Column>) | null;
 }
 
 /** A number a step. */

@@ -5,9 +5,9 @@
 import type { RangeKernel, Window } from '../eval/window.ts';
 
 export const RATE_KERNELS: ReadonlyMap<string, RangeKernel> = new Map<string, RangeKernel>([
-  ['rate', { samplesMin: 2, run: (w) => extrapolated(w, true, true) }],
-  ['increase', { samplesMin: 2, run: (w) => extrapolated(w, true, false) }],
-  ['delta', { samplesMin: 2, run: (w) => extrapolated(w, false, false) }],
+  ['rate', { samplesMin: 2, bulk: 'rate', run: (w) => extrapolated(w, true, true) }],
+  ['increase', { samplesMin: 2, bulk: 'increase', run: (w) => extrapolated(w, true, false) }],
+  ['delta', { samplesMin: 2, bulk: 'delta', run: (w) => extrapolated(w, false, false) }],
   ['irate', { samplesMin: 2, run: (w) => instant(w, true) }],
   ['idelta', { samplesMin: 2, run: (w) => instant(w, false) }],
   ['resets', { samplesMin: 1, run: resets }],
