@@ -9,6 +9,8 @@ import { ensureInstalled, filesBelow, root, whenChanged } from './lib/setup.mjs'
 const BUNDLE = join(root, 'dist', 'main.js');
 
 export async function build() {
+  const { buildKernel } = await import('./build-kernel.mjs');
+  await buildKernel();
   const inputs = [
     ...filesBelow(join(root, 'src'), new Set(['generated'])),
     ...['package.json', 'package-lock.json', 'scripts/build.mjs', 'scripts/lib/bundle.mjs'].map((name) =>

@@ -24,7 +24,7 @@ import { Readings } from './scaling/reading.ts';
 import { createLogger } from './telemetry/log.ts';
 import { registerProcessMetrics } from './telemetry/process.ts';
 import { Registry } from './telemetry/registry.ts';
-import { Head } from './tsdb/head.ts';
+import { KernelHead } from './tsdb/kernel-head.ts';
 
 /** Set by the bundler from package.json. */
 declare const TIDEGAUGE_VERSION: string;
@@ -38,8 +38,14 @@ interface Listener {
 type SurfaceName = 'web' | 'otlpGrpc' | 'otlpHttp' | 'keda' | 'kubernetes';
 
 const STARTED_MS = Date.now() - performance.now();
-/** What a series of some hundred samples costs the plain store, everything in: the base of the default series limit. */
-const SERIES_BYTES = 8192;
+/** The least that a series costs, all in: how many there can be at most follows from it. */
+const SERIES_BYTES = 320;
+/** What queries, request bodies and the code itself draw on. */
+const STORE_RESERVE_BYTES_MIN = 256 * 2 ** 20;
+const STORE_RESERVE_SHARE = 0.2;
+const STORE_BYTES_MIN = 128 * 2 ** 20;
+/** One memory of WebAssembly holds no more. */
+const STORE_BYTES_MAX = 4 * 2 ** 30;
 const RETENTION_CHECK_MS = 10_000;
 /** How long a stop may take before the process gives up waiting for its clients. */
 const STOP_MS_MAX = 20_000;
@@ -127,18 +133,12 @@ function assemble(config: Config, logger: Logger): Daemon {
   const clock = systemClock;
   const registry = new Registry();
   registerProcessMetrics({ registry, version: TIDEGAUGE_VERSION, startTimeMs: STARTED_MS });
-  const head = new Head({
-    clock,
-    retentionMs: config.storage.retentionMs,
-    outOfOrderMsMax: LIMITS.outOfOrderMsMax,
-    futureMsMax: LIMITS.futureMsMax,
-    seriesMax: seriesMaxOf(config),
-  });
+  const head = openHead(config);
   registerHeadMetrics(registry, head);
   const writer = new Writer({ head, clock, registry });
   const engine = new QueryEngine({ head, clock, registry, lookbackMs: config.query.lookbackDeltaMs });
   const readings = new Readings({ engine, head, clock, registry, lookbackMs: config.query.lookbackDeltaMs });
-  const retention = setInterval(() => head.enforceRetention(), RETENTION_CHECK_MS);
+  const retention = setInterval(() => enforceRetention(head), RETENTION_CHECK_MS);
   retention.unref();
 
   let state: 'starting' | 'ready' | 'stopping' = 'starting';
@@ -218,11 +218,28 @@ async function openHttp(
   return { address: await listenHttp(app, address), close: () => app.close() };
 }
 
-/** Without a limit of its own, the number of series is what the memory limit allows at the plain store's cost a series. */
-function seriesMaxOf(config: Config): number {
-  return config.storage.seriesLimit > 0
-    ? config.storage.seriesLimit
-    : Math.floor(config.storage.memoryLimitBytes / SERIES_BYTES);
+/**
+ * The store's memory is what the process may use, less a reserve for queries and bodies; without a limit of its own, the
+ * number of series is what that memory can hold.
+ */
+function openHead(config: Config): KernelHead {
+  const limitBytes = config.storage.memoryLimitBytes;
+  const reserveBytes = Math.max(STORE_RESERVE_BYTES_MIN, limitBytes * STORE_RESERVE_SHARE);
+  const memoryBytes = Math.min(Math.max(limitBytes - reserveBytes, STORE_BYTES_MIN), STORE_BYTES_MAX);
+  return new KernelHead({
+    clock: systemClock,
+    retentionMs: config.storage.retentionMs,
+    outOfOrderMsMax: LIMITS.outOfOrderMsMax,
+    futureMsMax: LIMITS.futureMsMax,
+    seriesMax: config.storage.seriesLimit > 0 ? config.storage.seriesLimit : Math.floor(memoryBytes / SERIES_BYTES),
+    memoryBytes,
+    hashKeys: crypto.getRandomValues(new Uint32Array(8)),
+  });
+}
+
+/** Slice by slice, so that a million dead series hold up nobody. */
+function enforceRetention(head: KernelHead): void {
+  if (head.retentionSlice()) setImmediate(enforceRetention, head);
 }
 
 function readCertificate({ kubernetes }: Config): { certPem: string; keyPem: string } | null {
@@ -233,7 +250,7 @@ function readCertificate({ kubernetes }: Config): { certPem: string; keyPem: str
   };
 }
 
-function registerHeadMetrics(registry: Registry, head: Head): void {
+function registerHeadMetrics(registry: Registry, head: KernelHead): void {
   const name = (what: string): string => `tidegauge_head_${what}`;
   registry.computed('gauge', name('series'), 'Series in the head.', () => head.stats().series);
   registry.computed('counter', name('series_created_total'), 'Series created.', () => head.stats().seriesCreated);
@@ -245,7 +262,12 @@ function registerHeadMetrics(registry: Registry, head: Head): void {
   );
   registry.computed('gauge', name('samples'), 'Samples in the head.', () => head.stats().samples);
   registry.computed('counter', name('samples_appended_total'), 'Samples appended.', () => head.stats().samplesAppended);
-  registry.computed('gauge', name('sample_bytes'), 'Bytes of the sample columns.', () => head.stats().bytes);
+  registry.computed(
+    'gauge',
+    name('bytes'),
+    'Bytes of the store in use: labels, index and samples.',
+    () => head.stats().bytes,
+  );
 }
 
 /** One line for programs (`event` and `listen`), and for people at a terminal what to try. */

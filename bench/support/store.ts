@@ -4,7 +4,7 @@ import type { Clock } from '../../src/model/clock.ts';
 import { LIMITS } from '../../src/model/limits.ts';
 import { QueryEngine } from '../../src/promql/engine.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
-import { Head } from '../../src/tsdb/head.ts';
+import { KernelHead } from '../../src/tsdb/kernel-head.ts';
 
 const RETENTION_MS = 2 * 60 * 60 * 1000;
 const LOOKBACK_MS = 5 * 60 * 1000;
@@ -26,7 +26,7 @@ export class BenchClock implements Clock {
 }
 
 export interface Store {
-  readonly head: Head;
+  readonly head: KernelHead;
   readonly engine: QueryEngine;
   readonly clock: BenchClock;
   /** Stores a remote-write body that came over the connection of this number. */
@@ -38,7 +38,7 @@ export async function openStore(seriesMax: number): Promise<Store> {
   const clock = new BenchClock();
   const registry = new Registry();
   const { outOfOrderMsMax, futureMsMax } = LIMITS;
-  const head = new Head({ clock, retentionMs: RETENTION_MS, outOfOrderMsMax, futureMsMax, seriesMax });
+  const head = new KernelHead({ clock, retentionMs: RETENTION_MS, outOfOrderMsMax, futureMsMax, seriesMax });
   const writer = new Writer({ head, clock, registry });
   const engine = new QueryEngine({ head, clock, registry, lookbackMs: LOOKBACK_MS });
   // The writer predicts the next series for each connection where it can; where it cannot, it ignores the number.

@@ -1,11 +1,11 @@
 /** The way of one request's samples into the head. */
 import { CodedError } from '../model/errors.ts';
 import type { Labels } from '../model/labels.ts';
-import type { Head, SeriesRef } from '../tsdb/head.ts';
+import type { HeadWriter, SeriesRef } from '../tsdb/head.ts';
 import { type Reason, reasonOf } from './reasons.ts';
 
 /** The series with these labels, or why there can be none. */
-export function seriesOrReason(head: Head, labels: Labels): SeriesRef | Reason {
+export function seriesOrReason(head: HeadWriter, labels: Labels): SeriesRef | Reason {
   try {
     return head.series(labels);
   } catch (error) {
@@ -16,7 +16,7 @@ export function seriesOrReason(head: Head, labels: Labels): SeriesRef | Reason {
 
 /** Appends one sample by labels; null if it is in the head now. */
 export function appendSample(
-  head: Head,
+  head: HeadWriter,
   labels: Labels,
   timestampMs: number,
   low: number,

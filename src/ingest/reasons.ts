@@ -1,5 +1,6 @@
 /** Why a sample is refused: a closed set. Each reason is a value of the label `reason` of the refusal counters. */
 import { APPENDED, type Appended } from '../tsdb/head.ts';
+import { OUTCOME_SERIES_LIMIT } from '../tsdb/kernel/layout.ts';
 
 export const REASONS = {
   // What the store says of a sample.
@@ -45,4 +46,9 @@ const BY_APPENDED: Readonly<Record<Appended, Reason | null>> = {
 
 export function reasonOf(appended: Appended): Reason | null {
   return BY_APPENDED[appended];
+}
+
+/** The reason of an outcome that the store counts; null: the sample is in the store, or there was no room for it. */
+export function reasonOfOutcome(outcome: number): Reason | null {
+  return outcome === OUTCOME_SERIES_LIMIT ? 'series_limit' : (BY_APPENDED[outcome as Appended] ?? null);
 }

@@ -6,12 +6,10 @@ import type { Clock } from '../model/clock.ts';
 import { CodedError, type ErrorCode } from '../model/errors.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
-import type { Head } from '../tsdb/head.ts';
 import { storeExportRequest } from './otlp/decode.ts';
 import { OTLP_DEFAULTS, type OtlpSettings } from './otlp/settings.ts';
 import { REASON_NAMES } from './reasons.ts';
-import { storeWriteRequest } from './remote-write/decode.ts';
-import { uncompress } from './remote-write/snappy.ts';
+import { type RemoteWriteHead, storeRemoteWrite } from './remote-write/store.ts';
 import { Tally } from './tally.ts';
 
 export type Protocol = 'remote_write' | 'otlp';
@@ -26,14 +24,14 @@ export interface WriteOutcome {
 }
 
 export interface WriterOptions {
-  readonly head: Head;
+  readonly head: RemoteWriteHead;
   readonly clock: Clock;
   readonly registry: Registry;
   readonly otlp?: Partial<OtlpSettings>;
 }
 
 export class Writer {
-  readonly #head: Head;
+  readonly #head: RemoteWriteHead;
   readonly #otlp: OtlpSettings;
   readonly #counters: Record<Protocol, ProtocolCounters>;
 
@@ -43,10 +41,13 @@ export class Writer {
     this.#counters = protocolCounters(registry);
   }
 
-  /** Stores a remote-write 1.0 body as sent: a snappy block. Throws `bad_body` or `body_too_large`. */
-  remoteWrite(body: Uint8Array): WriteOutcome {
+  /**
+   * Stores a remote-write 1.0 body as sent: a snappy block. `connection` numbers the connection that it came over: what
+   * series follows upon what is learnt for each. Throws `bad_body`, `body_too_large` or `overloaded`.
+   */
+  remoteWrite(body: Uint8Array, connection = 0): WriteOutcome {
     return this.#store('remote_write', body, (tally) => {
-      storeWriteRequest(uncompress(body, LIMITS.remoteWriteBodyBytesMax), this.#head, tally);
+      storeRemoteWrite(body, connection, this.#head, tally);
     });
   }
 

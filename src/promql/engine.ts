@@ -10,7 +10,7 @@ import { LIMITS } from '../model/limits.ts';
 import type { Matcher } from '../model/matcher.ts';
 import type { Scope } from '../model/scope.ts';
 import type { Cell, Registry } from '../telemetry/registry.ts';
-import type { Head } from '../tsdb/head.ts';
+import type { HeadReader } from '../tsdb/head.ts';
 import { type Binding, bindRange, bindScalar, bindVector } from './eval/bind.ts';
 import { encodeMatrix, encodeRange, encodeVector, scalarMatrix } from './eval/encode.ts';
 import { Run, type Slices } from './eval/run.ts';
@@ -34,7 +34,7 @@ export const EXPERIMENTAL_DEFAULTS: Experimental = {
 };
 
 export interface EngineOptions {
-  readonly head: Head;
+  readonly head: Pick<HeadReader, 'select'>;
   readonly clock: Clock;
   readonly registry: Registry;
   readonly lookbackMs: number;

@@ -96,6 +96,11 @@ export interface WholeColumn {
   newestMs: number;
 }
 
+/** What reading floors need of a head. */
+export type HeadReader = Pick<Head, 'select' | 'labelNames' | 'labelValues' | 'hasMetric' | 'stats'>;
+/** What decoders need of a head. */
+export type HeadWriter = Pick<Head, 'series' | 'append'>;
+
 export interface HeadStats {
   readonly series: number;
   readonly seriesCreated: number;

@@ -6,13 +6,13 @@ import { LIMITS } from '../../src/model/limits.ts';
 import { SampleBuffer } from '../../src/model/sample.ts';
 import { SCOPE_ALL } from '../../src/model/scope.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
-import { Head } from '../../src/tsdb/head.ts';
+import { KernelHead } from '../../src/tsdb/kernel-head.ts';
 
 export const NOW_MS = 1_700_000_000_000;
 
 export interface Bench {
   readonly writer: Writer;
-  readonly head: Head;
+  readonly head: KernelHead;
   readonly registry: Registry;
 }
 
@@ -20,7 +20,7 @@ export function bench(
   options: { seriesMax?: number; otlp?: NonNullable<WriterOptions['otlp']>; nowMs?: () => number } = {},
 ): Bench {
   const clock = { nowMs: options.nowMs ?? (() => NOW_MS), monotonicMs: () => 0 };
-  const head = new Head({
+  const head = new KernelHead({
     clock,
     retentionMs: 7_200_000,
     outOfOrderMsMax: LIMITS.outOfOrderMsMax,
@@ -33,7 +33,7 @@ export function bench(
 }
 
 /** One line a series, sorted: `up{job="a"} 1@0 stale@15000`, times relative to `NOW_MS`. */
-export function dump(head: Head, baseMs = NOW_MS): string[] {
+export function dump(head: KernelHead, baseMs = NOW_MS): string[] {
   return stored(head).map(({ labels, samples }) => {
     const texts = samples.map(({ timestampMs, value }) => `${value}@${timestampMs - baseMs}`);
     return `${labelsText(labels)} ${texts.join(' ')}`;
@@ -45,7 +45,7 @@ export interface Stored {
   readonly samples: readonly { readonly timestampMs: number; readonly value: number | 'stale' }[];
 }
 
-export function stored(head: Head): Stored[] {
+export function stored(head: KernelHead): Stored[] {
   const range = { fromMs: -Infinity, toMs: Infinity };
   const selection = head.select({ matchers: [], ...range, scope: SCOPE_ALL });
   const buffer = new SampleBuffer(16);

@@ -5,14 +5,14 @@ import { float64High, float64Low, STALE_NAN_HIGH, STALE_NAN_LOW } from '../../sr
 import { type EngineOptions, QueryEngine, type RangeQuery } from '../../src/promql/engine.ts';
 import type { QueryResult } from '../../src/promql/result.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
-import { Head } from '../../src/tsdb/head.ts';
+import { KernelHead } from '../../src/tsdb/kernel-head.ts';
 
 /** A multiple of a minute, on which the points of subqueries lie. */
 const T0 = 1_700_000_040_000;
 const SCRAPE_MS = 15_000;
 
 interface World {
-  readonly head: Head;
+  readonly head: KernelHead;
   readonly engine: QueryEngine;
   add(labels: Record<string, string>, values: readonly (number | 'stale')[]): void;
   instant(text: string, atMs?: number, more?: object): Promise<QueryResult>;
@@ -29,7 +29,7 @@ function world(options: Partial<EngineOptions> = {}, tickMs = 0): World {
       return monotonicMs;
     },
   };
-  const head = new Head({ clock, retentionMs: 1e15, outOfOrderMsMax: 1e15, futureMsMax: 1e15, seriesMax: 1e6 });
+  const head = new KernelHead({ clock, retentionMs: 1e15, outOfOrderMsMax: 1e15, futureMsMax: 1e15, seriesMax: 1e6 });
   const engine = new QueryEngine({ head, clock, registry: new Registry(), lookbackMs: 300_000, ...options });
   return {
     head,
@@ -208,17 +208,19 @@ test('a long query lets the event loop turn, and ends with its time or its calle
     if (going) setImmediate(count);
   };
   setImmediate(count);
-  const result = await large(1).range('sum(rate(x[1m]))', { ...steps, timeoutMs: 1e9 });
+  const result = await large(1).range('sum(max_over_time(x[1m]))', { ...steps, timeoutMs: 1e9 });
   going = false;
   t.ok(turns > 5, `${turns} turns`);
   t.equal(result.value.kind === 'matrix' && result.value.series.length, 1);
 
   t.equal(
-    await codeOf(large(5).range('sum(rate(x[1m]))', { ...steps, timeoutMs: 100 })),
+    await codeOf(large(5).range('sum(max_over_time(x[1m]))', { ...steps, timeoutMs: 100 })),
     'query_timeout: query timed out in expression evaluation',
   );
   const caller = new AbortController();
-  const asked = codeOf(large(1).range('sum(rate(x[1m]))', { ...steps, timeoutMs: 1e9, signal: caller.signal }));
+  const asked = codeOf(
+    large(1).range('sum(max_over_time(x[1m]))', { ...steps, timeoutMs: 1e9, signal: caller.signal }),
+  );
   setImmediate(() => caller.abort());
   t.equal(await asked, 'query_canceled: query was canceled in expression evaluation');
 });

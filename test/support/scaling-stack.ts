@@ -6,7 +6,7 @@ import { float64High, float64Low, STALE_NAN_HIGH, STALE_NAN_LOW } from '../../sr
 import { QueryEngine } from '../../src/promql/engine.ts';
 import { Readings } from '../../src/scaling/reading.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
-import { Head } from '../../src/tsdb/head.ts';
+import { KernelHead } from '../../src/tsdb/kernel-head.ts';
 import { TestClock } from './clock.ts';
 
 /** 2026-11-21T10:00:00Z */
@@ -17,14 +17,14 @@ export class ScalingStack {
   readonly clock = new TestClock(START_MS);
   readonly registry = new Registry();
   readonly logger = pino({ level: 'silent' });
-  readonly head: Head;
+  readonly head: KernelHead;
   readonly engine: QueryEngine;
   readonly readings: Readings;
 
   constructor() {
     const { clock, registry } = this;
     const { outOfOrderMsMax, futureMsMax } = LIMITS;
-    this.head = new Head({ clock, retentionMs: 2 * HOUR_MS, outOfOrderMsMax, futureMsMax, seriesMax: 100_000 });
+    this.head = new KernelHead({ clock, retentionMs: 2 * HOUR_MS, outOfOrderMsMax, futureMsMax, seriesMax: 100_000 });
     this.engine = new QueryEngine({ head: this.head, clock, registry, lookbackMs: 300_000 });
     this.readings = new Readings({ engine: this.engine, head: this.head, clock, registry, lookbackMs: 300_000 });
   }

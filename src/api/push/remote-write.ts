@@ -5,6 +5,7 @@
  * Replies to 1.0 carry no X-Prometheus-Remote-Write-*-Written headers: they are how a sender of 2.0 recognises a
  * receiver of 2.0 (prometheus/docs, docs/specs/prw/remote_write_spec_2_0.md).
  */
+import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { CodedError } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
@@ -31,12 +32,25 @@ export function registerRemoteWrite(scope: FastifyInstance, { writer, logger }: 
       onRequest: async (request) => checkHeaders(request.headers['content-type'], request.headers['content-encoding']),
       handler: (request, reply) => {
         request.writerCalled = true;
-        const outcome = writer.remoteWrite(rawBody(request.body));
+        const outcome = writer.remoteWrite(rawBody(request.body), connectionOf(request.raw.socket));
         if (outcome.samplesRefused === 0) return reply.code(204).send();
         return reply.code(400).type('text/plain; charset=utf-8').send(`${outcome.message}\n`);
       },
     });
   }
+}
+
+const connections = new WeakMap<Socket, number>();
+let connectionsSeen = 0;
+
+/** A number for a connection: a sender repeats the order of its series over each of its connections. */
+function connectionOf(socket: Socket): number {
+  let connection = connections.get(socket);
+  if (connection === undefined) {
+    connection = ++connectionsSeen;
+    connections.set(socket, connection);
+  }
+  return connection;
 }
 
 /** Throws `unsupported_media_type` unless this is remote-write 1.0; absent headers are taken as such. */

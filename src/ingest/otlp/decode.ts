@@ -3,7 +3,7 @@
  * then each data point stands for itself: refused points are counted by reason, the rest is kept.
  */
 import type { Labels } from '../../model/labels.ts';
-import type { Head } from '../../tsdb/head.ts';
+import type { HeadWriter } from '../../tsdb/head.ts';
 import { appendSample } from '../appender.ts';
 import { checkBody, WIRE, WireReader } from '../protobuf.ts';
 import type { Reason } from '../reasons.ts';
@@ -20,7 +20,7 @@ import type { OtlpSettings } from './settings.ts';
 /** What the walk of one request carries along. */
 interface Walk {
   readonly reader: WireReader;
-  readonly head: Head;
+  readonly head: HeadWriter;
   readonly settings: OtlpSettings;
   readonly tally: Tally;
   readonly point: Point;
@@ -46,7 +46,7 @@ interface Metric {
 }
 
 /** Stores the points of a decompressed body. Throws `bad_body`, and has then stored nothing. */
-export function storeExportRequest(body: Uint8Array, head: Head, settings: OtlpSettings, tally: Tally): void {
+export function storeExportRequest(body: Uint8Array, head: HeadWriter, settings: OtlpSettings, tally: Tally): void {
   checkBody(body, EXPORT_REQUEST);
   const reader = new WireReader(body);
   const series: PointSeries = { labels: [], low: [], high: [] };

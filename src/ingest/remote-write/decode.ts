@@ -1,11 +1,11 @@
 /**
- * Remote-write 1.0: `prometheus.WriteRequest` into the head. Samples pass as the bits they came in, so that stale
- * markers survive. A body is checked whole before anything of it is stored; then each series stands for itself.
+ * Remote-write 1.0: one `prometheus.TimeSeries` into the head, for those that the kernel leaves to us. Samples pass as the
+ * bits they came in, so that stale markers survive.
  *
  * Source: prometheus/prometheus, prompb/remote.proto and prompb/types.proto.
  */
 import type { Labels } from '../../model/labels.ts';
-import type { Head, SeriesRef } from '../../tsdb/head.ts';
+import type { HeadWriter, SeriesRef } from '../../tsdb/head.ts';
 import { seriesOrReason } from '../appender.ts';
 import { checkBody, FIELD, type MessageSchema, WireReader } from '../protobuf.ts';
 import { type Reason, reasonOf } from '../reasons.ts';
@@ -17,32 +17,23 @@ const LABEL: MessageSchema = [undefined, bytes, bytes];
 const SAMPLE: MessageSchema = [undefined, fixed64, varint];
 /** 1 labels, 2 samples, 3 exemplars, 4 histograms. */
 const TIME_SERIES: MessageSchema = [undefined, LABEL, SAMPLE, bytes, bytes];
-/** 1 timeseries, 3 metadata. */
-const WRITE_REQUEST: MessageSchema = [undefined, TIME_SERIES, undefined, bytes];
-
-/** Stores the samples of a decompressed body. Throws `bad_body`, and has then stored nothing. */
-export function storeWriteRequest(body: Uint8Array, head: Head, tally: Tally): void {
-  checkBody(body, WRITE_REQUEST);
-  const reader = new WireReader(body);
-  while (reader.next()) {
-    if (reader.field === 1) storeTimeSeries(reader, head, tally);
-    else {
-      if (reader.field === 3) tally.metadataIgnored++;
-      reader.skip();
-    }
-  }
-}
-
-function storeTimeSeries(reader: WireReader, head: Head, tally: Tally): void {
-  const outer = reader.enter();
-  const start = reader.position;
+/** Stores one TimeSeries message: canonical labels first, then its samples. Throws `bad_body`, and has then stored nothing. */
+export function storeTimeSeries(message: Uint8Array, head: HeadWriter, tally: Tally): void {
+  checkBody(message, TIME_SERIES);
+  const reader = new WireReader(message);
   const received: string[] = [];
   const validUtf8 = readLabels(reader, received);
   const labels = validUtf8 ? canonicalLabels(received) : 'invalid_utf8';
-  reader.position = start;
+  reader.position = 0;
   if (typeof labels === 'string') refuseSeries(reader, labels, received, tally);
   else storeSamples(reader, labels, head, tally);
-  reader.leave(outer);
+}
+
+/** The labels of a TimeSeries message as received, names and values by turns. */
+export function readSeriesLabels(message: Uint8Array): Labels {
+  const received: string[] = [];
+  readLabels(new WireReader(message), received);
+  return received;
 }
 
 /** Collects names and values by turns, as received; false if one of them is not valid UTF-8. */
@@ -68,7 +59,7 @@ function readLabels(reader: WireReader, received: string[]): boolean {
   return valid;
 }
 
-function storeSamples(reader: WireReader, labels: Labels, head: Head, tally: Tally): void {
+function storeSamples(reader: WireReader, labels: Labels, head: HeadWriter, tally: Tally): void {
   // The series is made at its first sample: exemplars or histograms alone leave no trace.
   let ref: SeriesRef | Reason | null = null;
   while (reader.next()) {

@@ -8,7 +8,7 @@ import type { Clock } from '../../model/clock.ts';
 import { CodedError } from '../../model/errors.ts';
 import type { Matcher } from '../../model/matcher.ts';
 import type { Scope } from '../../model/scope.ts';
-import type { Head, Selection } from '../../tsdb/head.ts';
+import type { HeadReader, Selection } from '../../tsdb/head.ts';
 import { Annotations } from '../annotations.ts';
 import type { ReadStats } from '../result.ts';
 import type { Grid } from './column.ts';
@@ -17,7 +17,7 @@ import type { Grid } from './column.ts';
 export type Slices<T> = Generator<void, T, void>;
 
 export interface RunOptions {
-  readonly head: Head;
+  readonly head: Pick<HeadReader, 'select'>;
   readonly clock: Clock;
   readonly text: string;
   readonly grid: Grid;

@@ -11,7 +11,7 @@ import { float64High, float64Low } from '../../../src/model/sample.ts';
 import { type InstantQuery, QueryEngine, type RangeQuery } from '../../../src/promql/engine.ts';
 import type { QueryResult, QueryValue } from '../../../src/promql/result.ts';
 import { Registry } from '../../../src/telemetry/registry.ts';
-import { Head } from '../../../src/tsdb/head.ts';
+import { KernelHead } from '../../../src/tsdb/kernel-head.ts';
 
 const NOW_MS = 1_700_000_000_500;
 const clock = { nowMs: () => NOW_MS, monotonicMs: () => 0 };
@@ -96,8 +96,8 @@ const engine = new FakeEngine({
     ),
 });
 
-function headOf(...series: Readonly<Record<string, string>>[]): Head {
-  const head = new Head({
+function headOf(...series: Readonly<Record<string, string>>[]): KernelHead {
+  const head = new KernelHead({
     clock,
     retentionMs: 3_600_000,
     outOfOrderMsMax: 300_000,

@@ -10,7 +10,7 @@
  * Source: google/snappy, format_description.txt. The decoder of npm's snappyjs is not used on what senders send: at
  * 0.7.0 a literal of length 2^32-6 makes it loop forever, and copies may run over the declared length.
  */
-import { CodedError } from '../../model/errors.ts';
+import { CodedError } from '../../src/model/errors.ts';
 
 /** The element that expands most is a copy: 3 bytes that stand for 64. */
 const EXPANSION_MAX = 64 / 3;

@@ -1,0 +1,517 @@
+/**
+ * Remote-write 1.0 in the kernel: from a compressed body to samples in their series.
+ *
+ * Two walks. The first checks every length of the body before anything is stored (a body that cannot be decoded leaves
+ * no trace), and on the way looks up the series that are known: their label bytes are equal to bytes that were checked
+ * once, so they need no check. The second walk trusts the structure, makes what is new, and appends.
+ *
+ * The successor link: after series A a sender sends B again, so B is first looked for behind A, by one compare. Each
+ * connection remembers where it left off.
+ *
+ * What is not plain (labels in another form than the canonical one, native histograms) goes on the odd list, for
+ * TypeScript to decode (../decode.ts).
+ * Source of the messages: prometheus/prometheus, prompb/remote.proto and prompb/types.proto.
+ */
+import {
+  CONNECTIONS,
+  ITEM_BYTES,
+  ITEM_GENERAL,
+  ITEM_PLAIN,
+  ITEM_UNRESOLVED,
+  ITEMS_MAX,
+  ODD_BYTES,
+  ODD_MAX,
+  OUTCOME_DUPLICATE,
+  OUTCOME_SERIES_LIMIT,
+  OUTCOME_STORED,
+  PERIOD_SAMPLES,
+  REC_NEXT,
+  REFUSED_BYTES,
+  REFUSED_MAX,
+  RESULT_BODY_BYTES,
+  RESULT_CONNECTION,
+  RESULT_CREATED,
+  RESULT_EXEMPLARS,
+  RESULT_ITEM,
+  RESULT_METADATA,
+  RESULT_ODD,
+  RESULT_OUTCOMES,
+  RESULT_PREVIOUS,
+  RESULT_REFUSED,
+  RESULT_RESUME,
+  RESULT_TIME_SERIES,
+  SB_BODY,
+  SB_BODY_BYTES_MAX,
+  SB_CONNECTIONS,
+  SB_IN,
+  SB_IN_BYTES_MAX,
+  SB_ITEM_COUNT,
+  SB_ITEMS,
+  SB_NEWEST_MS,
+  SB_ODD,
+  SB_REFUSED,
+  SB_RESULT,
+  SB_SAMPLES_APPENDED,
+  SB_UNKNOWN,
+  SERIES_LIMIT,
+  STATUS_DONE,
+  STATUS_ODD_FULL,
+  STATUS_PROTOBUF,
+  STATUS_SNAPPY_TOO_LARGE,
+} from '../../../tsdb/kernel/layout';
+import { append } from '../../../tsdb/kernel/assembly/append';
+import { LABEL_HASH, LABEL_WIRE, labelEntry } from '../../../tsdb/kernel/assembly/labels';
+import { openPeriod, periodAt } from '../../../tsdb/kernel/assembly/period';
+import { identityFind, isLive, labelsMatch, labelsParse, recordOf, seriesCreate } from '../../../tsdb/kernel/assembly/series';
+
+import { SNAPPY_SLACK, snappyDecode } from './snappy.as';
+import { readLength, readTag, readVarint, skipField, varint } from './wire.as';
+
+const TAG_TIME_SERIES: u32 = 0x0a;
+const TAG_METADATA: u32 = 0x1a;
+const TAG_LABEL: u32 = 0x0a;
+const TAG_SAMPLE: u32 = 0x12;
+const TAG_EXEMPLAR: u32 = 0x1a;
+const TAG_HISTOGRAM: u32 = 0x22;
+const TAG_NAME: u32 = 0x0a;
+const TAG_VALUE: u32 = 0x12;
+const TAG_SAMPLE_VALUE: u32 = 0x09;
+const TAG_SAMPLE_TIME: u32 = 0x10;
+
+/** After so many unknown series in a row the first walk only checks: they are being created. */
+const UNKNOWN_IN_A_ROW: u32 = 4;
+const MALFORMED: u32 = 0xffffffff;
+
+// ---- the door
+
+/** Decodes, checks and stores a body of n compressed bytes that were written to SB_IN. A STATUS_*. */
+export function ingest(n: u32, connection: u32): u32 {
+  memory.fill(SB_RESULT, 0, 256);
+  if (n > load<u32>(SB_IN_BYTES_MAX)) return STATUS_SNAPPY_TOO_LARGE;
+  const body = <usize>load<u32>(SB_BODY);
+  const status = snappyDecode(load<u32>(SB_IN), n, body, load<u32>(SB_BODY_BYTES_MAX), SB_RESULT + RESULT_BODY_BYTES);
+  if (status != STATUS_DONE) return status;
+  const bytes = load<u32>(SB_RESULT, RESULT_BODY_BYTES);
+  memory.fill(body + bytes, 0, SNAPPY_SLACK);
+  const slot = SB_CONNECTIONS + ((connection & (CONNECTIONS - 1)) << 2);
+  store<u32>(SB_RESULT, connection & (CONNECTIONS - 1), RESULT_CONNECTION);
+  // The series that this connection wrote last may be gone; then nothing must be written into its record.
+  const last = load<u32>(slot);
+  const previous = isLive(recordOf(last)) ? last : 0;
+  store<u32>(SB_RESULT, previous, RESULT_PREVIOUS);
+  if (!checkBody(body, body + bytes, previous)) return STATUS_PROTOBUF;
+  return ingestMore();
+}
+
+/** Goes on after STATUS_ODD_FULL, once the odd list was read. */
+export function ingestMore(): u32 {
+  store<u32>(SB_RESULT, 0, RESULT_ODD);
+  const before = load<u32>(SB_RESULT, RESULT_OUTCOMES + OUTCOME_STORED * 4);
+  const status = storeBody();
+  const stored = load<u32>(SB_RESULT, RESULT_OUTCOMES + OUTCOME_STORED * 4) - before;
+  if (stored != 0) noteStored(stored);
+  store<u32>(SB_CONNECTIONS + (load<u32>(SB_RESULT, RESULT_CONNECTION) << 2), load<u32>(SB_RESULT, RESULT_PREVIOUS));
+  return status;
+}
+
+/** Counts stored samples in all, and for the period that they most likely belong to. */
+export function noteStored(count: u32): void {
+  store<f64>(SB_SAMPLES_APPENDED, load<f64>(SB_SAMPLES_APPENDED) + <f64>count);
+  const slot = openPeriod(periodAt(load<f64>(SB_NEWEST_MS)));
+  store<f64>(slot, load<f64>(slot, PERIOD_SAMPLES) + <f64>count, PERIOD_SAMPLES);
+}
+
+// ---- first walk: check, and look up what is known
+
+function checkBody(start: usize, end: usize, previous: u32): bool {
+  let p = start;
+  store<u32>(SB_ITEM_COUNT, 0);
+  store<u32>(SB_UNKNOWN, 0);
+  while (p < end) {
+    const plain = seriesLength(p);
+    if (plain != 0) {
+      if (plain > <u32>(end - p)) return false;
+      p += 3;
+      const next = p + plain - 3;
+      previous = checkSeries(p, next, previous);
+      if (previous == MALFORMED) return false;
+      p = next;
+      continue;
+    }
+    p = readTag(p, end);
+    if (p == 0) return false;
+    const tag = <u32>varint();
+    if (tag != TAG_TIME_SERIES) {
+      // Field 1 in any other wire type is malformed, and so is metadata that is not a message.
+      if (tag >>> 3 == 1 || (tag >>> 3 == 3 && tag != TAG_METADATA)) return false;
+      p = skipField(tag, p, end);
+      if (p == 0) return false;
+      continue;
+    }
+    p = readLength(p, end);
+    if (p == 0) return false;
+    const next = p + <usize>varint();
+    previous = checkSeries(p, next, previous);
+    if (previous == MALFORMED) return false;
+    p = next;
+  }
+  return true;
+}
+
+/** Bytes of a TimeSeries field whose length takes two bytes, tag and length included; 0 for any other field. */
+// @ts-ignore: decorator
+@inline
+function seriesLength(p: usize): u32 {
+  const head = load<u32>(p);
+  // 0x0a, then a byte with its high bit set, then one without and not zero.
+  if ((head & 0x8080ff) != 0x00800a) return 0;
+  return 3 + ((head >>> 8) & 0x7f) + ((head >>> 9) & 0x3f80);
+}
+
+/** Checks one TimeSeries; the series that the next one is predicted from, or MALFORMED. */
+// @ts-ignore: decorator
+@inline
+function checkSeries(p: usize, end: usize, previous: u32): u32 {
+  const items = load<u32>(SB_ITEM_COUNT);
+  const unknown = load<u32>(SB_UNKNOWN);
+  if (items == ITEMS_MAX || unknown >= UNKNOWN_IN_A_ROW) return checkLabels(p, end) ? previous : MALFORMED;
+  const item = <usize>load<u32>(SB_ITEMS) + items * ITEM_BYTES;
+  store<u32>(SB_ITEM_COUNT, items + 1);
+  const id = known(previous, p, end, item);
+  if (id == 0) {
+    store<u32>(SB_UNKNOWN, unknown + 1);
+    return checkLabels(p, end) ? previous : MALFORMED;
+  }
+  if (unknown != 0) store<u32>(SB_UNKNOWN, 0);
+  return checkRest(item, p, end) ? id : MALFORMED;
+}
+
+/** Looks a series up by its label bytes, without making it; notes id and the end of its labels in the item. */
+// @ts-ignore: decorator
+@inline
+function known(previous: u32, p: usize, end: usize, item: usize): u32 {
+  store<u64>(item, ITEM_UNRESOLVED);
+  const guess = load<u32>(recordOf(previous), REC_NEXT);
+  if (guess != 0) {
+    const behind = labelsMatch(recordOf(guess), p, end);
+    if (behind != 0) {
+      store<u32>(item, guess);
+      store<u32>(item, <u32>behind, 4);
+      return guess;
+    }
+  }
+  return knownByHash(p, end, item, previous);
+}
+
+function knownByHash(p: usize, end: usize, item: usize, previous: u32): u32 {
+  const n = labelsParse(p, end, recordOf(previous));
+  if (n < 0) return 0;
+  const behind = labelEntry(n);
+  const id = identityFind(load<u32>(behind, LABEL_HASH), p, end);
+  store<u32>(item, id);
+  store<u32>(item, load<u32>(behind, LABEL_WIRE), 4);
+  return id;
+}
+
+/** Checks what follows the labels of a known series, and says in the item whether it is one plain sample. */
+// @ts-ignore: decorator
+@inline
+function checkRest(item: usize, start: usize, end: usize): bool {
+  const p = <usize>load<u32>(item, 4);
+  if (isPlainSample(p, end)) {
+    store<u32>(item, load<u32>(item) | (ITEM_PLAIN << 28));
+    return true;
+  }
+  store<u32>(item, load<u32>(item) | (ITEM_GENERAL << 28));
+  return checkFields(p, end);
+}
+
+/** True if [p, end) is one sample: value, then a time of 2 to 8 bytes, nothing else. */
+// @ts-ignore: decorator
+@inline
+function isPlainSample(p: usize, end: usize): bool {
+  const length = <u32>(end - p);
+  // 0x12 length 0x09 value(8) 0x10 time
+  if (length < 14 || length > 20 || load<u8>(p) != <u8>TAG_SAMPLE || <u32>load<u8>(p, 1) != length - 2) return false;
+  if (load<u8>(p, 2) != <u8>TAG_SAMPLE_VALUE || load<u8>(p, 11) != <u8>TAG_SAMPLE_TIME) return false;
+  const timeBytes = length - 12;
+  const continued = load<u64>(p, 12) & 0x8080808080808080 & (<u64>-1 >>> (64 - (timeBytes << 3)));
+  return continued == (<u64>0x8080808080808080 >>> (72 - (timeBytes << 3)));
+}
+
+/** The time of a plain sample: its 7-bit groups, drawn together in three steps. */
+// @ts-ignore: decorator
+@inline
+function plainTime(p: usize, end: usize): i64 {
+  let x = load<u64>(p, 12) & (<u64>0x7f7f7f7f7f7f7f7f >>> (64 - (<u64>(end - p - 12) << 3)));
+  x = (x & 0x007f007f007f007f) | ((x & 0x7f007f007f007f00) >>> 1);
+  x = (x & 0x00003fff00003fff) | ((x & 0x3fff00003fff0000) >>> 2);
+  return (x & 0x000000000fffffff) | ((x & 0x0fffffff00000000) >>> 4);
+}
+
+/** Checks a whole TimeSeries. */
+function checkLabels(p: usize, end: usize): bool {
+  // The common form first: labels with lengths of one byte, names before values.
+  while (p + 2 <= end && load<u8>(p) == <u8>TAG_LABEL) {
+    const length = <usize>load<u8>(p, 1);
+    const labelEnd = p + 2 + length;
+    if (length >= 0x80 || length < 4 || labelEnd > end || load<u8>(p, 2) != <u8>TAG_NAME) break;
+    const value = p + 4 + load<u8>(p, 3);
+    if (value + 2 > labelEnd || load<u8>(value) != <u8>TAG_VALUE || value + 2 + load<u8>(value, 1) != labelEnd) break;
+    p = labelEnd;
+  }
+  return isPlainSample(p, end) || checkFields(p, end);
+}
+
+/** Checks any fields of a TimeSeries. */
+function checkFields(p: usize, end: usize): bool {
+  while (p < end) {
+    p = readTag(p, end);
+    if (p == 0) return false;
+    const tag = <u32>varint();
+    const field = tag >>> 3;
+    if (field > 4) {
+      p = skipField(tag, p, end);
+      if (p == 0) return false;
+      continue;
+    }
+    if ((tag & 7) != 2) return false;
+    p = readLength(p, end);
+    if (p == 0) return false;
+    const next = p + <usize>varint();
+    if (field == 1 && !checkMessage(p, next, TAG_NAME, TAG_VALUE)) return false;
+    if (field == 2 && !checkMessage(p, next, TAG_SAMPLE_VALUE, TAG_SAMPLE_TIME)) return false;
+    p = next;
+  }
+  return true;
+}
+
+/** Checks a message whose fields 1 and 2 have these tags. */
+function checkMessage(p: usize, end: usize, first: u32, second: u32): bool {
+  while (p < end) {
+    p = readTag(p, end);
+    if (p == 0) return false;
+    const tag = <u32>varint();
+    if ((tag >>> 3 == 1 && tag != first) || (tag >>> 3 == 2 && tag != second)) return false;
+    p = skipField(tag, p, end);
+    if (p == 0) return false;
+  }
+  return true;
+}
+
+// ---- second walk: store
+
+function storeBody(): u32 {
+  const body = <usize>load<u32>(SB_BODY);
+  const end = body + load<u32>(SB_RESULT, RESULT_BODY_BYTES);
+  let p = body + load<u32>(SB_RESULT, RESULT_RESUME);
+  while (p < end) {
+    const field = p;
+    const plain = seriesLength(p);
+    if (plain != 0 && load<u32>(SB_RESULT, RESULT_ODD) != ODD_MAX) {
+      storeTimeSeries(p + 3, p + plain);
+      p += plain;
+      continue;
+    }
+    p = readTag(p, end);
+    const tag = <u32>varint();
+    if (tag != TAG_TIME_SERIES) {
+      if (tag == TAG_METADATA) count(RESULT_METADATA, 1);
+      p = skipField(tag, p, end);
+      continue;
+    }
+    if (load<u32>(SB_RESULT, RESULT_ODD) == ODD_MAX) {
+      store<u32>(SB_RESULT, <u32>(field - body), RESULT_RESUME);
+      return STATUS_ODD_FULL;
+    }
+    p = readLength(p, end);
+    const next = p + <usize>varint();
+    storeTimeSeries(p, next);
+    p = next;
+  }
+  return STATUS_DONE;
+}
+
+// @ts-ignore: decorator
+@inline
+function storeTimeSeries(start: usize, end: usize): void {
+  const i = load<u32>(SB_RESULT, RESULT_ITEM);
+  store<u32>(SB_RESULT, i + 1, RESULT_ITEM);
+  count(RESULT_TIME_SERIES, 1);
+  let id: u32 = 0;
+  if (i < load<u32>(SB_ITEM_COUNT)) {
+    const item = <usize>load<u32>(SB_ITEMS) + i * ITEM_BYTES;
+    const found = load<u32>(item);
+    id = found & 0x0fffffff;
+    const p = <usize>load<u32>(item, 4);
+    if (id != 0 && found >>> 28 == ITEM_PLAIN) {
+      link(id);
+      storeSample(id, start, end, plainTime(p, end), load<i64>(p, 3));
+      return;
+    }
+    if (id != 0) {
+      storeRest(id, start, p, end);
+      return;
+    }
+  }
+  storeUnresolved(start, end);
+}
+
+/** Makes a series the predicted successor of the one before. */
+// @ts-ignore: decorator
+@inline
+function link(id: u32): void {
+  const previous = load<u32>(SB_RESULT, RESULT_PREVIOUS);
+  const record = recordOf(previous);
+  // Record 0 is nobody's; writing there is harmless and saves a branch on the first series of a connection.
+  if (load<u32>(record, REC_NEXT) != id) store<u32>(record, previous == 0 ? 0 : id, REC_NEXT);
+  store<u32>(SB_RESULT, id, RESULT_PREVIOUS);
+}
+
+// @ts-ignore: decorator
+@inline
+function count(what: usize, n: u32): void {
+  store<u32>(SB_RESULT + what, load<u32>(SB_RESULT + what) + n);
+}
+
+// @ts-ignore: decorator
+@inline
+function storeSample(id: u32, start: usize, end: usize, time: i64, bits: i64): void {
+  const outcome = append(recordOf(id), <f64>time, bits);
+  count(RESULT_OUTCOMES + (outcome << 2), 1);
+  if (outcome > <u32>OUTCOME_DUPLICATE) refuse(start, end, outcome, <f64>time);
+}
+
+function refuse(start: usize, end: usize, outcome: u32, time: f64): void {
+  const n = load<u32>(SB_RESULT, RESULT_REFUSED);
+  if (n == REFUSED_MAX) return;
+  store<u32>(SB_RESULT, n + 1, RESULT_REFUSED);
+  const at = SB_REFUSED + n * REFUSED_BYTES;
+  store<u32>(at, <u32>(start - <usize>load<u32>(SB_BODY)));
+  store<u32>(at, <u32>(end - start), 4);
+  store<u32>(at, outcome, 8);
+  store<f64>(at, time, 16);
+}
+
+function odd(start: usize, end: usize): void {
+  const n = load<u32>(SB_RESULT, RESULT_ODD);
+  store<u32>(SB_RESULT, n + 1, RESULT_ODD);
+  const at = SB_ODD + n * ODD_BYTES;
+  store<u32>(at, <u32>(start - <usize>load<u32>(SB_BODY)));
+  store<u32>(at, <u32>(end - start), 4);
+}
+
+/** A series that the first walk did not find or did not look for. */
+function storeUnresolved(start: usize, end: usize): void {
+  const previous = recordOf(load<u32>(SB_RESULT, RESULT_PREVIOUS));
+  const guess = load<u32>(previous, REC_NEXT);
+  const behind = guess == 0 ? 0 : labelsMatch(recordOf(guess), start, end);
+  if (behind != 0) {
+    storeRest(guess, start, behind, end);
+    return;
+  }
+  const n = labelsParse(start, end, previous);
+  if (n < 0) {
+    odd(start, end);
+    return;
+  }
+  const rest = <usize>load<u32>(labelEntry(n), LABEL_WIRE);
+  const id = identityFind(load<u32>(labelEntry(n), LABEL_HASH), start, end);
+  if (id != 0) storeRest(id, start, rest, end);
+  else storeNew(n, start, rest, end);
+}
+
+function storeNew(n: u32, start: usize, rest: usize, end: usize): void {
+  const samples = isPlainSample(rest, end) ? 1 : samplesIn(rest, end);
+  if (samples == ODD_FIELDS) {
+    odd(start, end);
+    return;
+  }
+  // A series is made at its first sample; exemplars alone leave no trace.
+  if (samples == 0) {
+    storeFields(0, start, rest, end);
+    return;
+  }
+  const id = seriesCreate(n);
+  if (id == SERIES_LIMIT) {
+    count(RESULT_OUTCOMES + OUTCOME_SERIES_LIMIT * 4, samples);
+    refuse(start, end, OUTCOME_SERIES_LIMIT, 0);
+    countExemplars(rest, end);
+    return;
+  }
+  count(RESULT_CREATED, 1);
+  link(id);
+  storeFields(id, start, rest, end);
+}
+
+/** Stores what follows the labels of a series that exists. */
+function storeRest(id: u32, start: usize, p: usize, end: usize): void {
+  if (!isPlainSample(p, end) && samplesIn(p, end) == ODD_FIELDS) {
+    odd(start, end);
+    return;
+  }
+  link(id);
+  storeFields(id, start, p, end);
+}
+
+const ODD_FIELDS: u32 = 0xffffffff;
+
+/** Number of samples, or ODD_FIELDS if there is a histogram or one more label. */
+function samplesIn(p: usize, end: usize): u32 {
+  let samples: u32 = 0;
+  while (p < end) {
+    p = readTag(p, end);
+    const tag = <u32>varint();
+    if (tag == TAG_LABEL || tag == TAG_HISTOGRAM) return ODD_FIELDS;
+    if (tag == TAG_SAMPLE) samples++;
+    p = skipField(tag, p, end);
+  }
+  return samples;
+}
+
+function storeFields(id: u32, start: usize, p: usize, end: usize): void {
+  if (isPlainSample(p, end)) {
+    storeSample(id, start, end, plainTime(p, end), load<i64>(p, 3));
+    return;
+  }
+  while (p < end) {
+    p = readTag(p, end);
+    const tag = <u32>varint();
+    if (tag == TAG_SAMPLE) {
+      p = readLength(p, end);
+      const next = p + <usize>varint();
+      storeOddlyWritten(id, start, end, p, next);
+      p = next;
+    } else {
+      if (tag == TAG_EXEMPLAR) count(RESULT_EXEMPLARS, 1);
+      p = skipField(tag, p, end);
+    }
+  }
+}
+
+/** A sample in any form: fields in any order, several times (the last counts), or not at all (zero). */
+function storeOddlyWritten(id: u32, start: usize, end: usize, p: usize, sampleEnd: usize): void {
+  let bits: i64 = 0;
+  let time: i64 = 0;
+  while (p < sampleEnd) {
+    p = readTag(p, sampleEnd);
+    const tag = <u32>varint();
+    if (tag == TAG_SAMPLE_VALUE) {
+      bits = load<i64>(p);
+      p += 8;
+    } else if (tag == TAG_SAMPLE_TIME) {
+      p = readVarint(p, sampleEnd);
+      time = <i64>varint();
+    } else p = skipField(tag, p, sampleEnd);
+  }
+  storeSample(id, start, end, time, bits);
+}
+
+function countExemplars(p: usize, end: usize): void {
+  while (p < end) {
+    p = readTag(p, end);
+    const tag = <u32>varint();
+    if (tag == TAG_EXEMPLAR) count(RESULT_EXEMPLARS, 1);
+    p = skipField(tag, p, end);
+  }
+}

@@ -1,0 +1,412 @@
+/**
+ * The head on the kernel: the store's door over one linear memory (kernel/README.md). What is here decides and
+ * translates; series, postings and samples live in the memory, and nothing in this file grows with them.
+ */
+import { strict as assert } from 'node:assert';
+import type { Clock } from '../model/clock.ts';
+import { CodedError } from '../model/errors.ts';
+import { compareCodePoints, type Labels, labelsText, METRIC_NAME } from '../model/labels.ts';
+import { LIMITS } from '../model/limits.ts';
+import { APPENDED, type Appended, type HeadStats, type SelectRequest, type SeriesRef } from './head.ts';
+import { type Kernel, openKernel } from './kernel/kernel.ts';
+import { LabelTexts } from './kernel/label-text.ts';
+import {
+  ODD_BYTES,
+  OUTCOME_NO_MEMORY,
+  OUTCOME_SERIES_LIMIT,
+  PAGE_BYTES,
+  PAIR_COUNT,
+  REC_FLAGS,
+  REC_GENERATION,
+  REC_SET,
+  RECORD_BYTES,
+  REFUSED_BYTES,
+  RESULT_BODY_BYTES,
+  RESULT_CREATED,
+  RESULT_EXEMPLARS,
+  RESULT_METADATA,
+  RESULT_ODD,
+  RESULT_REFUSED,
+  RESULT_SAMPLES_MAX,
+  RING,
+  SB_BODY,
+  SB_FLOOR_MS,
+  SB_HEAP_END,
+  SB_HEAP_FIRST,
+  SB_ID_NEXT,
+  SB_IDS,
+  SB_IN,
+  SB_IN_BYTES_MAX,
+  SB_LATEST_MS,
+  SB_NEWEST_MS,
+  SB_ODD,
+  SB_OLDEST_MS,
+  SB_PERIODS_EVICTED,
+  SB_PINS,
+  SB_RECORDS,
+  SB_REFUSED,
+  SB_RESULT,
+  SB_RETENTION_PHASE,
+  SB_RING,
+  SB_SAMPLES_APPENDED,
+  SB_SERIES,
+  SB_SERIES_CREATED,
+  SB_SERIES_REMOVED,
+  SB_TOUCHED,
+  SB_VERIFY_AT,
+  SERIES_LIMIT,
+  SERIES_ODD,
+  STATUS_DONE,
+  STATUS_ODD_FULL,
+  STATUS_PROTOBUF,
+  STATUS_SNAPPY_TOO_LARGE,
+} from './kernel/layout.ts';
+import { Matching, RESULT } from './kernel/matching.ts';
+import { KernelSelection } from './kernel/selection.ts';
+
+export interface KernelHeadOptions {
+  readonly clock: Clock;
+  readonly retentionMs: number;
+  readonly outOfOrderMsMax: number;
+  readonly futureMsMax: number;
+  readonly seriesMax: number;
+  /** Size of the store's memory, 4 GiB at most. What is left out is reckoned from `seriesMax`. */
+  readonly memoryBytes?: number;
+  /** Largest remote-write body after decompression. */
+  readonly bodyBytesMax?: number;
+  /** Samples are dropped a period at a time. */
+  readonly periodMs?: number;
+  /** Eight random numbers that no sender knows: the keys of the hash tables. */
+  readonly hashKeys?: Uint32Array;
+  /** Another build of the kernel, as base64. */
+  readonly wasm?: string;
+}
+
+/** Why the first few samples of a body were refused. */
+export interface Refusal {
+  readonly outcome: number;
+  readonly timestampMs: number;
+  /** The TimeSeries message. */
+  readonly timeSeries: Uint8Array;
+}
+
+/** What became of a remote-write body. Samples by outcome; what is odd is still to be handled by the caller. */
+export interface RemoteWriteCounts {
+  readonly stored: number;
+  readonly duplicate: number;
+  readonly outOfOrder: number;
+  readonly conflicting: number;
+  readonly tooOld: number;
+  readonly tooFarAhead: number;
+  readonly seriesLimit: number;
+  readonly noMemory: number;
+  readonly seriesCreated: number;
+  readonly exemplars: number;
+  readonly metadata: number;
+  readonly bodyBytes: number;
+  /** The first sixteen at most. */
+  readonly refusals: readonly Refusal[];
+  /** TimeSeries messages that the kernel leaves to others: labels in no canonical form, native histograms. */
+  readonly odd: readonly Uint8Array[];
+}
+
+/** Work of one slice of retention, in records: about a millisecond. */
+const RETENTION_BUDGET = 16_384;
+/** A selection that nobody closed for so long is given up. */
+const SELECTION_MS_MAX = 10 * 60_000;
+const DEFAULT_KEYS = Uint32Array.of(1, 2, 3, 4, 5, 6, 7, 8).map((n) => Math.imul(n, 0x9e3779b1));
+
+export class KernelHead {
+  readonly #options: KernelHeadOptions;
+  readonly #kernel: Kernel;
+  readonly #texts: LabelTexts;
+  readonly #matching: Matching;
+  /** Open selections and when they were opened. */
+  readonly #open = new Map<KernelSelection, number>();
+  /** Open selections whose records are not copied yet. */
+  readonly #unfrozen = new Set<KernelSelection>();
+  readonly #onClose = (selection: KernelSelection): void => this.#closed(selection);
+
+  constructor(options: KernelHeadOptions) {
+    this.#options = options;
+    this.#kernel = openKernel({
+      memoryBytes: options.memoryBytes ?? memoryFor(options.seriesMax),
+      seriesMax: options.seriesMax,
+      bodyBytesMax: options.bodyBytesMax ?? LIMITS.remoteWriteBodyBytesMax,
+      periodMs: options.periodMs ?? periodFor(options.retentionMs + options.futureMsMax),
+      outOfOrderMsMax: options.outOfOrderMsMax,
+      labelsMax: LIMITS.labelsPerSeriesMax,
+      nameBytesMax: LIMITS.labelNameBytesMax,
+      valueBytesMax: LIMITS.labelValueBytesMax,
+      hashKeys: options.hashKeys ?? DEFAULT_KEYS,
+      ...(options.wasm === undefined ? {} : { wasm: options.wasm }),
+    });
+    this.#texts = new LabelTexts(this.#kernel);
+    this.#matching = new Matching(this.#kernel, this.#texts);
+  }
+
+  /** The series with these labels (sorted, without empty values), created if new. Throws `series_limit`. */
+  series(labels: Labels): SeriesRef {
+    const id = this.#kernel.seriesOf(this.#texts.writeLabels(labels), 1) >>> 0;
+    if (id === SERIES_LIMIT) {
+      const series = this.#kernel.u32[SB_SERIES >>> 2]!;
+      throw new CodedError(
+        'series_limit',
+        `cannot create series ${labelsText(labels)}: got ${series} series, want at most ${this.#options.seriesMax}`,
+      );
+    }
+    assert(id !== SERIES_ODD, 'labels are not sorted, valid and within limits');
+    return id as SeriesRef;
+  }
+
+  /** Appends one sample; the value comes as the two halves of its bits, so that a stale marker survives. */
+  append(ref: SeriesRef, timestampMs: number, low: number, high: number): Appended {
+    if (this.#kernel.u32[(this.#record(ref) + REC_SET) >>> 2] === 0) {
+      throw new Error(`append to series ${ref}, which does not exist`);
+    }
+    this.#beforeWrite();
+    const outcome = this.#kernel.append(ref, timestampMs, low, high);
+    if (outcome === OUTCOME_NO_MEMORY) throw new CodedError('overloaded', 'cannot store sample: memory is full');
+    return outcome as Appended;
+  }
+
+  /**
+   * Stores a remote-write 1.0 body as sent. `connection` names the sender's connection: what follows upon what is
+   * learnt for each. Throws `bad_body` or `body_too_large`, and has then stored nothing.
+   */
+  writeRemoteWrite(body: Uint8Array, connection: number): RemoteWriteCounts {
+    const { u8, u32 } = this.#kernel;
+    if (body.length > u32[SB_IN_BYTES_MAX >>> 2]!) throw this.#tooLarge(body.length);
+    this.#beforeWrite();
+    u8.set(body, u32[SB_IN >>> 2]!);
+    const odd: Uint8Array[] = [];
+    let status = this.#kernel.ingest(body.length, connection);
+    while (status === STATUS_ODD_FULL) {
+      this.#takeOdd(odd);
+      status = this.#kernel.ingestMore();
+    }
+    if (status === STATUS_SNAPPY_TOO_LARGE) throw this.#tooLarge(this.#result(RESULT_BODY_BYTES));
+    if (status === STATUS_PROTOBUF) throw new CodedError('bad_body', 'cannot decode body: malformed protobuf');
+    if (status !== STATUS_DONE) throw new CodedError('bad_body', 'cannot decode snappy block: it is malformed');
+    this.#takeOdd(odd);
+    return this.#counts(odd);
+  }
+
+  /** Series that fulfil all matchers within the scope and have samples in the range. */
+  select(request: SelectRequest): KernelSelection {
+    const ids = this.#collect(request, false);
+    const samplesMax = ids.length === 0 ? 0 : this.#kernel.f64[(SB_RESULT + RESULT_SAMPLES_MAX) >>> 3]!;
+    const selection = new KernelSelection(this.#kernel, this.#texts, ids, samplesMax, this.#onClose);
+    if (ids.length > 0) {
+      this.#open.set(selection, this.#options.clock.monotonicMs());
+      this.#unfrozen.add(selection);
+      this.#kernel.u32[SB_PINS >>> 2]!++;
+    }
+    return selection;
+  }
+
+  /** Names of the labels that the selected series carry, sorted. */
+  labelNames(request: SelectRequest): string[] {
+    if (this.#collect(request, true).length === 0) return [];
+    const names = this.#matching.names().filter((name) => this.#kernel.bitmapMeetsName(RESULT, name) !== 0);
+    return names.map((name) => this.#texts.nameText(name)).sort(compareCodePoints);
+  }
+
+  /** Values of one label among the selected series, sorted. */
+  labelValues(name: string, request: SelectRequest): string[] {
+    const id = this.#texts.findName(name);
+    if (id === 0 || this.#collect(request, true).length === 0) return [];
+    const values: string[] = [];
+    this.#matching.forPairs(id, (pair, blob) => {
+      if (this.#kernel.bitmapMeetsPair(RESULT, pair) !== 0) values.push(this.#texts.valueText(blob));
+    });
+    return values.sort(compareCodePoints);
+  }
+
+  /** True if a series of this metric name is in the head, whatever its samples. */
+  hasMetric(name: string): boolean {
+    const pair = this.#texts.findPair(METRIC_NAME, name);
+    return pair !== 0 && this.#kernel.u32[(pair + PAIR_COUNT) >>> 2]! > 0;
+  }
+
+  /** Drops samples older than retention, and series that have none left. Called regularly by the daemon. */
+  enforceRetention(): void {
+    // A round that was begun in slices is finished first: it began with an older idea of what is old.
+    const wasBusy = this.#kernel.u32[SB_RETENTION_PHASE >>> 2] !== 0;
+    for (let round = wasBusy ? 0 : 1; round < 2; round++) {
+      while (this.retentionSlice()) {
+        // Each slice does a part.
+      }
+    }
+  }
+
+  /** A part of enforcing retention, about a millisecond; true if there is more to do. */
+  retentionSlice(): boolean {
+    this.#closeAbandoned();
+    this.#setClock();
+    return this.#kernel.retentionSlice(RETENTION_BUDGET) === 1;
+  }
+
+  stats(): HeadStats {
+    const { u32, f64 } = this.#kernel;
+    const series = u32[SB_SERIES >>> 2]!;
+    const oldestAt = SB_RESULT + 256;
+    const samples = this.#kernel.periodSummary(oldestAt);
+    const newestMs = f64[SB_NEWEST_MS >>> 3]!;
+    const oldestMs = Math.min(f64[oldestAt >>> 3]!, newestMs);
+    const isEmpty = series === 0 || newestMs === -Infinity;
+    const heapPages = u32[SB_HEAP_END >>> 2]! - u32[SB_HEAP_FIRST >>> 2]!;
+    return {
+      series,
+      seriesCreated: f64[SB_SERIES_CREATED >>> 3]!,
+      seriesRemoved: f64[SB_SERIES_REMOVED >>> 3]!,
+      samples,
+      samplesAppended: f64[SB_SAMPLES_APPENDED >>> 3]!,
+      bytes: (heapPages - this.#kernel.pagesFree()) * PAGE_BYTES + u32[SB_ID_NEXT >>> 2]! * RECORD_BYTES,
+      minTimeMs: isEmpty ? null : oldestMs,
+      maxTimeMs: isEmpty ? null : newestMs,
+    };
+  }
+
+  /** Periods that had to go before their time because memory was full. */
+  get periodsEvicted(): number {
+    return this.#kernel.u32[SB_PERIODS_EVICTED >>> 2]!;
+  }
+
+  /** Counts the lives of a ref: a ref of another generation names another series. */
+  generation(ref: SeriesRef): number {
+    return this.#kernel.u32[(this.#record(ref) + REC_GENERATION) >>> 2]!;
+  }
+
+  /** Says whether appends to a series are noted for `takeTouched`. */
+  subscribe(ref: SeriesRef, isSubscribed: boolean): void {
+    const at = this.#record(ref) + REC_FLAGS;
+    this.#kernel.u8[at] = isSubscribed ? this.#kernel.u8[at]! | 1 : this.#kernel.u8[at]! & ~1;
+  }
+
+  /** Subscribed series that got samples since the last call, or null if there were more than could be noted. */
+  takeTouched(): SeriesRef[] | null {
+    const { u32 } = this.#kernel;
+    const count = u32[SB_TOUCHED >>> 2]!;
+    u32[SB_TOUCHED >>> 2] = 0;
+    if (count > RING) return null;
+    return [...new Set(u32.subarray(SB_RING >>> 2, (SB_RING >>> 2) + count))] as SeriesRef[];
+  }
+
+  /** Walks the whole memory; throws if it does not hang together. For tests. */
+  verify(): void {
+    const code = this.#kernel.verify();
+    assert(code === 0, `kernel memory is not whole: code ${code} at ${this.#kernel.u32[SB_VERIFY_AT >>> 2]}`);
+  }
+
+  #collect(request: SelectRequest, keep: boolean): Uint32Array {
+    if (!this.#matching.match(request.matchers, request.scope)) return NO_IDS;
+    const { u32 } = this.#kernel;
+    const ids = u32[SB_IDS >>> 2]!;
+    const count = this.#kernel.collect(RESULT, request.fromMs, request.toMs, ids, Number(keep)) >>> 0;
+    return u32.slice(ids >>> 2, (ids >>> 2) + count);
+  }
+
+  #record(ref: SeriesRef): number {
+    const { u32 } = this.#kernel;
+    if (!(ref > 0 && ref < u32[SB_ID_NEXT >>> 2]!)) throw new Error(`series ${ref} does not exist`);
+    return u32[SB_RECORDS >>> 2]! + ref * RECORD_BYTES;
+  }
+
+  #beforeWrite(): void {
+    if (this.#unfrozen.size !== 0) this.#freeze();
+    this.#setClock();
+  }
+
+  #freeze(): void {
+    for (const selection of this.#unfrozen) selection.freeze();
+    this.#unfrozen.clear();
+  }
+
+  #setClock(): void {
+    const { f64 } = this.#kernel;
+    const nowMs = this.#options.clock.nowMs();
+    f64[SB_LATEST_MS >>> 3] = nowMs + this.#options.futureMsMax;
+    f64[SB_OLDEST_MS >>> 3] = Math.max(nowMs - this.#options.retentionMs, f64[SB_FLOOR_MS >>> 3]!);
+  }
+
+  #closed(selection: KernelSelection): void {
+    if (!this.#open.delete(selection)) return;
+    this.#unfrozen.delete(selection);
+    this.#kernel.u32[SB_PINS >>> 2]!--;
+  }
+
+  #closeAbandoned(): void {
+    const oldest = this.#options.clock.monotonicMs() - SELECTION_MS_MAX;
+    for (const [selection, openedMs] of this.#open) {
+      if (openedMs > oldest) return;
+      selection.close();
+    }
+  }
+
+  #result(field: number): number {
+    return this.#kernel.u32[(SB_RESULT + field) >>> 2]!;
+  }
+
+  #bodyPart(at: number): Uint8Array {
+    const { u8, u32 } = this.#kernel;
+    const start = u32[SB_BODY >>> 2]! + u32[at >>> 2]!;
+    return u8.slice(start, start + u32[(at >>> 2) + 1]!);
+  }
+
+  #takeOdd(odd: Uint8Array[]): void {
+    for (let i = 0; i < this.#result(RESULT_ODD); i++) odd.push(this.#bodyPart(SB_ODD + i * ODD_BYTES));
+  }
+
+  #counts(odd: readonly Uint8Array[]): RemoteWriteCounts {
+    const of = (outcome: number): number => this.#result(4 * outcome);
+    return {
+      stored: of(APPENDED.stored),
+      duplicate: of(APPENDED.duplicate),
+      outOfOrder: of(APPENDED.outOfOrder),
+      conflicting: of(APPENDED.conflicting),
+      tooOld: of(APPENDED.tooOld),
+      tooFarAhead: of(APPENDED.tooFarAhead),
+      seriesLimit: of(OUTCOME_SERIES_LIMIT),
+      noMemory: of(OUTCOME_NO_MEMORY),
+      seriesCreated: this.#result(RESULT_CREATED),
+      exemplars: this.#result(RESULT_EXEMPLARS),
+      metadata: this.#result(RESULT_METADATA),
+      bodyBytes: this.#result(RESULT_BODY_BYTES),
+      refusals: this.#refusals(),
+      odd,
+    };
+  }
+
+  #refusals(): Refusal[] {
+    const { u32, f64 } = this.#kernel;
+    return Array.from({ length: this.#result(RESULT_REFUSED) }, (_, i) => {
+      const at = SB_REFUSED + i * REFUSED_BYTES;
+      return {
+        outcome: u32[(at >>> 2) + 2]!,
+        timestampMs: f64[(at >>> 3) + 2]!,
+        timeSeries: this.#bodyPart(at),
+      };
+    });
+  }
+
+  #tooLarge(bytes: number): CodedError {
+    const max = this.#options.bodyBytesMax ?? LIMITS.remoteWriteBodyBytesMax;
+    return new CodedError(
+      'body_too_large',
+      `cannot take body: got ${bytes} bytes after decompression, want at most ${max}`,
+    );
+  }
+}
+
+const NO_IDS = new Uint32Array(0);
+
+/** Room for that many series with some hours of samples, and for the buffers. */
+function memoryFor(seriesMax: number): number {
+  return Math.min(4 * 2 ** 30, 256 * 2 ** 20 + seriesMax * 2048);
+}
+
+/** About an eighth of what is kept, so that what waits for the end of its period is little. */
+function periodFor(keptMs: number): number {
+  return Math.max(60_000, Math.ceil(keptMs / 8));
+}

@@ -1,0 +1,474 @@
+/**
+ * Chunks: the samples of a series, as a log that is read backwards from the record.
+ *
+ * The record holds the newest sample (time, bits), the interval before it, and an open run. An entry undoes one step:
+ * it says what the sample before was. Payload first, header byte last, so that a reader comes upon the header first:
+ *
+ *     0x00..0x7f      same interval, value changed by header - 16
+ *     0x80 | t<<4 | v t: change of the interval: 0 none, 1 i8, 2 i16, 3 i32;  v: change of the value (VALUE_*)
+ *     0xd0            bits (i64), time (f64), interval (i32) of the sample before, as they are
+ *     0xe0..0xff      header - 0xdf repeats: same interval, same value
+ *
+ *     [value payload] [exponent or XOR meta] [interval payload] [header]
+ *
+ * A class is taken only when undoing it gives the bits of the sample before back: lossless for every float64.
+ * Cells are append-only; a reader with a copied record reads on undisturbed while the series grows.
+ */
+import {
+  CELL_HEADER_BYTES,
+  CELL_LARGE_BYTES,
+  CELL_PREVIOUS,
+  CELL_PREVIOUS_PERIOD,
+  CELL_PREVIOUS_POS,
+  CELL_SMALL_BYTES,
+  PERIOD_NUMBER,
+  REC_BITS,
+  REC_CAP,
+  REC_CELL,
+  REC_CELL_PERIOD,
+  REC_DELTA,
+  REC_DELTA_MIN,
+  REC_MODE,
+  REC_PERIOD,
+  REC_POS,
+  REC_RUN,
+  REC_SAMPLES,
+  REC_TIME,
+  SB_CURSOR,
+  SB_FLOOR_MS,
+  SB_PERIOD,
+  SB_PERIOD_END_MS,
+  SB_PERIOD_START_MS,
+  SB_POWERS,
+} from '../layout';
+import { cellAllocate, isCellOf, isLivePeriod, notePeriod, periodAt, slotOf } from './period';
+
+const RUN_MAX: u32 = 32;
+const RUN_HEADER: u32 = 0xdf;
+const ABSOLUTE_HEADER: u32 = 0xd0;
+const ABSOLUTE_BYTES: u32 = 21;
+const SMALL_STEP: i32 = 16;
+
+const VALUE_SAME: u32 = 0;
+const VALUE_I8: u32 = 1; // 2 i16, 3 i24, 4 i32
+const VALUE_4096_I8: u32 = 5; // 6 i16: memory sizes move by pages
+const VALUE_CENT_I8: u32 = 7; // 8 i16, 9 i24: hundredths
+const VALUE_MILLI_I8: u32 = 10; // 11 i16, 12 i24: thousandths
+const VALUE_SCALED: u32 = 13; // i32 and the power of ten
+const VALUE_XOR: u32 = 14; // the bytes that differ and { trailing zero bytes:4, count:4 }
+
+/** Mode of a series whose values are no short decimals: so many samples go straight to XOR before the next try. */
+const GAVE_UP: u32 = 128;
+const GIVE_UP_SAMPLES: u32 = 15;
+const NO_FIT: i64 = i64.MIN_VALUE;
+
+// ---- writing
+
+/** Adds the newest sample of a series; false if no cell could be had, and then nothing has changed. */
+export function push(record: usize, timestamp: f64, bits: i64, reserve: u32): bool {
+  const samples = load<u32>(record, REC_SAMPLES);
+  const lastTime = load<f64>(record, REC_TIME);
+  if (samples == 0 || lastTime <= load<f64>(SB_FLOOR_MS)) {
+    begin(record, timestamp, bits);
+    return true;
+  }
+  // The entry to be written is the last sample's, so it belongs to the last sample's period.
+  const samePeriod =
+    lastTime >= load<f64>(SB_PERIOD_START_MS) &&
+    lastTime < load<f64>(SB_PERIOD_END_MS) &&
+    load<u16>(record, REC_PERIOD) == <u16>load<i32>(SB_PERIOD);
+  if (!samePeriod && !turnPeriod(record, lastTime, reserve)) return false;
+  const interval = timestamp - lastTime;
+  const delta = <i32>interval;
+  if (<f64>delta != interval) return pushAbsolute(record, timestamp, bits, reserve);
+  const change = samples == 1 ? 0 : delta - load<i32>(record, REC_DELTA);
+  const lastBits = load<i64>(record, REC_BITS);
+  if (change == 0 && bits == lastBits) {
+    const run = <u32>load<u8>(record, REC_RUN);
+    if (run == RUN_MAX) {
+      if (!flushRun(record, reserve)) return false;
+      store<u8>(record, 1, REC_RUN);
+    } else store<u8>(record, run + 1, REC_RUN);
+  } else {
+    if (load<u8>(record, REC_RUN) != 0 && !flushRun(record, reserve)) return false;
+    if (!pushEntry(record, bits, lastBits, change, reserve)) return false;
+  }
+  if ((change != 0 || samples == 1) && delta < <i32>load<u16>(record, REC_DELTA_MIN)) store<u16>(record, delta, REC_DELTA_MIN);
+  store<f64>(record, timestamp, REC_TIME);
+  store<i64>(record, bits, REC_BITS);
+  store<i32>(record, delta, REC_DELTA);
+  store<u32>(record, samples + 1, REC_SAMPLES);
+  return true;
+}
+
+/** First sample of a series, or the first after all others have expired. */
+function begin(record: usize, timestamp: f64, bits: i64): void {
+  store<f64>(record, timestamp, REC_TIME);
+  store<i64>(record, bits, REC_BITS);
+  store<i32>(record, 0, REC_DELTA);
+  store<u32>(record, 0, REC_CELL);
+  store<u16>(record, 0, REC_POS);
+  store<u8>(record, 0, REC_CAP);
+  store<u8>(record, 0, REC_RUN);
+  store<u8>(record, 0, REC_MODE);
+  store<u32>(record, 1, REC_SAMPLES);
+  store<u16>(record, 0xffff, REC_DELTA_MIN);
+  store<u16>(record, periodAt(timestamp), REC_PERIOD);
+  notePeriod(timestamp);
+}
+
+/** Makes the record write for the period of `time`; an open run is closed in its own. */
+function turnPeriod(record: usize, time: f64, reserve: u32): bool {
+  const period = periodAt(time);
+  if (load<u16>(record, REC_PERIOD) == <u16>period) return true;
+  if (load<u8>(record, REC_RUN) != 0) {
+    if (!isLivePeriod(load<u16>(record, REC_PERIOD))) store<u8>(record, 0, REC_RUN);
+    else if (!flushRun(record, reserve)) return false;
+  }
+  store<u16>(record, period, REC_PERIOD);
+  notePeriod(time);
+  return true;
+}
+
+function flushRun(record: usize, reserve: u32): bool {
+  const at = room(record, 1, reserve);
+  if (at == 0) return false;
+  store<u8>(at, RUN_HEADER + load<u8>(record, REC_RUN));
+  store<u8>(record, 0, REC_RUN);
+  return true;
+}
+
+/** After a gap of more than 24 days: the last sample as it is. */
+function pushAbsolute(record: usize, timestamp: f64, bits: i64, reserve: u32): bool {
+  if (load<u8>(record, REC_RUN) != 0 && !flushRun(record, reserve)) return false;
+  const at = room(record, ABSOLUTE_BYTES, reserve);
+  if (at == 0) return false;
+  store<i64>(at, load<i64>(record, REC_BITS));
+  store<f64>(at, load<f64>(record, REC_TIME), 8);
+  store<i32>(at, load<i32>(record, REC_DELTA), 16);
+  store<u8>(at, ABSOLUTE_HEADER, 20);
+  store<f64>(record, timestamp, REC_TIME);
+  store<i64>(record, bits, REC_BITS);
+  store<i32>(record, 0, REC_DELTA);
+  store<u32>(record, load<u32>(record, REC_SAMPLES) + 1, REC_SAMPLES);
+  return true;
+}
+
+/** Writes the entry that leads from `bits` back to `lastBits` and undoes a change of the interval. */
+function pushEntry(record: usize, bits: i64, lastBits: i64, change: i32, reserve: u32): bool {
+  if (bits == lastBits) return put(record, VALUE_SAME, 0, 0, -1, change, reserve);
+  const value = reinterpret<f64>(bits);
+  const difference = value - reinterpret<f64>(lastBits);
+  const step = <i32>difference;
+  // Undone with the step, as a reader does it: a difference of -0 would be one thing here and another there.
+  if (<f64>step == difference && reinterpret<i64>(value - <f64>step) == lastBits) {
+    if (change == 0 && <u32>(step + SMALL_STEP) < 128) {
+      const at = room(record, 1, reserve);
+      if (at == 0) return false;
+      store<u8>(at, step + SMALL_STEP);
+      return true;
+    }
+    return putInteger(record, step, change, reserve);
+  }
+  return pushFraction(record, bits, lastBits, change, reserve);
+}
+
+function putInteger(record: usize, step: i32, change: i32, reserve: u32): bool {
+  const bytes = bytesOf(step);
+  if ((step & 4095) == 0 && bytes > 1) {
+    const pages = step >> 12;
+    const fewer = bytesOf(pages);
+    if (fewer <= 2) return put(record, VALUE_4096_I8 + fewer - 1, pages, fewer, -1, change, reserve);
+  }
+  return put(record, VALUE_I8 + bytes - 1, step, bytes, -1, change, reserve);
+}
+
+function pushFraction(record: usize, bits: i64, lastBits: i64, change: i32, reserve: u32): bool {
+  let mode = <u32>load<u8>(record, REC_MODE);
+  if (mode < GAVE_UP) {
+    if (mode != 0 && putScaled(record, mode, bits, lastBits, change, reserve)) return true;
+    // Metrics are written with hundredths, thousandths, microseconds or nanoseconds; the rest is tried for luck.
+    if (mode != 2 && putScaled(record, 2, bits, lastBits, change, reserve)) return true;
+    if (mode != 3 && putScaled(record, 3, bits, lastBits, change, reserve)) return true;
+    if (mode != 6 && putScaled(record, 6, bits, lastBits, change, reserve)) return true;
+    if (mode != 9 && putScaled(record, 9, bits, lastBits, change, reserve)) return true;
+    mode = GAVE_UP + GIVE_UP_SAMPLES;
+  } else mode--;
+  const difference = <u64>(bits ^ lastBits);
+  const trailing = <u32>ctz<u64>(difference) >>> 3;
+  const bytes = 8 - (<u32>clz<u64>(difference) >>> 3) - trailing;
+  const written = put(record, VALUE_XOR, difference >>> (trailing << 3), bytes, (trailing << 4) | bytes, change, reserve);
+  if (written) store<u8>(record, mode < GAVE_UP ? 0 : mode, REC_MODE);
+  return written;
+}
+
+/** Writes the change in units of 10^-exponent if that is exact. */
+function putScaled(record: usize, exponent: u32, bits: i64, lastBits: i64, change: i32, reserve: u32): bool {
+  const step = scaledStep(exponent, bits, lastBits);
+  if (step == NO_FIT) return false;
+  const bytes = bytesOf(<i32>step);
+  let written: bool;
+  if (bytes <= 3 && exponent == 2) written = put(record, VALUE_CENT_I8 + bytes - 1, step, bytes, -1, change, reserve);
+  else if (bytes <= 3 && exponent == 3) written = put(record, VALUE_MILLI_I8 + bytes - 1, step, bytes, -1, change, reserve);
+  else written = put(record, VALUE_SCALED, step, 4, exponent, change, reserve);
+  if (written) store<u8>(record, exponent, REC_MODE);
+  return written;
+}
+
+function scaledStep(exponent: u32, bits: i64, lastBits: i64): i64 {
+  const scale = load<f64>(SB_POWERS + (exponent << 3));
+  const scaled = nearest<f64>(reinterpret<f64>(bits) * scale);
+  const difference = scaled - nearest<f64>(reinterpret<f64>(lastBits) * scale);
+  const step = <i32>difference;
+  if (<f64>step != difference || unscale(reinterpret<f64>(bits), scale, step) != lastBits) return NO_FIT;
+  return step;
+}
+
+// @ts-ignore: decorator
+@inline
+function bytesOf(n: i32): u32 {
+  if (n == <i32>(<i8>n)) return 1;
+  if (n == <i32>(<i16>n)) return 2;
+  return (n << 8) >> 8 == n ? 3 : 4;
+}
+
+/** Writes an entry: value payload, extra byte (if not negative), interval payload, header. */
+function put(record: usize, valueClass: u32, payload: u64, bytes: u32, extra: i32, change: i32, reserve: u32): bool {
+  let timeClass: u32 = 0;
+  let timeBytes: u32 = 0;
+  if (change != 0) {
+    timeBytes = bytesOf(change);
+    if (timeBytes == 3) timeBytes = 4;
+    timeClass = timeBytes == 4 ? 3 : timeBytes;
+  }
+  const extraBytes: u32 = extra < 0 ? 0 : 1;
+  let at = room(record, bytes + extraBytes + timeBytes + 1, reserve);
+  if (at == 0) return false;
+  putBytes(at, payload, bytes);
+  at += bytes;
+  if (extra >= 0) store<u8>(at++, extra);
+  putBytes(at, change, timeBytes);
+  store<u8>(at + timeBytes, 0x80 | (timeClass << 4) | valueClass);
+  return true;
+}
+
+// @ts-ignore: decorator
+@inline
+function putBytes(at: usize, payload: u64, bytes: u32): void {
+  while (bytes > 0) {
+    store<u8>(at++, <u8>payload);
+    payload >>>= 8;
+    bytes--;
+  }
+}
+
+/** Takes n bytes at the end of the open cell, or of a fresh one; 0 if there is none to be had. */
+// @ts-ignore: decorator
+@inline
+function room(record: usize, n: u32, reserve: u32): usize {
+  const pos = <u32>load<u16>(record, REC_POS);
+  const fits = pos + n <= <u32>load<u8>(record, REC_CAP) && load<u16>(record, REC_CELL_PERIOD) == load<u16>(record, REC_PERIOD);
+  if (!fits) return openCell(record, n, reserve);
+  store<u16>(record, pos + n, REC_POS);
+  return <usize>load<u32>(record, REC_CELL) + pos;
+}
+
+/** Opens a cell for the record's period with n bytes taken: small at first, large after. */
+export function openCell(record: usize, n: u32, reserve: u32): usize {
+  const last = <usize>load<u32>(record, REC_CELL);
+  const lastPeriod = <u32>load<u16>(record, REC_CELL_PERIOD);
+  const period = <u32>load<u16>(record, REC_PERIOD);
+  assert(isLivePeriod(period), 'a cell is opened in a period that has ended');
+  const bytes = last == 0 || lastPeriod != period ? CELL_SMALL_BYTES : CELL_LARGE_BYTES;
+  const cell = cellAllocate(load<i32>(slotOf(period), PERIOD_NUMBER), bytes, reserve);
+  if (cell == 0) return 0;
+  const chained = last != 0 && isCellOf(last, lastPeriod);
+  store<u32>(cell, chained ? <u32>last : 0, CELL_PREVIOUS);
+  store<u8>(cell, load<u16>(record, REC_POS), CELL_PREVIOUS_POS);
+  store<u16>(cell, lastPeriod, CELL_PREVIOUS_PERIOD);
+  store<u32>(record, <u32>cell, REC_CELL);
+  store<u8>(record, bytes, REC_CAP);
+  store<u16>(record, period, REC_CELL_PERIOD);
+  store<u16>(record, CELL_HEADER_BYTES + n, REC_POS);
+  return cell + CELL_HEADER_BYTES;
+}
+
+// ---- reading
+
+/**
+ * Decodes samples with from < t <= to of a record (or a copy of one), newest first, into the upper end of two columns
+ * of `max` places: the last written stands at max - count. Returns their number. Where it stopped is left in
+ * SB_CURSOR: REC_SAMPLES there is 0 if the history ended, else the sample there is the next one, which is either at or
+ * before `from`, or did not fit any more.
+ */
+export function decode(record: usize, from: f64, to: f64, times: usize, values: usize, max: u32): u32 {
+  let time = load<f64>(record, REC_TIME);
+  let bits = load<i64>(record, REC_BITS);
+  let delta = load<i32>(record, REC_DELTA);
+  let run = <u32>load<u8>(record, REC_RUN);
+  let cell = <usize>load<u32>(record, REC_CELL);
+  let pos = <u32>load<u16>(record, REC_POS);
+  let cellPeriod = <u32>load<u16>(record, REC_CELL_PERIOD);
+  let period = <u32>load<u16>(record, REC_PERIOD);
+  let more = load<u32>(record, REC_SAMPLES) != 0;
+  let left = max;
+  if (run != 0 && !isLivePeriod(period)) {
+    run = 0;
+    cell = 0;
+  }
+  if (cell != 0 && !isCellOf(cell, cellPeriod)) cell = 0;
+  if (cell == 0) pos = 0;
+  while (more) {
+    if (time <= from) break;
+    if (time <= to) {
+      if (left == 0) break;
+      left--;
+      store<f64>(times + (left << 3), time);
+      store<i64>(values + (left << 3), bits);
+    }
+    if (run > 0) {
+      run--;
+      time -= <f64>delta;
+      continue;
+    }
+    while (pos <= <u32>CELL_HEADER_BYTES) {
+      const previous = cell == 0 ? 0 : <usize>load<u32>(cell, CELL_PREVIOUS);
+      if (previous == 0 || !isCellOf(previous, load<u16>(cell, CELL_PREVIOUS_PERIOD))) {
+        more = false;
+        break;
+      }
+      pos = load<u8>(cell, CELL_PREVIOUS_POS);
+      cellPeriod = load<u16>(cell, CELL_PREVIOUS_PERIOD);
+      cell = previous;
+    }
+    if (!more) break;
+    period = cellPeriod;
+    pos--;
+    const header = <u32>load<u8>(cell + pos);
+    if (header < 0x80) {
+      time -= <f64>delta;
+      bits = reinterpret<i64>(reinterpret<f64>(bits) - <f64>(<i32>header - SMALL_STEP));
+    } else if (header > RUN_HEADER) {
+      run = header - RUN_HEADER - 1;
+      time -= <f64>delta;
+    } else if (header == ABSOLUTE_HEADER) {
+      pos -= ABSOLUTE_BYTES - 1;
+      bits = load<i64>(cell + pos);
+      time = load<f64>(cell + pos, 8);
+      delta = load<i32>(cell + pos, 16);
+    } else {
+      time -= <f64>delta;
+      switch ((header >>> 4) & 3) {
+        case 1:
+          pos -= 1;
+          delta -= <i32>load<i8>(cell + pos);
+          break;
+        case 2:
+          pos -= 2;
+          delta -= <i32>load<i16>(cell + pos);
+          break;
+        case 3:
+          pos -= 4;
+          delta -= load<i32>(cell + pos);
+          break;
+      }
+      const value = reinterpret<f64>(bits);
+      switch (header & 15) {
+        case 1:
+          pos -= 1;
+          bits = reinterpret<i64>(value - <f64>(<i32>load<i8>(cell + pos)));
+          break;
+        case 2:
+          pos -= 2;
+          bits = reinterpret<i64>(value - <f64>(<i32>load<i16>(cell + pos)));
+          break;
+        case 3:
+          pos -= 3;
+          bits = reinterpret<i64>(value - <f64>i24(cell + pos));
+          break;
+        case 4:
+          pos -= 4;
+          bits = reinterpret<i64>(value - <f64>load<i32>(cell + pos));
+          break;
+        case 5:
+          pos -= 1;
+          bits = reinterpret<i64>(value - <f64>(<i32>load<i8>(cell + pos) << 12));
+          break;
+        case 6:
+          pos -= 2;
+          bits = reinterpret<i64>(value - <f64>(<i32>load<i16>(cell + pos) << 12));
+          break;
+        case 7:
+          pos -= 1;
+          bits = unscale(value, 100, <i32>load<i8>(cell + pos));
+          break;
+        case 8:
+          pos -= 2;
+          bits = unscale(value, 100, <i32>load<i16>(cell + pos));
+          break;
+        case 9:
+          pos -= 3;
+          bits = unscale(value, 100, i24(cell + pos));
+          break;
+        case 10:
+          pos -= 1;
+          bits = unscale(value, 1000, <i32>load<i8>(cell + pos));
+          break;
+        case 11:
+          pos -= 2;
+          bits = unscale(value, 1000, <i32>load<i16>(cell + pos));
+          break;
+        case 12:
+          pos -= 3;
+          bits = unscale(value, 1000, i24(cell + pos));
+          break;
+        case 13:
+          pos -= 5;
+          bits = unscale(value, load<f64>(SB_POWERS + (<usize>load<u8>(cell + pos, 4) << 3)), load<i32>(cell + pos));
+          break;
+        case 14: {
+          pos -= 1;
+          const meta = <u32>load<u8>(cell + pos);
+          const bytes = meta & 15;
+          pos -= bytes;
+          bits ^= <i64>(getBytes(cell + pos, bytes) << ((meta >>> 4) << 3));
+          break;
+        }
+      }
+    }
+  }
+  const cursor: usize = SB_CURSOR;
+  store<f64>(cursor, time, REC_TIME);
+  store<i64>(cursor, bits, REC_BITS);
+  store<i32>(cursor, delta, REC_DELTA);
+  store<u8>(cursor, run, REC_RUN);
+  store<u32>(cursor, <u32>cell, REC_CELL);
+  store<u16>(cursor, pos, REC_POS);
+  store<u16>(cursor, cellPeriod, REC_CELL_PERIOD);
+  store<u16>(cursor, period, REC_PERIOD);
+  store<u32>(cursor, more ? 1 : 0, REC_SAMPLES);
+  return max - left;
+}
+
+// @ts-ignore: decorator
+@inline
+function unscale(value: f64, scale: f64, step: i32): i64 {
+  return reinterpret<i64>((nearest<f64>(value * scale) - <f64>step) / scale);
+}
+
+// @ts-ignore: decorator
+@inline
+function i24(at: usize): i32 {
+  return <i32>load<u16>(at) | (<i32>load<i8>(at, 2) << 16);
+}
+
+// @ts-ignore: decorator
+@inline
+function getBytes(at: usize, bytes: u32): u64 {
+  let n: u64 = 0;
+  while (bytes > 0) {
+    bytes--;
+    n = (n << 8) | load<u8>(at + bytes);
+  }
+  return n;
+}

@@ -1,0 +1,207 @@
+/**
+ * Matchers into bitmaps. A matcher is resolved into the pairs of its name that it accepts, or, where it also accepts
+ * series without the label, into those that it rejects; then all is OR, AND and AND NOT in the kernel.
+ */
+import { LRUCache } from 'lru-cache';
+import { LIMITS } from '../../model/limits.ts';
+import { compileMatcher, type Matcher, matcherLiterals, type ValuePredicate } from '../../model/matcher.ts';
+import { NAMESPACE_LABELS, type Scope } from '../../model/scope.ts';
+import type { Kernel } from './kernel.ts';
+import type { LabelTexts } from './label-text.ts';
+import {
+  NAME_BYTES,
+  NAME_EPOCH,
+  NAME_LENGTH,
+  PAIR_COUNT,
+  SB_COLUMN_BYTES,
+  SB_COLUMNS,
+  SB_ID_MAX,
+  SB_IDS,
+  SB_NAME_NEXT,
+  SB_NAMES,
+} from './layout.ts';
+
+/** The bitmap that a match leaves its result in, and the others. */
+export const RESULT = 0;
+const OPERAND = 1;
+const SEEN = 2;
+const UNDECIDED = 3;
+const NAMESPACED = 4;
+
+/** Pairs that cached regular expressions may hold together. */
+const CACHED_PAIRS_MAX = 4_000_000;
+const BATCH = 8192;
+
+/** What a matcher comes to. `pairs` null: all pairs of the name. */
+interface Resolved {
+  readonly name: number;
+  /** Series without the label are accepted, and `pairs` are those that are not. */
+  readonly rejects: boolean;
+  readonly pairs: Uint32Array | null;
+}
+
+interface CachedPairs {
+  readonly epoch: number;
+  readonly pairs: Uint32Array;
+}
+
+export class Matching {
+  readonly #kernel: Kernel;
+  readonly #texts: LabelTexts;
+  readonly #cache = new LRUCache<string, CachedPairs>({
+    max: LIMITS.matcherCacheEntriesMax,
+    maxSize: CACHED_PAIRS_MAX,
+    sizeCalculation: (entry) => entry.pairs.length + 1,
+  });
+
+  /** Compiled regular expressions. */
+  readonly #predicates = new LRUCache<string, ValuePredicate>({ max: LIMITS.matcherCacheEntriesMax });
+
+  constructor(kernel: Kernel, texts: LabelTexts) {
+    this.#kernel = kernel;
+    this.#texts = texts;
+  }
+
+  /** Sets the bits of all series that fulfil the matchers within the scope; false if there can be none. */
+  match(matchers: readonly Matcher[], scope: Scope): boolean {
+    const kernel = this.#kernel;
+    kernel.selectBegin();
+    const resolved = matchers.map((matcher) => this.#resolve(matcher)).sort((a, b) => this.#cost(a) - this.#cost(b));
+    if (resolved.every((one) => one.rejects)) kernel.bitmapFill(RESULT, 0xff);
+    let first = true;
+    for (const one of resolved) {
+      if (!this.#apply(one, first)) return false;
+      first &&= one.rejects;
+    }
+    return scope === null || this.#applyScope(scope);
+  }
+
+  /** Ids of all label names in use. */
+  names(): number[] {
+    const { u32 } = this.#kernel;
+    const names: number[] = [];
+    for (let name = 1; name < u32[SB_NAME_NEXT >>> 2]!; name++) {
+      if (u32[(u32[SB_NAMES >>> 2]! + name * NAME_BYTES + NAME_LENGTH) >>> 2] !== 0) names.push(name);
+    }
+    return names;
+  }
+
+  /** Calls back with each pair of a name and its blob. The callback must not use the kernel's columns. */
+  forPairs(name: number, each: (pair: number, blob: number) => void): void {
+    const { u32 } = this.#kernel;
+    const out = u32[SB_COLUMNS >>> 2]!;
+    const batch = Math.min(BATCH, u32[SB_COLUMN_BYTES >>> 2]! >>> 3);
+    for (let after = 0, count = batch; count === batch; ) {
+      count = this.#kernel.pairsOf(name, after, out, batch);
+      const pairs = u32.slice(out >>> 2, (out >>> 2) + count);
+      const blobs = u32.slice((out >>> 2) + batch, (out >>> 2) + batch + count);
+      for (let i = 0; i < count; i++) each(pairs[i]!, blobs[i]!);
+      if (count > 0) after = pairs[count - 1]!;
+    }
+  }
+
+  #resolve(matcher: Matcher): Resolved {
+    const name = this.#texts.findName(matcher.name);
+    const negated = matcher.type === '!=' || matcher.type === '!~';
+    const positive: Matcher = negated ? { ...matcher, type: matcher.type === '!=' ? '=' : '=~' } : matcher;
+    const literals = matcherLiterals(positive);
+    const acceptsEmpty = literals === null ? this.#predicate(positive)('') : literals.includes('');
+    const rejects = acceptsEmpty !== negated;
+    if (name === 0) return { name, rejects, pairs: EMPTY };
+    if (literals !== null && !acceptsEmpty) return { name, rejects, pairs: this.#literalPairs(matcher.name, literals) };
+    if (literals?.length === 1) return { name, rejects, pairs: null };
+    if (matcher.value === '.+') return { name, rejects, pairs: null };
+    if (matcher.value === '.*') return { name, rejects, pairs: EMPTY };
+    return { name, rejects, pairs: this.#scan(name, positive, acceptsEmpty) };
+  }
+
+  #predicate(matcher: Matcher): ValuePredicate {
+    const known = this.#predicates.get(matcher.value);
+    if (known !== undefined) return known;
+    const predicate = compileMatcher(matcher);
+    this.#predicates.set(matcher.value, predicate);
+    return predicate;
+  }
+
+  #literalPairs(name: string, literals: readonly string[]): Uint32Array {
+    const pairs = [...new Set(literals)].map((value) => this.#texts.findPair(name, value));
+    return Uint32Array.from(pairs.filter((pair) => pair !== 0));
+  }
+
+  /**
+   * Pairs of a name whose values an expression accepts, or, if it accepts '', those that it does not: the set that is
+   * needed for either polarity of the matcher.
+   */
+  #scan(name: number, positive: Matcher, acceptsEmpty: boolean): Uint32Array {
+    const { u32 } = this.#kernel;
+    const epoch = u32[(u32[SB_NAMES >>> 2]! + name * NAME_BYTES + NAME_EPOCH) >>> 2]!;
+    const key = `${name} ${positive.value}`;
+    const known = this.#cache.get(key);
+    if (known !== undefined && known.epoch === epoch) return known.pairs;
+    const holds = this.#predicate(positive);
+    const found: number[] = [];
+    this.forPairs(name, (pair, blob) => {
+      if (holds(this.#texts.valueText(blob)) !== acceptsEmpty) found.push(pair);
+    });
+    const pairs = Uint32Array.from(found);
+    this.#cache.set(key, { epoch, pairs });
+    return pairs;
+  }
+
+  /** Narrow lists first; what only takes away comes last. */
+  #cost({ rejects, pairs, name }: Resolved): number {
+    if (rejects) return Infinity;
+    if (pairs === null) return name === 0 ? 0 : Number.MAX_VALUE;
+    let cost = 0;
+    for (const pair of pairs) cost += this.#kernel.u32[(pair + PAIR_COUNT) >>> 2]!;
+    return cost;
+  }
+
+  #apply({ name, rejects, pairs }: Resolved, first: boolean): boolean {
+    const kernel = this.#kernel;
+    if (name === 0 || pairs?.length === 0) return rejects;
+    const into = first && !rejects ? RESULT : OPERAND;
+    kernel.bitmapFill(into, 0);
+    this.#or(into, name, pairs);
+    if (rejects) kernel.bitmapAndNot(RESULT, OPERAND);
+    else if (!first) kernel.bitmapAnd(RESULT, OPERAND);
+    return kernel.bitmapNarrow(RESULT) !== 0;
+  }
+
+  #or(slot: number, name: number, pairs: Uint32Array | null): void {
+    const { u32 } = this.#kernel;
+    if (pairs === null) {
+      this.#kernel.bitmapOrName(slot, name);
+      return;
+    }
+    const list = u32[SB_IDS >>> 2]!;
+    const batch = u32[SB_ID_MAX >>> 2]!;
+    for (let from = 0; from < pairs.length; from += batch) {
+      const part = pairs.subarray(from, from + batch);
+      u32.set(part, list >>> 2);
+      this.#kernel.bitmapOrPairs(slot, list, part.length);
+    }
+  }
+
+  /** Keeps series whose namespace is in the scope: the first namespace label that a series carries decides. */
+  #applyScope(scope: readonly string[]): boolean {
+    const kernel = this.#kernel;
+    kernel.bitmapFill(SEEN, 0);
+    kernel.bitmapFill(UNDECIDED, 0xff);
+    for (const label of NAMESPACE_LABELS) {
+      const name = this.#texts.findName(label);
+      if (name === 0) continue;
+      kernel.bitmapFill(NAMESPACED, 0);
+      this.#or(NAMESPACED, name, this.#literalPairs(label, scope));
+      kernel.bitmapAnd(NAMESPACED, UNDECIDED);
+      kernel.bitmapOr(SEEN, NAMESPACED);
+      kernel.bitmapFill(NAMESPACED, 0);
+      kernel.bitmapOrName(NAMESPACED, name);
+      kernel.bitmapAndNot(UNDECIDED, NAMESPACED);
+    }
+    kernel.bitmapAnd(RESULT, SEEN);
+    return kernel.bitmapNarrow(RESULT) !== 0;
+  }
+}
+
+const EMPTY = new Uint32Array(0);

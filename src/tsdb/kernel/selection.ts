@@ -1,0 +1,263 @@
+/**
+ * A selection: ids, and what their records were at the moment of selecting.
+ *
+ * The records are copied late: only when the store is about to be written while the selection is open (`freeze`).
+ * A query that runs through without a write in between reads the records themselves.
+ */
+import { strict as assert } from 'node:assert';
+import type { Labels } from '../../model/labels.ts';
+import type { SampleBuffer } from '../../model/sample.ts';
+import type { RateKind, RateWindows, Selection, SeriesRef, WholeColumn } from '../head.ts';
+import type { Kernel } from './kernel.ts';
+import type { LabelTexts } from './label-text.ts';
+import {
+  PAIR_BLOB,
+  REC_SAMPLES,
+  RECORD_BYTES,
+  RESULT_READ_NEWEST,
+  RESULT_READ_SAMPLES,
+  SB_COLUMN_BYTES,
+  SB_COLUMNS,
+  SB_CURSOR,
+  SB_RECORDS,
+  SB_RESULT,
+  SB_SOURCE,
+} from './layout.ts';
+
+/** Samples that are decoded at a time. */
+const DECODED_MAX = 32_768;
+/** Series that a window kernel is handed at a time. */
+const BATCH = 4096;
+/** Below this, a loop copies faster than a call of `set` does. */
+const LOOP_MAX = 24;
+
+const RATE_KIND: Readonly<Record<RateKind, number>> = { delta: 0, increase: 1, rate: 2 };
+
+export class KernelSelection implements Selection {
+  readonly samplesMax: number;
+  readonly #kernel: Kernel;
+  readonly #texts: LabelTexts;
+  readonly #ids: Uint32Array;
+  readonly #onClose: (selection: KernelSelection) => void;
+  #copies: Uint8Array | null = null;
+  #isOpen = true;
+
+  constructor(
+    kernel: Kernel,
+    texts: LabelTexts,
+    ids: Uint32Array,
+    samplesMax: number,
+    onClose: (selection: KernelSelection) => void,
+  ) {
+    this.samplesMax = samplesMax;
+    this.#kernel = kernel;
+    this.#texts = texts;
+    this.#ids = ids;
+    this.#onClose = onClose;
+  }
+
+  get count(): number {
+    return this.#ids.length;
+  }
+
+  get isFrozen(): boolean {
+    return this.#copies !== null;
+  }
+
+  ref(i: number): SeriesRef {
+    return this.#ids[i]! as SeriesRef;
+  }
+
+  labels(i: number): Labels {
+    this.#assertOpen();
+    return this.#texts.labels(this.#ids[i]!);
+  }
+
+  /** The number of a value is the address of its pair, which is a multiple of 64, by 64. */
+  labelCodes(name: string): Uint32Array {
+    this.#assertOpen();
+    const { u32 } = this.#kernel;
+    const codes = new Uint32Array(this.count);
+    const id = this.#texts.findName(name);
+    if (id === 0) return codes;
+    const sources = u32[SB_COLUMNS >>> 2]!;
+    for (let from = 0; from < this.count; from += BATCH) {
+      const ids = this.#ids.subarray(from, from + BATCH);
+      u32.set(ids, sources >>> 2);
+      const out = sources + BATCH * 4;
+      this.#kernel.labelColumn(sources, ids.length, id, out);
+      codes.set(u32.subarray(out >>> 2, (out >>> 2) + ids.length), from);
+    }
+    for (let i = 0; i < codes.length; i++) codes[i]! >>>= 6;
+    return codes;
+  }
+
+  labelText(code: number): string {
+    this.#assertOpen();
+    return code === 0 ? '' : this.#texts.valueText(this.#kernel.u32[code * 16 + (PAIR_BLOB >>> 2)]!);
+  }
+
+  read(i: number, fromMs: number, toMs: number, into: SampleBuffer): number {
+    this.#assertOpen();
+    const { u32 } = this.#kernel;
+    const times = u32[SB_COLUMNS >>> 2]!;
+    const max = Math.min(DECODED_MAX, u32[SB_COLUMN_BYTES >>> 2]! >>> 4);
+    const values = times + max * 8;
+    const count = this.#kernel.decode(this.#source(i), fromMs, toMs, times, values, max);
+    if (count === max && u32[(SB_CURSOR + REC_SAMPLES) >>> 2] !== 0) return this.#readLong(fromMs, toMs, max, into);
+    into.ensure(count);
+    this.#copy((times >>> 3) + max - count, (values >>> 3) + max - count, count, into);
+    return count;
+  }
+
+  lastValues(first: number, end: number, atMs: number, lookbackMs: number, into: WholeColumn): void {
+    this.#assertOpen();
+    const { u32, f64, u8 } = this.#kernel;
+    const sources = u32[SB_COLUMNS >>> 2]!;
+    const values = sources + BATCH * RECORD_BYTES;
+    const times = values + BATCH * 8;
+    const valid = times + BATCH * 8;
+    into.samples = 0;
+    into.newestMs = -Infinity;
+    for (let from = first; from < end; from += BATCH) {
+      const n = this.#writeSources(sources, from, Math.min(BATCH, end - from));
+      this.#kernel.lastValues(sources, Number(this.isFrozen), n, atMs, lookbackMs, values, times, valid);
+      into.values.set(f64.subarray(values >>> 3, (values >>> 3) + n), from - first);
+      into.present.set(u8.subarray(valid, valid + n), from - first);
+      noteTimes(f64.subarray(times >>> 3, (times >>> 3) + n), u8.subarray(valid, valid + n), into);
+    }
+  }
+
+  rates(kind: RateKind, first: number, end: number, windows: RateWindows, into: WholeColumn): boolean {
+    this.#assertOpen();
+    const { u32, f64, u8 } = this.#kernel;
+    const { firstEndMs, stepMs, steps, rangeMs } = windows;
+    const sources = u32[SB_COLUMNS >>> 2]!;
+    const bytes = u32[SB_COLUMN_BYTES >>> 2]!;
+    // Half of the columns are for results, what the sources leave of the other half for samples.
+    const batch = Math.min(BATCH, Math.floor(bytes / 2 / (9 * steps + RECORD_BYTES + 8)));
+    if (batch === 0) return false;
+    const values = sources + batch * RECORD_BYTES;
+    const valid = values + batch * steps * 8;
+    const columns = ((valid + batch * steps + 63) & ~63) >>> 0;
+    const capacity = Math.floor((sources + bytes - columns) / 16);
+    const read = SB_RESULT >>> 3;
+    into.samples = 0;
+    into.newestMs = -Infinity;
+    for (let from = first; from < end; from += batch) {
+      const n = this.#writeSources(sources, from, Math.min(batch, end - from));
+      const done = this.#kernel.rates(
+        RATE_KIND[kind],
+        sources,
+        Number(this.isFrozen),
+        n,
+        firstEndMs,
+        stepMs,
+        steps,
+        rangeMs,
+        columns,
+        capacity,
+        values,
+        valid,
+      );
+      if (done < n) return false;
+      into.values.set(f64.subarray(values >>> 3, (values >>> 3) + n * steps), (from - first) * steps);
+      into.present.set(u8.subarray(valid, valid + n * steps), (from - first) * steps);
+      into.samples += f64[read + (RESULT_READ_SAMPLES >>> 3)]!;
+      into.newestMs = Math.max(into.newestMs, f64[read + (RESULT_READ_NEWEST >>> 3)]!);
+    }
+    return true;
+  }
+
+  /** Copies the records; afterwards the store may be written. */
+  freeze(): void {
+    if (this.#copies !== null) return;
+    const { u32, u8 } = this.#kernel;
+    const copies = new Uint8Array(this.count * RECORD_BYTES);
+    const ids = u32[SB_COLUMNS >>> 2]!;
+    const out = ids + BATCH * 4;
+    for (let from = 0; from < this.count; from += BATCH) {
+      const part = this.#ids.subarray(from, from + BATCH);
+      u32.set(part, ids >>> 2);
+      this.#kernel.copyRecords(ids, part.length, out);
+      copies.set(u8.subarray(out, out + part.length * RECORD_BYTES), from * RECORD_BYTES);
+    }
+    this.#copies = copies;
+  }
+
+  close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#copies = null;
+    this.#onClose(this);
+  }
+
+  /** Address of the record (or its copy) of series i. */
+  #source(i: number): number {
+    if (this.#copies === null) return this.#kernel.u32[SB_RECORDS >>> 2]! + this.#ids[i]! * RECORD_BYTES;
+    this.#kernel.u8.set(this.#copies.subarray(i * RECORD_BYTES, (i + 1) * RECORD_BYTES), SB_SOURCE);
+    return SB_SOURCE;
+  }
+
+  /** Hands ids or copies of a batch to the kernel; their number. */
+  #writeSources(at: number, from: number, n: number): number {
+    if (this.#copies === null) this.#kernel.u32.set(this.#ids.subarray(from, from + n), at >>> 2);
+    else this.#kernel.u8.set(this.#copies.subarray(from * RECORD_BYTES, (from + n) * RECORD_BYTES), at);
+    return n;
+  }
+
+  /** Goes on after a first full column: newest first, so the parts are put in place from behind. */
+  #readLong(fromMs: number, toMs: number, max: number, into: SampleBuffer): number {
+    const { u32, f64 } = this.#kernel;
+    const times = u32[SB_COLUMNS >>> 2]!;
+    const values = times + max * 8;
+    const parts: { times: Float64Array; halves: Uint32Array }[] = [];
+    let total = 0;
+    for (let count = max; ; count = this.#kernel.decode(SB_CURSOR, fromMs, toMs, times, values, max)) {
+      const skipped = max - count;
+      parts.push({
+        times: f64.slice((times >>> 3) + skipped, (times >>> 3) + max),
+        halves: u32.slice((values >>> 2) + 2 * skipped, (values >>> 2) + 2 * max),
+      });
+      total += count;
+      if (count < max || u32[(SB_CURSOR + REC_SAMPLES) >>> 2] === 0) break;
+    }
+    into.ensure(total);
+    let at = total;
+    for (const part of parts) {
+      at -= part.times.length;
+      into.timesMs.set(part.times, at);
+      into.halves.set(part.halves, 2 * at);
+    }
+    return total;
+  }
+
+  /** Copies decoded samples; values by their bits, so that no NaN loses its payload. */
+  #copy(time: number, value: number, count: number, into: SampleBuffer): void {
+    const { f64, u32 } = this.#kernel;
+    if (count > LOOP_MAX) {
+      into.timesMs.set(f64.subarray(time, time + count));
+      into.halves.set(u32.subarray(2 * value, 2 * (value + count)));
+      return;
+    }
+    for (let k = 0; k < count; k++) into.timesMs[k] = f64[time + k]!;
+    for (let k = 0; k < 2 * count; k++) into.halves[k] = u32[2 * value + k]!;
+  }
+
+  #assertOpen(): void {
+    assert(this.#isOpen, 'selection is closed');
+  }
+}
+
+/** Counts what was read, and how new it is. */
+function noteTimes(times: Float64Array, valid: Uint8Array, into: WholeColumn): void {
+  let { newestMs } = into;
+  let samples = 0;
+  for (let i = 0; i < valid.length; i++) {
+    if (valid[i] === 0) continue;
+    samples++;
+    if (times[i]! > newestMs) newestMs = times[i]!;
+  }
+  into.samples += samples;
+  into.newestMs = newestMs;
+}
