@@ -1,5 +1,5 @@
 /**
- * `npm test [-- files]`: installs and builds what is missing, runs the tests, shows a line a file, every failure with
+ * `npm test [-- files]` and `npm run test:long`: installs and builds what is missing, runs the tests, shows a line a file, every failure with
  * its details, what was skipped and why, and closes with `N passed, N failed`.
  */
 import { spawn } from 'node:child_process';
@@ -12,8 +12,18 @@ ensureInstalled();
 await build();
 
 const runner = join(root, 'node_modules', 'tap', 'dist', 'esm', 'run.mjs');
-const tap = spawn(process.execPath, [runner, '--reporter=tap', ...process.argv.slice(2)], {
+// The long form runs the same differential and fuzz tests with many more rounds.
+const isLong = process.argv[2] === '--long';
+const files = process.argv.slice(isLong ? 3 : 2);
+const longArgs = isLong
+  ? [
+      '--timeout=1800',
+      ...(files.length > 0 ? files : ['test/tsdb/kernel-differential.test.ts', 'test/tsdb/kernel-ingest.test.ts']),
+    ]
+  : files;
+const tap = spawn(process.execPath, [runner, '--reporter=tap', ...longArgs], {
   cwd: root,
+  env: isLong ? { ...process.env, TIDEGAUGE_LONG: '1' } : process.env,
   stdio: ['ignore', 'pipe', 'inherit'],
 });
 const exited = new Promise((resolve) => tap.once('exit', (code) => resolve(code ?? 1)));

@@ -19,6 +19,7 @@ export class Annotations {
   readonly #warnings = new Map<string, string>();
   readonly #infos = new Map<string, string>();
   readonly #repairs = new Map<string, Repairs>();
+  readonly #overlaps = new Map<string, { count: number; span: Span }>();
 
   /** The text of the query, for line and column. */
   constructor(query: string) {
@@ -47,8 +48,20 @@ export class Annotations {
     });
   }
 
+  /** A sample's start lies before the sample before it: one warning a metric, with how often that was seen. */
+  overlapping(name: string, span: Span): void {
+    this.#overlaps.set(name, { count: (this.#overlaps.get(name)?.count ?? 0) + 1, span });
+  }
+
   get warnings(): readonly string[] {
-    return [...this.#warnings.values()];
+    return [
+      ...this.#warnings.values(),
+      ...[...this.#overlaps].map(([name, { count, span }]) => {
+        const times = count === 1 ? '' : ` (${count} occurrences)`;
+        const message = `sample has start time that overlaps with previous sample timestamp for metric "${name}"${times}`;
+        return this.#complete('PromQL warning', message, span);
+      }),
+    ];
   }
 
   get infos(): readonly string[] {

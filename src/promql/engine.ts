@@ -16,21 +16,25 @@ import { encodeMatrix, encodeRange, encodeVector, scalarMatrix } from './eval/en
 import { Run, type Slices } from './eval/run.ts';
 import { type Plan, PlanCache } from './plan/plan.ts';
 import type { QueryResult, QueryValue } from './result.ts';
+import { SWITCHES } from './switches.ts';
 import { unparen } from './syntax/ast.ts';
 import type { Features } from './syntax/check.ts';
 import { parseMetricSelector, prepareParser } from './syntax/parse.ts';
 
-/** What Prometheus has behind feature flags, with its defaults (reference section 10). */
+/** What Prometheus has behind feature flags; see {@link SWITCHES}. */
 export interface Experimental extends Features {
   readonly typeAndUnitLabels: boolean;
+  /** Start timestamps take part in rates and resets. */
+  readonly startTimestamps: boolean;
 }
 
-export const EXPERIMENTAL_DEFAULTS: Experimental = {
-  experimentalFunctions: false,
-  durationExpressions: true,
-  extendedRangeSelectors: false,
-  fillModifiers: false,
-  typeAndUnitLabels: false,
+const EXPERIMENTAL_DEFAULTS: Experimental = {
+  experimentalFunctions: SWITCHES.experimentalFunctions.isOn,
+  durationExpressions: SWITCHES.durationExpressions.isOn,
+  extendedRangeSelectors: SWITCHES.extendedRangeSelectors.isOn,
+  fillModifiers: SWITCHES.fillModifiers.isOn,
+  typeAndUnitLabels: SWITCHES.typeAndUnitLabels.isOn,
+  startTimestamps: SWITCHES.startTimestamps.isOn,
 };
 
 export interface EngineOptions {
@@ -70,7 +74,7 @@ const SUBQUERY_STEP_MS = 60_000;
 
 export class QueryEngine {
   readonly #options: EngineOptions;
-  readonly #features: Features;
+  readonly #experimental: Experimental;
   readonly #plans: PlanCache;
   readonly #queries: Cell;
   readonly #failures: Cell;
@@ -78,8 +82,8 @@ export class QueryEngine {
 
   constructor(options: EngineOptions) {
     this.#options = options;
-    this.#features = { ...EXPERIMENTAL_DEFAULTS, ...options.experimental };
-    this.#plans = new PlanCache(this.#features);
+    this.#experimental = { ...EXPERIMENTAL_DEFAULTS, ...options.experimental };
+    this.#plans = new PlanCache(this.#experimental);
     prepareParser();
     const { registry } = options;
     this.#queries = registry.counter('tidegauge_promql_queries_total', 'Queries evaluated.').with();
@@ -134,7 +138,7 @@ export class QueryEngine {
   /** Matchers of a series selector (a `match[]` value). */
   parseSelector(text: string): readonly Matcher[] {
     checkLength(text);
-    return parseMetricSelector(text, { features: this.#features, depthMax: LIMITS.queryDepthMax }).matchers;
+    return parseMetricSelector(text, { features: this.#experimental, depthMax: LIMITS.queryDepthMax }).matchers;
   }
 
   #plan(text: string): Plan {
@@ -177,11 +181,12 @@ export class QueryEngine {
       samplesMax: query.samplesMax ?? LIMITS.querySamplesMax,
       timeoutMs: query.timeoutMs ?? LIMITS.queryTimeoutMs,
       signal: query.signal ?? null,
-      delayedNameRemoval: this.#options.delayedNameRemoval ?? false,
-      typeAndUnitLabels: this.#options.experimental?.typeAndUnitLabels ?? false,
+      delayedNameRemoval: this.#options.delayedNameRemoval ?? SWITCHES.delayedNameRemoval.isOn,
+      typeAndUnitLabels: this.#experimental.typeAndUnitLabels,
+      startTimestamps: this.#experimental.startTimestamps,
     });
     try {
-      const value = await finish(run, evaluate({ run, plan, grid }));
+      const value = await finish(run, evaluate({ run, plan, grid, hints: 'stored' }));
       const { warnings, infos } = run.annotations;
       return { value, warnings, infos, read: run.readStats() };
     } finally {

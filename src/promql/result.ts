@@ -1,4 +1,5 @@
 /** What a query answers: plain data, as columns. Surfaces encode it, `scaling/` reads one value out of it. */
+import type { FloatHistogram } from '../model/histogram.ts';
 import type { Labels } from '../model/labels.ts';
 
 export interface ScalarResult {
@@ -13,19 +14,30 @@ export interface StringResult {
   readonly value: string;
 }
 
-/** One value a series at one time. `values.length === labels.length`; order is the order of evaluation. */
+/** One point a series at one time. `values.length === labels.length`; order is the order of evaluation. */
 export interface VectorResult {
   readonly kind: 'vector';
   readonly timeMs: number;
   readonly labels: readonly Labels[];
+  /** NaN where the point is a histogram. */
   readonly values: Float64Array;
+  /** Present only if some point is a histogram; null where it is a float. */
+  readonly histograms?: readonly (FloatHistogram | null)[];
 }
 
-/** Points of one series, ascending in time. `values.length === timesMs.length`. */
+/** Points of one series, floats and histograms each ascending in time. `values.length === timesMs.length`. */
 export interface SeriesPoints {
   readonly labels: Labels;
   readonly timesMs: Float64Array;
   readonly values: Float64Array;
+  /** Present only if there are any. */
+  readonly histograms?: HistogramPoints;
+}
+
+/** `values.length === timesMs.length`. */
+export interface HistogramPoints {
+  readonly timesMs: Float64Array;
+  readonly values: readonly FloatHistogram[];
 }
 
 /** Sorted by labels after a range query. */

@@ -8,6 +8,7 @@
 
 import type { Clock } from '../model/clock.ts';
 import { CodedError } from '../model/errors.ts';
+import { type HistogramSamples, NO_HISTOGRAM_SAMPLES } from '../model/histogram.ts';
 import { compareCodePoints, type Labels, labelsKey, labelsText, METRIC_NAME } from '../model/labels.ts';
 import { compileMatcher, type Matcher, matcherLiterals } from '../model/matcher.ts';
 import { isStaleBits, type SampleBuffer } from '../model/sample.ts';
@@ -61,6 +62,18 @@ export interface Selection {
    * as needed, and returns their number. Ascending in time, one a timestamp, stale markers included.
    */
   read(i: number, fromMs: number, toMs: number, into: SampleBuffer): number;
+  /** True if some series has histogram samples: `lastValues` and `rates` then say nothing of those. */
+  readonly anyHistograms: boolean;
+  hasHistograms(i: number): boolean;
+  /** Histogram samples of series i with fromMs < t <= toMs, stale markers included. No time has a float and a histogram. */
+  readHistograms(i: number, fromMs: number, toMs: number): HistogramSamples;
+  /** True if some sample came with a start timestamp; `rates` knows nothing of them. */
+  readonly anyStarts: boolean;
+  /**
+   * Writes the start timestamps (0 where unknown) of the samples of series i at timesMs[0..count) into the array. False,
+   * and nothing written, if the series has none.
+   */
+  readStarts(i: number, timesMs: Float64Array, count: number, into: Float64Array): boolean;
   /** The newest value in (atMs - lookbackMs, atMs] of the series from <= i < to; a stale marker is none. */
   lastValues(from: number, to: number, atMs: number, lookbackMs: number, into: WholeColumn): void;
   /**
@@ -122,6 +135,15 @@ interface Series {
   /** Two halves a value, low first. */
   halves: Uint32Array;
   count: number;
+  /** What few series have; null for the others. */
+  extras: Extras | null;
+}
+
+/** Histogram samples, ascending in time, and the start timestamps that are known, by the time of their sample. */
+interface Extras {
+  times: number[];
+  blobs: Uint8Array[];
+  readonly starts: Map<number, number>;
 }
 
 /** Capacity of a new series' columns; four minutes at 15 s. */
@@ -158,26 +180,60 @@ export class Head {
     return this.#create(labels, key);
   }
 
-  /** Appends one sample; the value comes as the two halves of its bits, so that a stale marker survives. */
-  append(ref: SeriesRef, timestampMs: number, low: number, high: number): Appended {
+  /**
+   * Appends one sample; the value comes as the two halves of its bits, so that a stale marker survives. A start timestamp
+   * of 0 is unknown.
+   */
+  append(ref: SeriesRef, timestampMs: number, low: number, high: number, startTimestampMs = 0): Appended {
+    const series = this.#seriesOf(ref);
+    const { extras } = series;
+    const refusal = this.#outside(timestampMs);
+    if (refusal !== null) return refusal;
+    const newestMs = newestOf(series);
+    if (timestampMs > newestMs) this.#push(series, timestampMs, low, high);
+    else {
+      if (extras !== null && indexOfTime(extras.times, timestampMs) >= 0) return APPENDED.conflicting;
+      const at = lowerBound(series.times, series.count, timestampMs);
+      if (at < series.count && series.times[at] === timestampMs) {
+        const same = series.halves[2 * at] === low && series.halves[2 * at + 1] === high;
+        return same ? APPENDED.duplicate : APPENDED.conflicting;
+      }
+      if (timestampMs < newestMs - this.#options.outOfOrderMsMax) return APPENDED.outOfOrder;
+      this.#insert(series, at, timestampMs, low, high);
+    }
+    if (startTimestampMs !== 0) extrasOf(series).starts.set(timestampMs, startTimestampMs);
+    return APPENDED.stored;
+  }
+
+  /** Appends one histogram sample, as the bytes of model/histogram.ts; they belong to the head from now on. */
+  appendHistogram(ref: SeriesRef, timestampMs: number, blob: Uint8Array, startTimestampMs = 0): Appended {
+    const series = this.#seriesOf(ref);
+    const refusal = this.#outside(timestampMs);
+    if (refusal !== null) return refusal;
+    const newestMs = newestOf(series);
+    const extras = extrasOf(series);
+    if (timestampMs <= newestMs) {
+      const at = indexOfTime(extras.times, timestampMs);
+      if (at >= 0) return Buffer.compare(extras.blobs[at]!, blob) === 0 ? APPENDED.duplicate : APPENDED.conflicting;
+      const float = lowerBound(series.times, series.count, timestampMs);
+      if (float < series.count && series.times[float] === timestampMs) return APPENDED.conflicting;
+      if (timestampMs < newestMs - this.#options.outOfOrderMsMax) return APPENDED.outOfOrder;
+    }
+    this.#insertHistogram(extras, timestampMs, blob);
+    if (startTimestampMs !== 0) extras.starts.set(timestampMs, startTimestampMs);
+    return APPENDED.stored;
+  }
+
+  #seriesOf(ref: SeriesRef): Series {
     const series = this.#byRef[ref];
     if (series == null) throw new Error(`append to series ${ref}, which does not exist`);
+    return series;
+  }
+
+  #outside(timestampMs: number): Appended | null {
     const nowMs = this.#options.clock.nowMs();
     if (timestampMs > nowMs + this.#options.futureMsMax) return APPENDED.tooFarAhead;
-    if (timestampMs <= nowMs - this.#options.retentionMs) return APPENDED.tooOld;
-    const newestMs = series.count === 0 ? -Infinity : series.times[series.count - 1]!;
-    if (timestampMs > newestMs) {
-      this.#push(series, timestampMs, low, high);
-      return APPENDED.stored;
-    }
-    const at = lowerBound(series.times, series.count, timestampMs);
-    if (series.times[at] === timestampMs) {
-      const same = series.halves[2 * at] === low && series.halves[2 * at + 1] === high;
-      return same ? APPENDED.duplicate : APPENDED.conflicting;
-    }
-    if (timestampMs < newestMs - this.#options.outOfOrderMsMax) return APPENDED.outOfOrder;
-    this.#insert(series, at, timestampMs, low, high);
-    return APPENDED.stored;
+    return timestampMs <= nowMs - this.#options.retentionMs ? APPENDED.tooOld : null;
   }
 
   /** Series that fulfil all matchers within the scope and have samples in the range. */
@@ -213,21 +269,38 @@ export class Head {
   enforceRetention(): void {
     const oldestMs = this.#options.clock.nowMs() - this.#options.retentionMs;
     for (const series of this.#byRef) {
-      if (series === null || series.times[0]! > oldestMs) continue;
+      if (series === null) continue;
+      const ownOldestMs = oldestOf(series);
+      if (ownOldestMs > oldestMs && ownOldestMs !== Infinity) continue;
       const dropped = upperBound(series.times, series.count, oldestMs);
-      if (dropped === series.count) this.#remove(series);
-      // Samples are dropped by the half, not one by one: each drop copies what stays.
-      else if (dropped * 2 >= series.count) this.#dropOldest(series, dropped);
+      const isEmpty = dropped === series.count && (series.extras === null || !(newestOf(series) > oldestMs));
+      if (isEmpty) this.#remove(series);
+      else {
+        // Samples are dropped by the half, not one by one: each drop copies what stays.
+        if (dropped > 0 && dropped * 2 >= series.count) this.#dropOldest(series, dropped);
+        if (series.extras !== null) this.#dropOldestExtras(series.extras, oldestMs);
+      }
     }
+  }
+
+  #dropOldestExtras(extras: Extras, oldestMs: number): void {
+    const dropped = extras.times.filter((timeMs) => timeMs <= oldestMs).length;
+    if (dropped > 0 && dropped * 2 >= extras.times.length) {
+      for (let i = 0; i < dropped; i++) this.#bytes -= histogramBytes(extras.blobs[i]!);
+      extras.times = extras.times.slice(dropped);
+      extras.blobs = extras.blobs.slice(dropped);
+      this.#samples -= dropped;
+    }
+    for (const timeMs of extras.starts.keys()) if (timeMs <= oldestMs) extras.starts.delete(timeMs);
   }
 
   stats(): HeadStats {
     let minTimeMs = Infinity;
     let maxTimeMs = -Infinity;
     for (const series of this.#byRef) {
-      if (series === null || series.count === 0) continue;
-      minTimeMs = Math.min(minTimeMs, series.times[0]!);
-      maxTimeMs = Math.max(maxTimeMs, series.times[series.count - 1]!);
+      if (series === null) continue;
+      minTimeMs = Math.min(minTimeMs, oldestOf(series));
+      maxTimeMs = Math.max(maxTimeMs, newestOf(series));
     }
     return {
       series: this.#byKey.size,
@@ -250,6 +323,7 @@ export class Head {
       times: new Float64Array(INITIAL_CAPACITY),
       halves: new Uint32Array(2 * INITIAL_CAPACITY),
       count: 0,
+      extras: null,
     };
     this.#byRef[ref] = series;
     this.#byKey.set(key, series);
@@ -291,6 +365,22 @@ export class Head {
     this.#samplesAppended++;
   }
 
+  /** Selections keep the lists they know: those only ever grow at the end. */
+  #insertHistogram(extras: Extras, timestampMs: number, blob: Uint8Array): void {
+    const { times, blobs } = extras;
+    const at = timeAfter(times, times.length, timestampMs);
+    if (at === times.length) {
+      times.push(timestampMs);
+      blobs.push(blob);
+    } else {
+      extras.times = [...times.slice(0, at), timestampMs, ...times.slice(at)];
+      extras.blobs = [...blobs.slice(0, at), blob, ...blobs.slice(at)];
+    }
+    this.#samples++;
+    this.#samplesAppended++;
+    this.#bytes += histogramBytes(blob);
+  }
+
   /** Copies a series' samples into fresh columns; selections keep the old ones. */
   #grow(series: Series, capacity: number): void {
     const times = new Float64Array(capacity);
@@ -322,8 +412,9 @@ export class Head {
     this.#byKey.delete(series.key);
     this.#byRef[series.ref] = null;
     this.#freeRefs.push(series.ref);
-    this.#samples -= series.count;
+    this.#samples -= series.count + (series.extras?.times.length ?? 0);
     this.#bytes -= series.times.length * 16;
+    for (const blob of series.extras?.blobs ?? []) this.#bytes -= histogramBytes(blob);
     this.#seriesRemoved++;
   }
 
@@ -375,6 +466,10 @@ class HeadSelection implements Selection {
   readonly #halves: readonly Uint32Array[];
   readonly #counts: readonly number[];
   readonly #texts: string[] = [''];
+  readonly anyHistograms: boolean;
+  readonly anyStarts: boolean;
+  /** Null where no series has any, so that most selections do without. */
+  readonly #histograms: readonly (HistogramColumn | null)[] | null;
 
   constructor(series: readonly Series[], request: SelectRequest) {
     this.count = series.length;
@@ -382,11 +477,14 @@ class HeadSelection implements Selection {
     this.#times = series.map((one) => one.times);
     this.#halves = series.map((one) => one.halves);
     this.#counts = series.map((one) => one.count);
+    this.anyHistograms = series.some(({ extras }) => extras !== null && extras.times.length > 0);
+    this.anyStarts = series.some(({ extras }) => extras !== null && extras.starts.size > 0);
+    this.#histograms = this.anyHistograms ? series.map(histogramColumn) : null;
     let samplesMax = 0;
     for (const one of series) {
       samplesMax += upperBound(one.times, one.count, request.toMs) - upperBound(one.times, one.count, request.fromMs);
     }
-    this.samplesMax = samplesMax;
+    this.samplesMax = samplesMax + this.#histogramSamples(request);
   }
 
   ref(i: number): SeriesRef {
@@ -428,6 +526,49 @@ class HeadSelection implements Selection {
     return false;
   }
 
+  /** A histogram is charged by its bytes, as Prometheus does. */
+  #histogramSamples(request: SelectRequest): number {
+    let samples = 0;
+    for (const column of this.#histograms ?? []) {
+      if (column === null) continue;
+      const end = timeAfter(column.times, column.count, request.toMs);
+      for (let i = timeAfter(column.times, column.count, request.fromMs); i < end; i++)
+        samples += Math.ceil((column.blobs[i]!.byteLength + 8) / 16);
+    }
+    return samples;
+  }
+
+  hasHistograms(i: number): boolean {
+    return this.#histograms !== null && this.#histograms[i] !== null;
+  }
+
+  readHistograms(i: number, fromMs: number, toMs: number): HistogramSamples {
+    const column = this.#histograms?.[i];
+    if (column == null) return NO_HISTOGRAM_SAMPLES;
+    const first = timeAfter(column.times, column.count, fromMs);
+    const end = timeAfter(column.times, column.count, toMs);
+    if (end <= first) return NO_HISTOGRAM_SAMPLES;
+    return {
+      timesMs: Float64Array.from(column.times.slice(first, end)),
+      blobs: column.blobs.slice(first, end),
+      before: this.#before(i, column, first),
+    };
+  }
+
+  #before(i: number, { times, blobs }: HistogramColumn, first: number): Uint8Array | null {
+    if (first === 0) return null;
+    const floats = upperBound(this.#times[i]!, this.#counts[i]!, times[first]!);
+    const between = floats > 0 && this.#times[i]![floats - 1]! > times[first - 1]!;
+    return between ? null : blobs[first - 1]!;
+  }
+
+  readStarts(i: number, timesMs: Float64Array, count: number, into: Float64Array): boolean {
+    const starts = this.#series[i]!.extras?.starts;
+    if (starts === undefined || starts.size === 0) return false;
+    for (let k = 0; k < count; k++) into[k] = starts.get(timesMs[k]!) ?? 0;
+    return true;
+  }
+
   labelCodes(name: string): Uint32Array {
     return Uint32Array.from(this.#series, (series) => {
       const value = labelOf(series.labels, name);
@@ -450,8 +591,63 @@ function labelOf(labels: Labels, name: string): string {
   return '';
 }
 
-function hasSamples(series: Series, request: SelectRequest): boolean {
-  return upperBound(series.times, series.count, request.toMs) > upperBound(series.times, series.count, request.fromMs);
+function hasSamples(series: Series, { fromMs, toMs }: SelectRequest): boolean {
+  if (upperBound(series.times, series.count, toMs) > upperBound(series.times, series.count, fromMs)) return true;
+  if (series.extras === null) return false;
+  const { times } = series.extras;
+  return timeAfter(times, times.length, toMs) > timeAfter(times, times.length, fromMs);
+}
+
+// ── Histograms ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Histograms of a series at the moment of a selection. */
+interface HistogramColumn {
+  readonly times: readonly number[];
+  readonly blobs: readonly Uint8Array[];
+  readonly count: number;
+}
+
+function histogramColumn({ extras }: Series): HistogramColumn | null {
+  if (extras === null || extras.times.length === 0) return null;
+  return { times: extras.times, blobs: extras.blobs, count: extras.times.length };
+}
+
+function extrasOf(series: Series): Extras {
+  series.extras ??= { times: [], blobs: [], starts: new Map() };
+  return series.extras;
+}
+
+function newestOf({ times, count, extras }: Series): number {
+  const newestMs = count === 0 ? -Infinity : times[count - 1]!;
+  return extras === null ? newestMs : Math.max(newestMs, extras.times.at(-1) ?? -Infinity);
+}
+
+function oldestOf({ times, count, extras }: Series): number {
+  const oldestMs = count === 0 ? Infinity : times[0]!;
+  return extras === null ? oldestMs : Math.min(oldestMs, extras.times[0] ?? Infinity);
+}
+
+/** Bytes of a blob and of the two list entries that hold it. */
+function histogramBytes(blob: Uint8Array): number {
+  return blob.byteLength + 16;
+}
+
+/** Position of a time, or -1. */
+function indexOfTime(times: readonly number[], wanted: number): number {
+  const at = timeAfter(times, times.length, wanted) - 1;
+  return at >= 0 && times[at] === wanted ? at : -1;
+}
+
+/** Index of the first time > wanted. */
+function timeAfter(times: readonly number[], count: number, wanted: number): number {
+  let lo = 0;
+  let hi = count;
+  while (lo < hi) {
+    const mid = (lo + hi) >>> 1;
+    if (times[mid]! <= wanted) lo = mid + 1;
+    else hi = mid;
+  }
+  return lo;
 }
 
 /** Index of the first time >= wanted. */

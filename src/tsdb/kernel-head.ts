@@ -8,9 +8,11 @@ import { CodedError } from '../model/errors.ts';
 import { compareCodePoints, type Labels, labelsText, METRIC_NAME } from '../model/labels.ts';
 import { LIMITS } from '../model/limits.ts';
 import { APPENDED, type Appended, type HeadStats, type SelectRequest, type SeriesRef } from './head.ts';
+import { type Cardinality, CardinalityWalk } from './kernel/cardinality.ts';
 import { type Kernel, openKernel } from './kernel/kernel.ts';
 import { LabelTexts } from './kernel/label-text.ts';
 import {
+  HISTOGRAM_BYTES_MAX,
   ODD_BYTES,
   OUTCOME_NO_MEMORY,
   OUTCOME_SERIES_LIMIT,
@@ -24,6 +26,7 @@ import {
   RESULT_BODY_BYTES,
   RESULT_CREATED,
   RESULT_EXEMPLARS,
+  RESULT_EXTRAS,
   RESULT_METADATA,
   RESULT_ODD,
   RESULT_REFUSED,
@@ -37,6 +40,7 @@ import {
   SB_IDS,
   SB_IN,
   SB_IN_BYTES_MAX,
+  SB_LABEL_INPUT,
   SB_LATEST_MS,
   SB_NEWEST_MS,
   SB_ODD,
@@ -159,15 +163,27 @@ export class KernelHead {
     return id as SeriesRef;
   }
 
-  /** Appends one sample; the value comes as the two halves of its bits, so that a stale marker survives. */
-  append(ref: SeriesRef, timestampMs: number, low: number, high: number): Appended {
-    if (this.#kernel.u32[(this.#record(ref) + REC_SET) >>> 2] === 0) {
-      throw new Error(`append to series ${ref}, which does not exist`);
+  /**
+   * Appends one sample; the value comes as the two halves of its bits, so that a stale marker survives. A start timestamp
+   * of 0 is unknown. Throws `overloaded`.
+   */
+  append(ref: SeriesRef, timestampMs: number, low: number, high: number, startTimestampMs = 0): Appended {
+    this.#beforeAppend(ref);
+    return appended(this.#kernel.append(ref, timestampMs, low, high, startTimestampMs));
+  }
+
+  /** Appends one histogram sample, as the bytes of model/histogram.ts, which are copied. Throws `overloaded`, `bad_body`. */
+  appendHistogram(ref: SeriesRef, timestampMs: number, blob: Uint8Array, startTimestampMs = 0): Appended {
+    this.#beforeAppend(ref);
+    const bytes = blob.byteLength;
+    if (bytes > HISTOGRAM_BYTES_MAX) {
+      throw new CodedError(
+        'bad_body',
+        `cannot store histogram: got ${bytes} bytes, want at most ${HISTOGRAM_BYTES_MAX}`,
+      );
     }
-    this.#beforeWrite();
-    const outcome = this.#kernel.append(ref, timestampMs, low, high);
-    if (outcome === OUTCOME_NO_MEMORY) throw new CodedError('overloaded', 'cannot store sample: memory is full');
-    return outcome as Appended;
+    this.#kernel.u8.set(blob, this.#kernel.u32[SB_LABEL_INPUT >>> 2]!);
+    return appended(this.#kernel.appendHistogram(ref, timestampMs, bytes, startTimestampMs));
   }
 
   /**
@@ -196,7 +212,8 @@ export class KernelHead {
   select(request: SelectRequest): KernelSelection {
     const ids = this.#collect(request, false);
     const samplesMax = ids.length === 0 ? 0 : this.#kernel.f64[(SB_RESULT + RESULT_SAMPLES_MAX) >>> 3]!;
-    const selection = new KernelSelection(this.#kernel, this.#texts, ids, samplesMax, this.#onClose);
+    const extras = ids.length === 0 ? 0 : this.#result(RESULT_EXTRAS);
+    const selection = new KernelSelection(this.#kernel, this.#texts, ids, samplesMax, extras, this.#onClose);
     if (ids.length > 0) {
       this.#open.set(selection, this.#options.clock.monotonicMs());
       this.#unfrozen.add(selection);
@@ -268,6 +285,20 @@ export class KernelHead {
     };
   }
 
+  /** What the series are made of, in slices of some milliseconds; the lists have at most `limit` entries. */
+  walkCardinality(limit: number): CardinalityWalk {
+    return new CardinalityWalk(this.#kernel, this.#texts, limit);
+  }
+
+  /** All slices of {@link walkCardinality} at once. */
+  cardinality(limit: number): Cardinality {
+    const walk = this.walkCardinality(limit);
+    for (;;) {
+      const report = walk.slice();
+      if (report !== null) return report;
+    }
+  }
+
   /** Periods that had to go before their time because memory was full. */
   get periodsEvicted(): number {
     return this.#kernel.u32[SB_PERIODS_EVICTED >>> 2]!;
@@ -311,6 +342,13 @@ export class KernelHead {
     const { u32 } = this.#kernel;
     if (!(ref > 0 && ref < u32[SB_ID_NEXT >>> 2]!)) throw new Error(`series ${ref} does not exist`);
     return u32[SB_RECORDS >>> 2]! + ref * RECORD_BYTES;
+  }
+
+  #beforeAppend(ref: SeriesRef): void {
+    if (this.#kernel.u32[(this.#record(ref) + REC_SET) >>> 2] === 0) {
+      throw new Error(`append to series ${ref}, which does not exist`);
+    }
+    this.#beforeWrite();
   }
 
   #beforeWrite(): void {
@@ -400,6 +438,11 @@ export class KernelHead {
 }
 
 const NO_IDS = new Uint32Array(0);
+
+function appended(outcome: number): Appended {
+  if (outcome === OUTCOME_NO_MEMORY) throw new CodedError('overloaded', 'cannot store sample: memory is full');
+  return outcome as Appended;
+}
 
 /** Room for that many series with some hours of samples, and for the buffers. */
 function memoryFor(seriesMax: number): number {

@@ -165,7 +165,6 @@ test('errors say whose fault it is', async (t) => {
   t.match(await codeOf(w.instant('max_over_time(x[100y:1ms])')), /^query_too_large/);
   const extended = world({ experimental: { extendedRangeSelectors: true, experimentalFunctions: true } });
   t.match(await codeOf(extended.instant('x anchored')), /^query_unsupported: .*anchored/);
-  t.match(await codeOf(extended.instant('start_timestamp(x)')), /^query_unsupported: .*start_timestamp/);
   t.match(
     await codeOf(w.instant(new Array(8000).fill('1').join('+'))),
     /^(bad_data: cannot evaluate query: it is nested too deeply|no error)/,

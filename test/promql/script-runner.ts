@@ -2,28 +2,33 @@
  * Runs commands of the test language over the real head and engine.
  *
  * Each instant evaluation is run again at other times with `@`, and each of those again as a range query, as Prometheus'
- * own runner does. Groups that are not built yet are reported as skipped, never as passed.
+ * own runner does.
  */
-import { type Labels, labelsKey, labelValue } from '../../src/model/labels.ts';
-import { compileMatcher } from '../../src/model/matcher.ts';
+import { type Buckets, encodeHistogram } from '../../src/model/histogram.ts';
+import { type Labels, labelsKey } from '../../src/model/labels.ts';
 import { float64High, float64Low, STALE_NAN_HIGH, STALE_NAN_LOW } from '../../src/model/sample.ts';
 import { QueryEngine } from '../../src/promql/engine.ts';
 import { labelsString } from '../../src/promql/eval/matching.ts';
 import { TIME_DEPENDENT } from '../../src/promql/functions/table.ts';
-import type { QueryResult } from '../../src/promql/result.ts';
+import { compact, indexesOf } from '../../src/promql/histogram/buckets.ts';
+import { sameBounds } from '../../src/promql/histogram/layout.ts';
+import { histogramText } from '../../src/promql/histogram/text.ts';
+import type { MatrixResult, QueryResult, VectorResult } from '../../src/promql/result.ts';
 import { children, type Expr, unparen } from '../../src/promql/syntax/ast.ts';
 import { tryParseExpr } from '../../src/promql/syntax/parse.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
 import { Head } from '../../src/tsdb/head.ts';
-import { type Eval, type Expectation, type Load, parseScript } from './script.ts';
+import { customBucketSeries } from './custom-buckets.ts';
+import type { HistogramDescription } from './histogram-description.ts';
+import { type Eval, type Expectation, type Load, type LoadedSeries, parseScript } from './script.ts';
 import type { Item, SeriesDescription } from './series-description.ts';
 
 export interface CaseResult {
   readonly file: string;
   readonly line: number;
   readonly expr: string;
-  readonly outcome: 'passed' | 'failed' | 'skipped';
-  /** Why it failed, or the group that is skipped. */
+  readonly outcome: 'passed' | 'failed';
+  /** Why it failed. */
   readonly reason: string;
 }
 
@@ -35,17 +40,10 @@ const FEATURES = {
 };
 const YEARS_MS = 1e15;
 
-/** Series of a kind that the store cannot hold yet; what reads them is skipped. */
-interface Unstorable {
-  readonly labels: Labels;
-  readonly group: string;
-}
-
 export class ScriptRunner {
   readonly #file: string;
   #head!: Head;
   #engine!: QueryEngine;
-  #unstorable: Unstorable[] = [];
   readonly results: CaseResult[] = [];
 
   constructor(file: string) {
@@ -77,30 +75,38 @@ export class ScriptRunner {
       registry: new Registry(),
       lookbackMs: 300_000,
       delayedNameRemoval: true,
-      experimental: { ...FEATURES, typeAndUnitLabels: true },
+      experimental: { ...FEATURES, typeAndUnitLabels: true, startTimestamps: true },
     });
-    this.#unstorable = [];
   }
 
   #load({ series, stepMs, customBuckets }: Load): void {
     // Of a series that is described twice in one load the last description counts.
-    const last = new Map(series.map((one) => [`${one.startTimes} ${labelsKey(one.labels)}`, one] as const));
-    for (const { labels, items, startTimes } of last.values()) {
-      if (startTimes) this.#unstorable.push({ labels, group: 'start timestamps' });
-      if (customBuckets) this.#unstorable.push({ labels: withoutSuffix(labels), group: 'native histograms' });
-      if (items.some(isHistogram)) this.#unstorable.push({ labels, group: 'native histograms' });
-      const ref = this.#head.series(labels);
-      for (const [k, item] of items.entries()) {
-        if (item === 'stale') this.#head.append(ref, k * stepMs, STALE_NAN_LOW, STALE_NAN_HIGH);
-        else if (typeof item === 'number') this.#head.append(ref, k * stepMs, float64Low(item), float64High(item));
-      }
+    const key = ({ labels, startOffsetsMs }: LoadedSeries): string =>
+      `${startOffsetsMs === null ? 'samples' : 'starts'} ${labelsKey(labels)}`;
+    const last = new Map(series.map((one) => [key(one), one] as const));
+    for (const { labels, items, startOffsetsMs } of last.values()) {
+      if (startOffsetsMs !== null) continue;
+      const starts = last.get(key({ labels, items, startOffsetsMs: [] }))?.startOffsetsMs ?? [];
+      this.#append(labels, items, stepMs, starts);
+    }
+    if (!customBuckets) return;
+    for (const { labels, items } of customBucketSeries([...last.values()])) this.#append(labels, items, stepMs, []);
+  }
+
+  #append(labels: Labels, items: readonly Item[], stepMs: number, starts: readonly (number | null)[]): void {
+    const ref = this.#head.series(labels);
+    for (const [k, item] of items.entries()) {
+      const timeMs = k * stepMs;
+      const offsetMs = starts[k] ?? null;
+      const startMs = offsetMs === null ? 0 : timeMs + offsetMs;
+      if (item === 'stale') this.#head.append(ref, timeMs, STALE_NAN_LOW, STALE_NAN_HIGH, startMs);
+      else if (typeof item === 'number') this.#head.append(ref, timeMs, float64Low(item), float64High(item), startMs);
+      else if (item !== null) this.#head.appendHistogram(ref, timeMs, encodeHistogram(item.histogram), startMs);
     }
   }
 
   async #evaluate(command: Eval): Promise<CaseResult> {
     const at = { file: this.#file, line: command.line, expr: command.expr };
-    const group = this.#skippedGroup(command);
-    if (group !== null) return { ...at, outcome: 'skipped', reason: group };
     try {
       const reason = await this.#check(command);
       return { ...at, outcome: reason === null ? 'passed' : 'failed', reason: reason ?? '' };
@@ -111,20 +117,6 @@ export class ScriptRunner {
         reason: error instanceof Error ? (error.stack ?? error.message) : String(error),
       };
     }
-  }
-
-  #skippedGroup(command: Eval): string | null {
-    if (command.series.some(({ items }) => items.some(isHistogram))) return 'native histograms';
-    const { node } = tryParseExpr(command.expr, { features: FEATURES, depthMax: 128 });
-    if (node === null) return null;
-    if (usesFunction(node, 'start_timestamp')) return 'start timestamps';
-    for (const matchers of selectorsOf(node)) {
-      const predicates = matchers.map((matcher) => ({ name: matcher.name, holds: compileMatcher(matcher) }));
-      for (const { labels, group } of this.#unstorable) {
-        if (predicates.every(({ name, holds }) => holds(labelValue(labels, name)))) return group;
-      }
-    }
-    return null;
   }
 
   async #check(command: Eval): Promise<string | null> {
@@ -161,29 +153,12 @@ export class ScriptRunner {
   }
 }
 
-function isHistogram(item: Item): item is { histogram: string } {
-  return typeof item === 'object' && item !== null;
-}
-
-function withoutSuffix(labels: Labels): Labels {
-  return labels.map((value, i) =>
-    labels[i - 1] === '__name__' && i % 2 === 1 ? value.replace(/_(bucket|sum|count)$/, '') : value,
-  );
-}
-
 function isOrdered(command: Eval): boolean {
   return command.expectations.some(({ kind }) => kind === 'ordered');
 }
 
 function usesFunction(expr: Expr, name: string): boolean {
   return (expr.kind === 'call' && expr.name === name) || children(expr).some((child) => usesFunction(child, name));
-}
-
-function* selectorsOf(
-  expr: Expr,
-): Generator<readonly { type: '=' | '!=' | '=~' | '!~'; name: string; value: string }[]> {
-  if (expr.kind === 'selector') yield expr.matchers;
-  for (const child of children(expr)) yield* selectorsOf(child);
 }
 
 // ── The same question at other times ────────────────────────────────────────────────────────────────────────────────
@@ -296,26 +271,28 @@ function compareValue(command: Eval, { value }: QueryResult, middleMs: number | 
   return comparePoints(got, want);
 }
 
+/** What a test says of a point: a float, or a histogram whose hint counts only if it is given. */
+type Point = number | HistogramDescription;
+
 interface Points {
   readonly labels: Labels;
-  readonly byTime: Map<number, number>;
+  readonly byTime: Map<number, Point>;
 }
 
-function vectorPoints(value: { labels: readonly Labels[]; values: Float64Array; timeMs: number }): Points[] {
-  return value.labels.map((labels, i) => ({ labels, byTime: new Map([[0, value.values[i]!]]) }));
+function vectorPoints({ labels, values, histograms }: VectorResult): Points[] {
+  return labels.map((own, i) => {
+    const histogram = histograms?.[i] ?? null;
+    return { labels: own, byTime: new Map([[0, histogram === null ? values[i]! : { histogram, hasHint: true }]]) };
+  });
 }
 
-function matrixPoints(
-  value: { series: readonly { labels: Labels; timesMs: Float64Array; values: Float64Array }[] },
-  middleMs: number | null,
-): Points[] {
-  const all = value.series.map(({ labels, timesMs, values }) => {
-    const byTime = new Map<number, number>();
-    for (const [i, timeMs] of timesMs.entries()) {
-      if (middleMs === null) byTime.set(timeMs, values[i]!);
-      else if (timeMs === middleMs) byTime.set(0, values[i]!);
-    }
-    return { labels, byTime };
+function matrixPoints(value: MatrixResult, middleMs: number | null): Points[] {
+  const all = value.series.map(({ labels, timesMs, values, histograms }) => {
+    const points: [number, Point][] = [...timesMs].map((timeMs, i) => [timeMs, values[i]!]);
+    for (const [i, timeMs] of (histograms?.timesMs ?? []).entries())
+      points.push([timeMs, { histogram: histograms!.values[i]!, hasHint: true }]);
+    const kept: [number, Point][] = middleMs === null ? points : points.filter(([timeMs]) => timeMs === middleMs);
+    return { labels, byTime: new Map(kept.map(([timeMs, point]) => [middleMs === null ? timeMs : 0, point])) };
   });
   return all.filter(({ byTime }) => byTime.size > 0);
 }
@@ -324,9 +301,9 @@ function wantedPoints(command: Eval, middleMs: number | null): Points[] {
   const { startMs, stepMs } = command.rangeVector ?? command.at;
   const single = command.rangeVector === null && (command.at.instant || middleMs !== null);
   const all = command.series.map(({ labels, items }: SeriesDescription) => {
-    const byTime = new Map<number, number>();
+    const byTime = new Map<number, Point>();
     for (const [k, item] of items.entries())
-      if (typeof item === 'number') byTime.set(single ? 0 : startMs + k * stepMs, item);
+      if (item !== null && item !== 'stale') byTime.set(single ? 0 : startMs + k * stepMs, item);
     return { labels, byTime };
   });
   return all.filter(({ byTime }) => byTime.size > 0);
@@ -354,16 +331,50 @@ function comparePoints(got: readonly Points[], want: readonly Points[]): string 
 }
 
 function describe({ labels, byTime }: Points): string {
-  return `${labelsString(labels)} ${[...byTime].map(([time, value]) => `${value}@${time}`).join(' ')}`;
+  return `${labelsString(labels)} ${[...byTime].map(([time, value]) => `${pointText(value)}@${time}`).join(' ')}`;
 }
 
-function compareTimes(got: Map<number, number>, want: Map<number, number>): string | null {
+function pointText(point: Point | undefined): string {
+  if (point === undefined || typeof point === 'number') return String(point);
+  const { schema, hint, zeroThreshold, customValues } = point.histogram;
+  const hintText = point.hasHint ? ` hint ${hint}` : '';
+  return `${histogramText(point.histogram)} schema ${schema} zero ${zeroThreshold} bounds [${customValues}]${hintText}`;
+}
+
+function compareTimes(got: Map<number, Point>, want: Map<number, Point>): string | null {
   for (const [timeMs, value] of want) {
     const own = got.get(timeMs);
-    if (own === undefined || !closeTo(own, value)) return `got ${own} at ${timeMs} ms, want ${value}`;
+    if (own === undefined || !samePoint(own, value))
+      return `got ${pointText(own)} at ${timeMs} ms, want ${pointText(value)}`;
   }
   const extra = [...got.keys()].find((timeMs) => !want.has(timeMs));
-  return extra === undefined ? null : `got ${got.get(extra)} at ${extra} ms, want nothing`;
+  return extra === undefined ? null : `got ${pointText(got.get(extra))} at ${extra} ms, want nothing`;
+}
+
+function samePoint(got: Point, want: Point): boolean {
+  if (typeof got === 'number' || typeof want === 'number')
+    return typeof got === 'number' && typeof want === 'number' && closeTo(got, want);
+  const a = compact(got.histogram);
+  const b = compact(want.histogram);
+  return (
+    a.schema === b.schema &&
+    (!want.hasHint || a.hint === b.hint) &&
+    closeTo(a.count, b.count) &&
+    closeTo(a.sum, b.sum) &&
+    closeTo(a.zeroThreshold, b.zeroThreshold) &&
+    closeTo(a.zeroCount, b.zeroCount) &&
+    sameBounds(a.customValues, b.customValues) &&
+    sameBuckets(a.positive, b.positive) &&
+    sameBuckets(a.negative, b.negative)
+  );
+}
+
+function sameBuckets(a: Buckets, b: Buckets): boolean {
+  return (
+    a.counts.length === b.counts.length &&
+    indexesOf(a).join() === indexesOf(b).join() &&
+    a.counts.every((count, i) => closeTo(count, b.counts[i]!))
+  );
 }
 
 /** Prometheus' own tolerance: relative to the sum, exact where one is 0. */

@@ -1,4 +1,5 @@
 /** Prometheus' test language: text of a `*.test` file → commands (reference section 12). */
+import type { Labels } from '../../src/model/labels.ts';
 import { parseDuration } from '../../src/model/time.ts';
 import { unquote } from '../../src/promql/syntax/strings.ts';
 import {
@@ -15,7 +16,12 @@ export interface Load {
   readonly line: number;
   readonly stepMs: number;
   readonly customBuckets: boolean;
-  readonly series: readonly (SeriesDescription & { readonly startTimes: boolean })[];
+  readonly series: readonly LoadedSeries[];
+}
+
+/** Samples of a series, or its start timestamps: how far from the samples they are, null where there is none. */
+export interface LoadedSeries extends SeriesDescription {
+  readonly startOffsetsMs: readonly (number | null)[] | null;
 }
 
 export interface Expectation {
@@ -67,13 +73,14 @@ export function parseScript(text: string): Command[] {
 function parseLoad(lines: readonly string[], at: number, end: number): Load {
   const match = /^load(_with_nhcb)?\s+(\S+)$/.exec(lines[at]!);
   if (match === null) throw new Error(`line ${at + 1}: cannot parse ${lines[at]}`);
-  const series: (SeriesDescription & { startTimes: boolean })[] = [];
+  const series: LoadedSeries[] = [];
   for (let i = at + 1; i < end; i++) {
     const line = lines[i]!;
     const behind = metricEnd(line);
-    if (/^\s*@st\b/.test(line.slice(behind)))
-      series.push({ labels: parseMetric(line.slice(0, behind)), items: [], startTimes: true });
-    else series.push({ ...parseSeriesDescription(line), startTimes: false });
+    const labels = (): Labels => parseMetric(line.slice(0, behind));
+    const starts = /^\s*@st\s+(.*)$/.exec(line.slice(behind));
+    if (starts !== null) series.push({ labels: labels(), items: [], startOffsetsMs: parseStarts(starts[1]!) });
+    else series.push({ ...parseSeriesDescription(line), startOffsetsMs: null });
   }
   return {
     kind: 'load',
@@ -82,6 +89,24 @@ function parseLoad(lines: readonly string[], at: number, end: number): Load {
     customBuckets: match[1] !== undefined,
     series,
   };
+}
+
+const START_GAP = /^_(?:x(\d+))?$/;
+const START = /^([+-]?[^+\-x]+)(?:([+-])([^+\-x]+))?(?:x(\d+))?$/;
+
+function parseStarts(text: string): (number | null)[] {
+  return text
+    .trim()
+    .split(/\s+/)
+    .flatMap((token): (number | null)[] => {
+      const gap = START_GAP.exec(token);
+      if (gap !== null) return new Array(Number(gap[1] ?? 1)).fill(null);
+      const match = START.exec(token);
+      if (match === null) throw new Error(`cannot parse start timestamp: ${token}`);
+      const step = match[3] === undefined ? 0 : parseTime(`${match[2] === '-' ? '-' : ''}${match[3]}`);
+      const first = parseTime(match[1]!);
+      return Array.from({ length: Number(match[4] ?? 0) + 1 }, (_, i) => first + i * step);
+    });
 }
 
 const INSTANT = /^eval(_fail|_warn|_info|_ordered)?\s+instant\s+at\s+(\S+)\s+(.+)$/;
@@ -111,7 +136,9 @@ function rangeHead(match: RegExpExecArray): Pick<Eval, 'expr' | 'at'> {
 }
 
 function parseTime(text: string): number {
-  return text.startsWith('-') ? -parseDuration(text.slice(1)) : parseDuration(text);
+  const duration = text.replace(/^[+-]/, '');
+  const ms = duration === '0' ? 0 : parseDuration(duration);
+  return text.startsWith('-') ? -ms : ms;
 }
 
 interface Body {

@@ -2,13 +2,15 @@
  * Series descriptions of Prometheus' test language: `metric{a="b"} 1 2+3x4 _ stale {{schema:0 count:3}}`
  * (reference section 12).
  */
+import { CodedError } from '../../src/model/errors.ts';
 import { type Labels, labelsFromPairs } from '../../src/model/labels.ts';
+import { add, subtract } from '../../src/promql/histogram/algebra.ts';
 import { parseMetricSelector } from '../../src/promql/syntax/parse.ts';
+import { type HistogramDescription, numberOf, readHistogram, TokenReader } from './histogram-description.ts';
+import { scanValues } from './series-tokens.ts';
 
-/** Histogram fields as they are written; compared by the later stage that evaluates them. */
-export type HistogramText = { readonly histogram: string };
 /** A float, a gap, a stale marker or a histogram. */
-export type Item = number | null | 'stale' | HistogramText;
+export type Item = number | null | 'stale' | HistogramDescription;
 
 export interface SeriesDescription {
   readonly labels: Labels;
@@ -24,15 +26,26 @@ const FEATURES = {
 
 export function parseSeriesDescription(line: string): SeriesDescription {
   const end = metricEnd(line);
-  return { labels: parseMetric(line.slice(0, end)), items: parseItems(line.slice(end)) };
+  return { labels: parseMetric(line.slice(0, end)), items: parseItems(line, end) };
 }
 
 /** Labels of a series: a selector with `=` only. */
 export function parseMetric(text: string): Labels {
-  const matchers = parseMetricSelector(text.trim(), { features: FEATURES, depthMax: 10 }).matchers;
+  if (text.trim() === '') return [];
+  const { matchers } = parseLabelSet(text.trim());
   const other = matchers.find((matcher) => matcher.type !== '=');
   if (other !== undefined) throw new Error(`cannot parse series: ${text}`);
   return labelsFromPairs(matchers.map((matcher) => [matcher.name, matcher.value] as const));
+}
+
+/** A label set is a selector that knows `=` only; what is wrong with it is said of the label set. */
+function parseLabelSet(text: string): ReturnType<typeof parseMetricSelector> {
+  try {
+    return parseMetricSelector(text, { features: FEATURES, depthMax: 10 });
+  } catch (error) {
+    if (!(error instanceof CodedError)) throw error;
+    throw new Error(error.message.replace(' in label matching,', ' in label set,'), { cause: error });
+  }
 }
 
 /** Index behind the metric and its braces. */
@@ -47,52 +60,64 @@ export function metricEnd(line: string): number {
     if (quote !== '"' && quote !== "'" && quote !== '`') continue;
     for (at++; at < line.length && line[at] !== quote; at++) if (line[at] === '\\' && quote !== '`') at++;
   }
-  return at + 1;
+  return Math.min(at + 1, line.length);
 }
 
-export function parseItems(text: string): Item[] {
+/** Items of a line, from a position on. */
+export function parseItems(line: string, from = 0): Item[] {
+  const reader = new TokenReader(scanValues(line, from), line.length);
   const items: Item[] = [];
-  for (const token of splitItems(text)) items.push(...expand(token));
+  reader.accept('SPACE');
+  while (reader.type !== '') {
+    items.push(...readItem(reader));
+    if (reader.accept('SPACE') === null && reader.type !== '') throw reader.unexpected();
+  }
   return items;
 }
 
-/** Splits at spaces that are not inside of `{{...}}`. */
-function splitItems(text: string): string[] {
-  return [...text.matchAll(/\{\{.*?\}\}(?:x\d+|[+-]\{\{.*?\}\}x\d+)?|\S+/g)].map((match) => match[0]);
+function readItem(reader: TokenReader): Item[] {
+  if (reader.accept('BLANK') !== null) return new Array(readTimes(reader) ?? 1).fill(null);
+  if (reader.accept('IDENTIFIER') !== null) return ['stale'];
+  return reader.type === 'OPEN_HIST' ? readHistograms(reader) : readFloats(reader);
 }
 
-const NUMBER = String.raw`[+-]?(?:[iI][nN][fF]|[nN][aA][nN]|\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)`;
-const GAP = /^_(?:x(\d+))?$/;
-const VALUE = new RegExp(`^(${NUMBER})(?:x(\\d+))?$`);
-const RAMP = new RegExp(`^(${NUMBER})([+-])(${NUMBER})x(\\d+)$`);
-
-function expand(token: string): Item[] {
-  if (token === 'stale') return ['stale'];
-  if (token.startsWith('{{')) return expandHistogram(token);
-  const gap = GAP.exec(token);
-  if (gap !== null) return new Array(Number(gap[1] ?? 1)).fill(null);
-  const value = VALUE.exec(token);
-  if (value !== null) return new Array(Number(value[2] ?? 0) + 1).fill(parseNumber(value[1]!));
-  const ramp = RAMP.exec(token);
-  if (ramp === null) throw new Error(`cannot parse series value: ${token}`);
-  return rampItems(parseNumber(ramp[1]!), parseNumber(ramp[3]!) * (ramp[2] === '-' ? -1 : 1), Number(ramp[4]));
+/** `x3`, or null if there is none. */
+function readTimes(reader: TokenReader): number | null {
+  if (reader.accept('TIMES') === null) return null;
+  return Number(reader.expect('NUMBER').text);
 }
 
-function rampItems(from: number, by: number, times: number): number[] {
-  const items = [from];
-  for (let i = 0; i < times; i++) items.push(items[i]! + by);
+/** `1`, `1x3`, `1+2x3` or `1-2x3`. */
+function readFloats(reader: TokenReader): number[] {
+  const first = reader.number();
+  const sign = reader.accept('ADD', 'SUB');
+  const step = sign === null ? 0 : numberOf(reader.expect('NUMBER').text) * (sign.type === 'SUB' ? -1 : 1);
+  const times = readTimes(reader);
+  if (sign !== null && times === null) throw reader.unexpected();
+  const items = [first];
+  for (let i = 0; i < (times ?? 0); i++) items.push(sign === null ? first : items[i]! + step);
   return items;
 }
 
-function expandHistogram(token: string): Item[] {
-  const times = /\}\}x(\d+)$/.exec(token);
-  return new Array(Number(times?.[1] ?? 0) + 1).fill({ histogram: token });
+/** `{{…}}`, `{{…}}x3`, `{{…}}+{{…}}x3` or `{{…}}-{{…}}x3`. */
+function readHistograms(reader: TokenReader): HistogramDescription[] {
+  const first = readHistogram(reader);
+  const sign = reader.accept('ADD', 'SUB');
+  const step = sign === null ? null : readHistogram(reader).histogram;
+  const times = readTimes(reader);
+  if (sign !== null && times === null) throw reader.unexpected();
+  const items = [first];
+  for (let i = 0; i < (times ?? 0); i++) {
+    const { histogram, hasHint } = items[i]!;
+    const combine = sign?.type === 'SUB' ? subtract : add;
+    const next = step === null ? histogram : combine(histogram, step)?.histogram;
+    if (next === undefined) throw new Error('cannot add exponential and custom buckets');
+    items.push({ histogram: next, hasHint });
+  }
+  return items;
 }
 
 export function parseNumber(text: string): number {
-  const word = text.toLowerCase().replace(/^[+-]/, '');
   const sign = text.startsWith('-') ? -1 : 1;
-  if (word === 'inf') return sign * Infinity;
-  if (word === 'nan') return Number.NaN;
-  return sign * Number(word);
+  return sign * numberOf(text.replace(/^[+-]/, ''));
 }

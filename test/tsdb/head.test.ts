@@ -1,4 +1,5 @@
 import { test } from 'tap';
+import { decodeHistogram, EMPTY_HISTOGRAM, encodeHistogram } from '../../src/model/histogram.ts';
 import { labelsFromObject, labelsText, labelValue } from '../../src/model/labels.ts';
 import type { Matcher } from '../../src/model/matcher.ts';
 import { float64High, float64Low, SampleBuffer, STALE_NAN_HIGH, STALE_NAN_LOW } from '../../src/model/sample.ts';
@@ -152,4 +153,96 @@ test('retention drops samples, then series, and their refs are used again', asyn
     labelValue(head.select({ matchers: [], fromMs: 0, toMs: T0 + 9 * HOUR, scope: null }).labels(0), '__name__'),
     'o',
   );
+});
+
+// ── Histograms and start timestamps ─────────────────────────────────────────────────────────────────────────────────
+
+const blob = (count: number): Uint8Array => encodeHistogram({ ...EMPTY_HISTOGRAM, count });
+const everything = { matchers: [], fromMs: 0, toMs: T0 + HOUR, scope: null };
+
+function histograms(head: Head, fromMs: number, toMs: number): { points: [number, number][]; before: number | null } {
+  const selection = head.select(everything);
+  const { timesMs, blobs, before } = selection.readHistograms(0, fromMs, toMs);
+  return {
+    points: blobs.map((bytes, i) => [timesMs[i]! - T0, decodeHistogram(bytes).count]),
+    before: before === null ? null : decodeHistogram(before).count,
+  };
+}
+
+test('a histogram is stored beside the floats of its series, sorted, idempotent or refused', async (t) => {
+  const { head, append } = setup();
+  const ref = head.series(labelsFromObject({ __name__: 'm' }));
+  const f = (timestampMs: number, count: number, want: Appended) =>
+    t.equal(head.appendHistogram(ref, timestampMs, blob(count)), want, `${timestampMs - T0} ${count}`);
+  f(T0, 1, APPENDED.stored);
+  f(T0 + 2000, 3, APPENDED.stored);
+  f(T0 + 2000, 3, APPENDED.duplicate);
+  f(T0 + 2000, 4, APPENDED.conflicting);
+  f(T0 + 1000, 2, APPENDED.stored);
+  f(T0 + 600_001, 9, APPENDED.tooFarAhead);
+  f(T0 - 2 * HOUR, 9, APPENDED.tooOld);
+  f(T0 - 298_001, 0, APPENDED.outOfOrder);
+  t.equal(append({ __name__: 'm' }, T0 + 1000, 5), APPENDED.conflicting);
+  t.equal(append({ __name__: 'm' }, T0 + 1500, 5), APPENDED.stored);
+  f(T0 + 1500, 5, APPENDED.conflicting);
+  t.strictSame(samples(head, 'm'), [[T0 + 1500, 5]]);
+  const all: [number, number][] = [
+    [0, 1],
+    [1000, 2],
+    [2000, 3],
+  ];
+  t.strictSame(histograms(head, 0, T0 + HOUR), { points: all, before: null });
+  t.strictSame(histograms(head, T0, T0 + 1000), { points: [[1000, 2]], before: 1 });
+  // A float lies between the last histogram and the one before it.
+  t.strictSame(histograms(head, T0 + 1000, T0 + 2000), { points: [[2000, 3]], before: null });
+  t.match(head.stats(), { samples: 4, samplesAppended: 4, minTimeMs: T0, maxTimeMs: T0 + 2000 });
+});
+
+test('a selection says whether it holds histograms, and keeps what it knew', async (t) => {
+  const { head, append } = setup();
+  append({ __name__: 'float' }, T0, 1);
+  t.notOk(head.select(everything).anyHistograms);
+  const ref = head.series(labelsFromObject({ __name__: 'histogram' }));
+  head.appendHistogram(ref, T0, blob(1));
+  const selection = head.select(everything);
+  t.ok(selection.anyHistograms);
+  const has = Array.from({ length: 2 }, (_, i) => [labelsText(selection.labels(i)), selection.hasHistograms(i)]);
+  t.strictSame(has, [
+    ['float', false],
+    ['histogram', true],
+  ]);
+  head.appendHistogram(ref, T0 + 2000, blob(3));
+  head.appendHistogram(ref, T0 + 1000, blob(2));
+  t.strictSame([...selection.readHistograms(1, 0, T0 + HOUR).timesMs], [T0]);
+  t.equal(head.select({ ...everything, fromMs: T0 + 1999 }).count, 1);
+  t.equal(head.select({ ...everything, fromMs: T0 + 2000 }).count, 0);
+});
+
+test('start timestamps are kept with their samples, floats or histograms', async (t) => {
+  const { head, append } = setup();
+  append({ __name__: 'none' }, T0, 1);
+  const ref = head.series(labelsFromObject({ __name__: 'some' }));
+  head.append(ref, T0, float64Low(1), float64High(1), T0 - 5000);
+  head.append(ref, T0 + 1000, float64Low(2), float64High(2));
+  head.appendHistogram(ref, T0 + 2000, blob(1), T0 + 1500);
+  const selection = head.select(everything);
+  t.ok(selection.anyStarts);
+  const into = new Float64Array(3);
+  t.notOk(selection.readStarts(0, Float64Array.of(T0), 1, into));
+  t.ok(selection.readStarts(1, Float64Array.of(T0, T0 + 1000, T0 + 2000), 3, into));
+  t.strictSame([...into], [T0 - 5000, 0, T0 + 1500]);
+});
+
+test('histograms leave with retention, and take their series with them', async (t) => {
+  const { head, clock } = setup();
+  const ref = head.series(labelsFromObject({ __name__: 'm' }));
+  const empty = head.stats().bytes;
+  for (let i = 0; i < 4; i++) head.appendHistogram(ref, T0 + i * 1000, blob(i), T0 + i);
+  clock.advance(2 * HOUR + 1500);
+  head.enforceRetention();
+  t.match(head.stats(), { series: 1, samples: 2, minTimeMs: T0 + 2000 });
+  clock.advance(HOUR);
+  head.enforceRetention();
+  t.match(head.stats(), { series: 0, samples: 0, minTimeMs: null, maxTimeMs: null });
+  t.ok(head.stats().bytes < empty);
 });

@@ -40,14 +40,22 @@ function labelsOf(pod: number): Labels {
 }
 
 test('memory is level under full churn', async (t) => {
-  const { clock, head, append } = setup();
+  const { clock, head } = setup();
   const bytes: number[] = [];
   for (let hour = 0, pod = 0; hour < 14; hour++) {
     // 1,500 series an hour, none of which lives longer than the hour, with values that take room.
     const refs = Array.from({ length: 1500 }, () => head.series(labelsOf(pod++)));
     for (let minute = 0; minute < 60; minute += 2) {
       clock.advance(2 * 60_000);
-      for (const ref of refs) append(ref, clock.nowMs(), Math.sin(ref + minute) * 1e6);
+      for (const ref of refs) {
+        // Every tenth series has histograms, every seventh start timestamps.
+        const startMs = ref % 7 === 0 ? clock.nowMs() - minute * 100 : 0;
+        if (ref % 10 === 0) head.appendHistogram(ref, clock.nowMs(), new Uint8Array(100 + (ref % 50)), startMs);
+        else {
+          const value = Math.sin(ref + minute) * 1e6;
+          head.append(ref, clock.nowMs(), float64Low(value), float64High(value), startMs);
+        }
+      }
       if (minute % 20 === 0) head.enforceRetention();
     }
     head.enforceRetention();
@@ -55,7 +63,7 @@ test('memory is level under full churn', async (t) => {
     bytes.push(head.stats().bytes);
   }
   const later = bytes.slice(5);
-  t.ok(Math.max(...later) <= Math.min(...later) + 4 * layout.PAGE_BYTES, `bytes from hour 5 on: ${later.join(' ')}`);
+  t.ok(Math.max(...later) <= Math.min(...later) + 8 * layout.PAGE_BYTES, `bytes from hour 5 on: ${later.join(' ')}`);
   t.equal(head.stats().seriesCreated, 14 * 1500);
   t.ok(head.stats().series <= 3100);
   t.equal(head.labelValues('pod', { ...ALL, fromMs: clock.nowMs() - HOUR }).length, 1500);
@@ -66,7 +74,7 @@ test('at the limit of memory new series are refused and known series go on', asy
   const refs: SeriesRef[] = [];
   const create = (): string | null => {
     try {
-      refs.push(head.series(labelsFromObject({ __name__: 'm', unique: `value-${refs.length}-${'x'.repeat(900)}` })));
+      refs.push(head.series(labelsFromObject({ __name__: 'm', unique: `value-${refs.length}-${'x'.repeat(2400)}` })));
       return null;
     } catch (error) {
       if (error instanceof CodedError) return error.code;
@@ -82,12 +90,20 @@ test('at the limit of memory new series are refused and known series go on', asy
   head.verify();
   let stored = 0;
   // Some hours of incompressible values: the oldest periods have to go before their time.
-  for (let minute = 0; minute < 90; minute++) {
+  for (let minute = 0; minute < 150; minute++) {
     clock.advance(60_000);
-    for (const ref of refs) if (append(ref, clock.nowMs(), Math.random()) === APPENDED.stored) stored++;
-    if (minute % 30 === 0) head.verify();
+    for (const ref of refs) {
+      const timeMs = clock.nowMs();
+      // Every tenth series has histograms with start timestamps.
+      const outcome =
+        ref % 10 === 0
+          ? head.appendHistogram(ref, timeMs, new Uint8Array(50 + minute), timeMs - minute)
+          : append(ref, timeMs, Math.random());
+      if (outcome === APPENDED.stored) stored++;
+    }
+    if (minute % 50 === 0) head.verify();
   }
-  t.equal(stored, 90 * refs.length, 'every sample of a known series was taken');
+  t.equal(stored, 150 * refs.length, 'every sample of a known series was taken');
   t.ok(head.periodsEvicted > 0, `${head.periodsEvicted} periods went early`);
   t.equal(create(), 'series_limit');
   head.verify();
@@ -120,12 +136,41 @@ test('tables grow without losing anybody', async (t) => {
   head.verify();
 });
 
+test('cardinality counts what is there', async (t) => {
+  const { clock, head, append } = setup({ seriesMax: 70_000, memoryBytes: 64 * 2 ** 20 });
+  for (let pod = 0; pod < 3000; pod++) append(head.series(labelsOf(pod)), T0, pod);
+  clock.advance(2 * HOUR);
+  for (let pod = 2990; pod < 70_000; pod++) append(head.series(labelsOf(pod)), clock.nowMs(), pod);
+  head.enforceRetention();
+  const walk = head.walkCardinality(4);
+  let slices = 1;
+  let report = walk.slice();
+  for (; report === null; report = walk.slice()) slices++;
+  t.ok(slices > 1, `${slices} slices`);
+  t.strictSame(report, head.cardinality(4));
+  const { bytesByLabelName, ...counts } = report;
+  const top = (value: number, ...names: string[]) => names.map((name) => ({ name, value }));
+  t.strictSame(counts, {
+    series: 67_010,
+    labelPairs: 67_010 + 1 + 5 + 3,
+    chunks: 0,
+    seriesByMetricName: top(13_402, 'metric_0', 'metric_1', 'metric_2', 'metric_3'),
+    valuesByLabelName: [...top(67_010, 'pod'), ...top(5, '__name__'), ...top(3, 'zone'), ...top(1, 'job')],
+    seriesByLabelPair: [...top(67_010, 'job=api'), ...top(22_337, 'zone=z0', 'zone=z2'), ...top(22_336, 'zone=z1')],
+  });
+  t.equal(bytesByLabelName[0]!.name, 'pod');
+  t.ok(bytesByLabelName[0]!.value > 67_010 * 85 && bytesByLabelName[0]!.value < 67_010 * 100);
+});
+
 test('addresses above 2 GiB are addresses', async (t) => {
   // So many records that the heap begins behind 2 GiB; nothing of it is touched.
   const { clock, head, append } = setup({ seriesMax: 34_000_000, memoryBytes: 4 * 2 ** 30 });
   for (let pod = 0; pod < 300; pod++) append(head.series(labelsOf(pod)), T0, pod);
   for (let pod = 0; pod < 300; pod++) append(head.series(labelsOf(pod)), T0 + 15_000, pod + 0.5);
   for (let pod = 0; pod < 300; pod++) t.equal(append(head.series(labelsOf(pod)), T0 + 7000, -1), APPENDED.stored);
+  const blob = Uint8Array.of(1, 2, 3);
+  t.equal(head.appendHistogram(head.series(labelsOf(1)), T0 + 20_000, blob, T0 - 5), APPENDED.stored);
+  t.equal(head.appendHistogram(head.series(labelsOf(1)), T0 + 18_000, blob, T0 - 7), APPENDED.stored);
   const body = encodeWriteRequest([
     {
       labels: { __name__: 'metric_0', job: 'api', pod: 'pod-0', zone: 'z0' },
@@ -143,6 +188,14 @@ test('addresses above 2 GiB are addresses', async (t) => {
   t.equal(selection.count, 39);
   t.equal(labelValue(selection.labels(0), 'zone'), 'z1');
   t.equal(selection.labelText(selection.labelCodes('zone')[0]!), 'z1');
+  t.strictSame(selection.readHistograms(0, 0, T0 * 2), {
+    timesMs: Float64Array.of(T0 + 18_000, T0 + 20_000),
+    blobs: [blob, blob],
+    before: null,
+  });
+  const starts = new Float64Array(3);
+  t.ok(selection.readStarts(0, Float64Array.of(T0 + 15_000, T0 + 18_000, T0 + 20_000), 3, starts));
+  t.strictSame([...starts], [0, T0 - 7, T0 - 5]);
   const into = new SampleBuffer(1);
   t.equal(selection.read(0, 0, T0 * 2, into), 3);
   t.strictSame([...into.timesMs.subarray(0, 3)], [T0, T0 + 7000, T0 + 15_000]);
@@ -182,6 +235,30 @@ test('long and sparse histories are read whole', async (t) => {
   head.verify();
 });
 
+test('histograms of any size and number are read whole', async (t) => {
+  const { clock, head } = setup({ retentionMs: 10 * HOUR });
+  const ref = head.series(['__name__', 'h']);
+  const blobOf = (i: number) => new Uint8Array(i % 1000 === 0 ? layout.HISTOGRAM_BYTES_MAX : i % 40).fill(i);
+  for (let i = 0; i < 33_000; i++) head.appendHistogram(ref, T0 - 33_000_000 + i * 1000, blobOf(i % 1001), 0);
+  head.verify();
+  const selection = head.select(ALL);
+  t.equal(selection.samplesMax >= 33_000, true);
+  const { timesMs, blobs, before } = selection.readHistograms(0, T0 - 32_900_000, T0);
+  t.equal(blobs.length, 32_899);
+  t.equal(timesMs[0], T0 - 32_899_000);
+  t.equal(
+    blobs.findIndex((blob, k) => Buffer.compare(blob, blobOf((k + 101) % 1001)) !== 0),
+    -1,
+  );
+  t.equal(before?.length, 100 % 40);
+  selection.close();
+  t.throws(() => head.appendHistogram(ref, T0, new Uint8Array(layout.HISTOGRAM_BYTES_MAX + 1)), { code: 'bad_body' });
+  clock.advance(11 * HOUR);
+  head.enforceRetention();
+  t.equal(head.stats().series, 0);
+  head.verify();
+});
+
 /** The rate family over samples that were read, by the engine's own functions. */
 function plainRate(
   kind: RateKind,
@@ -212,58 +289,92 @@ function plainRate(
   return RATE_KERNELS.get(kind)!.run(window as never);
 }
 
-test('windows give what the engine computes from the same samples', async (t) => {
-  const { head, append } = setup();
+const NASTY = [Number.NaN, Infinity, -Infinity, -5, 0, -0, 1e308, 5e-324];
+
+/** 200 series: pods of a target share their times; values fall, stand still, are nasty now and then, or stale. */
+function fillWindows({ head, append }: ReturnType<typeof setup>): void {
   for (let pod = 0; pod < 200; pod++) {
     const ref = head.series(labelsOf(pod));
-    let value = pod;
+    let value = pod % 4;
     for (let i = 0; i < 40; i++) {
-      const timestampMs = T0 - 600_000 + i * 15_000 + ((pod * 7) % 5);
+      const timestampMs = T0 - 600_000 + i * 15_000 + ((Math.floor(pod / 3) * 7) % 5) * 1100;
       if ((i * 13 + pod) % 23 === 0) head.append(ref, timestampMs, STALE_NAN_LOW, STALE_NAN_HIGH);
       else {
-        value = (i + pod) % 17 === 0 ? 0.25 : value + ((i * pod) % 9) * 0.1;
+        value = (i + pod) % (5 + (pod % 20)) === 0 ? 0.25 : value + ((i * pod) % 9) * 0.1;
+        if (!Number.isFinite(value)) value = 1;
+        if ((i * 7 + pod * 3) % 61 === 0) value = NASTY[(i + pod) % NASTY.length]!;
         append(ref, timestampMs, value);
       }
     }
   }
-  const selection = head.select(ALL);
-  const steps = 7;
-  const result = {
+}
+
+test('windows give what the engine computes from the same samples', async (t) => {
+  const store = setup();
+  fillWindows(store);
+  const selection = store.head.select(ALL);
+  const result = (steps: number) => ({
     values: new Float64Array(200 * steps),
     present: new Uint8Array(200 * steps),
     samples: 0,
     newestMs: 0,
+  });
+  const f = (kind: RateKind, steps: number, rangeMs: number): void => {
+    const got = result(steps);
+    const windows = { firstEndMs: T0 - 400_000, stepMs: 60_000, steps, rangeMs };
+    t.equal(selection.rates(kind, 0, 200, windows, got), true);
+    let wrong = 0;
+    for (let at = 0; at < 200 * steps; at++) {
+      const [i, k] = [Math.floor(at / steps), at % steps];
+      const wanted = plainRate(kind, selection, i, T0 - 400_000 + k * 60_000, rangeMs);
+      if (!Object.is(got.present[at] === 1 ? got.values[at]! : null, wanted)) wrong++;
+    }
+    t.equal(wrong, 0, `${kind} of ${rangeMs} ms, ${steps} steps, ${selection.isFrozen ? 'copies' : 'records'}`);
+    const read = samplesIn(selection, T0 - 400_000 - rangeMs, T0 - 400_000 + (steps - 1) * 60_000);
+    t.strictSame([got.samples, got.newestMs], read);
   };
   for (const isFrozen of [false, true]) {
     if (isFrozen) selection.freeze();
     for (const kind of ['rate', 'increase', 'delta'] as const) {
-      t.equal(
-        selection.rates(kind, 0, 200, { firstEndMs: T0 - 500_000, stepMs: 60_000, steps, rangeMs: 90_000 }, result),
-        true,
-      );
-      let wrong = 0;
-      for (let i = 0; i < 200; i++) {
-        for (let k = 0; k < steps; k++) {
-          const wanted = plainRate(kind, selection, i, T0 - 500_000 + k * 60_000, 90_000);
-          const at = i * steps + k;
-          const got = result.present[at] === 1 ? result.values[at]! : null;
-          if (!Object.is(got, wanted)) wrong++;
-        }
-      }
-      t.equal(wrong, 0, `${kind}, ${isFrozen ? 'copies' : 'records'}`);
+      f(kind, 5, 90_000);
+      f(kind, 1, 16_000);
+      f(kind, 1, 60_000);
+      f(kind, 1, 1_000_000);
     }
-    selection.lastValues(0, 200, T0 - 100_000, 20_000, result);
+    const got = result(1);
+    selection.lastValues(0, 200, T0 - 100_000, 20_000, got);
     const into = new SampleBuffer(1);
     let wrong = 0;
     for (let i = 0; i < 200; i++) {
       const count = selection.read(i, T0 - 120_000, T0 - 100_000, into);
       const wanted = count === 0 || into.isStale(count - 1) ? null : into.values[count - 1]!;
-      if (!Object.is(result.present[i] === 1 ? result.values[i]! : null, wanted)) wrong++;
+      if (!Object.is(got.present[i] === 1 ? got.values[i]! : null, wanted)) wrong++;
     }
     t.equal(wrong, 0, 'last values');
+    t.equal(
+      got.samples,
+      got.present.reduce((sum, one) => sum + one, 0),
+    );
+    t.ok(got.newestMs > T0 - 120_000 && got.newestMs <= T0 - 100_000);
   }
   selection.close();
 });
+
+/** Number of samples that are no stale markers, and the newest of them. */
+function samplesIn(selection: KernelSelection, fromMs: number, toMs: number): [number, number] {
+  const into = new SampleBuffer(1);
+  let samples = 0;
+  let newestMs = -Infinity;
+  for (let i = 0; i < selection.count; i++) {
+    const count = selection.read(i, fromMs, toMs, into);
+    for (let k = 0; k < count; k++) {
+      if (into.isStale(k)) continue;
+      samples++;
+      newestMs = Math.max(newestMs, into.timesMs[k]!);
+    }
+  }
+  return [samples, newestMs];
+}
 
 test('subscribed series are noted when they get samples', async (t) => {
   const { head, append } = setup();

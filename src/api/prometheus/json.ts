@@ -5,8 +5,10 @@
  */
 
 import { unreachable } from '../../model/errors.ts';
+import { type FloatHistogram, hasCustomBuckets } from '../../model/histogram.ts';
 import type { Labels } from '../../model/labels.ts';
-import type { MatrixResult, QueryValue, SeriesPoints, VectorResult } from '../../promql/result.ts';
+import { allBuckets } from '../../promql/histogram/buckets.ts';
+import type { HistogramPoints, MatrixResult, QueryValue, SeriesPoints, VectorResult } from '../../promql/result.ts';
 
 /** Characters of one piece, about. */
 export const PIECE_LENGTH = 64 * 1024;
@@ -93,11 +95,16 @@ function countWithin(count: number, limit: number): number {
   return limit === 0 ? count : Math.min(count, limit);
 }
 
-function* encodeVector({ timeMs, labels, values }: VectorResult, count: number): Generator<string> {
+function* encodeVector({ timeMs, labels, values, histograms }: VectorResult, count: number): Generator<string> {
   const time = formatTimestamp(timeMs);
   let text = '{"resultType":"vector","result":[';
   for (let i = 0; i < count; i++) {
-    text += `${i === 0 ? '' : ','}{"metric":${encodeLabels(labels[i]!)},"value":[${time},"${formatSample(values[i]!)}"]}`;
+    const histogram = histograms?.[i] ?? null;
+    const point =
+      histogram === null
+        ? `"value":[${time},"${formatSample(values[i]!)}"]`
+        : `"histogram":[${time},${encodeHistogramValue(histogram)}]`;
+    text += `${i === 0 ? '' : ','}{"metric":${encodeLabels(labels[i]!)},${point}}`;
     if (text.length < PIECE_LENGTH) continue;
     yield text;
     text = '';
@@ -114,15 +121,56 @@ function* encodeMatrix({ series }: MatrixResult, count: number): Generator<strin
   yield ']}';
 }
 
-function* encodeSeries({ labels, timesMs, values }: SeriesPoints): Generator<string> {
-  let text = `{"metric":${encodeLabels(labels)},"values":[`;
+function* encodeSeries({ labels, timesMs, values, histograms }: SeriesPoints): Generator<string> {
+  let text = `{"metric":${encodeLabels(labels)}`;
+  // A list that is empty is left out, but never both of them.
+  const hasValues = timesMs.length > 0 || histograms === undefined;
+  if (hasValues) text += ',"values":[';
   for (let i = 0; i < timesMs.length; i++) {
     text += `${i === 0 ? '' : ','}[${formatTimestamp(timesMs[i]!)},"${formatSample(values[i]!)}"]`;
     if (text.length < PIECE_LENGTH) continue;
     yield text;
     text = '';
   }
-  yield `${text}]}`;
+  if (hasValues) text += ']';
+  if (histograms !== undefined) {
+    yield text;
+    text = yield* encodeHistograms(histograms);
+  }
+  yield `${text}}`;
+}
+
+/** Yields the list but for its end, which it returns. */
+function* encodeHistograms({ timesMs, values }: HistogramPoints): Generator<string, string> {
+  let text = ',"histograms":[';
+  for (let i = 0; i < timesMs.length; i++) {
+    text += `${i === 0 ? '' : ','}[${formatTimestamp(timesMs[i]!)},${encodeHistogramValue(values[i]!)}]`;
+    if (text.length < PIECE_LENGTH) continue;
+    yield text;
+    text = '';
+  }
+  return `${text}]`;
+}
+
+/** Which ends of a bucket belong to it, as a number. */
+const BUCKET_RULE = { upper: 0, lower: 1, both: 3 } as const;
+
+/** `{"count":"3","sum":"5","buckets":[[0,"0.5","1","3"]]}`: populated buckets in ascending order. */
+function encodeHistogramValue(histogram: FloatHistogram): string {
+  const { size, lower, upper, counts, zero } = allBuckets(histogram);
+  const texts: string[] = [];
+  for (let i = 0; i < size; i++) {
+    if (counts[i] === 0) continue;
+    const closed = i === zero || lower[i] === -Infinity;
+    const rule = closed
+      ? BUCKET_RULE.both
+      : lower[i]! < 0 && !hasCustomBuckets(histogram)
+        ? BUCKET_RULE.lower
+        : BUCKET_RULE.upper;
+    texts.push(`[${rule},"${formatSample(lower[i]!)}","${formatSample(upper[i]!)}","${formatSample(counts[i]!)}"]`);
+  }
+  const buckets = texts.length === 0 ? '' : `,"buckets":[${texts.join(',')}]`;
+  return `{"count":"${formatSample(histogram.count)}","sum":"${formatSample(histogram.sum)}"${buckets}}`;
 }
 
 function* encodeList<T>(items: readonly T[], encode: (item: T) => string): Generator<string> {

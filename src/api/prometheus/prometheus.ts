@@ -10,12 +10,14 @@ import {
   answerMetadata,
   answerRules,
   answerRuntimeInfo,
+  answerTsdb,
   EMPTY_ANSWERS,
   type StatusDeps,
 } from './status.ts';
 
 export interface PrometheusDeps extends QueryDeps, SeriesDeps, StatusDeps {
   readonly engine: QueryDeps['engine'] & SeriesDeps['engine'];
+  readonly head: SeriesDeps['head'] & StatusDeps['head'];
   /** False until every surface listens, and again while stopping. */
   readonly isReady: () => boolean;
   readonly isStopping?: () => boolean;
@@ -65,6 +67,7 @@ function routeStatus(scope: FastifyInstance, deps: PrometheusDeps): void {
   route(scope, GET, '/status/buildinfo', () => answerBuildInfo(deps));
   route(scope, GET, '/status/flags', () => answerFlags(deps));
   route(scope, GET, '/status/runtimeinfo', () => answerRuntimeInfo(deps));
+  route(scope, GET, '/status/tsdb', (request) => answerTsdb(deps, parseForm(request)));
   route(scope, GET, '/metadata', (request) => answerMetadata(parseForm(request)));
   route(scope, GET, '/rules', (request) => answerRules(parseForm(request)));
   for (const [path, data] of Object.entries(EMPTY_ANSWERS)) route(scope, GET, `/${path}`, () => plain(data));

@@ -1,13 +1,16 @@
 /** `status/*`, metadata, and the lists that clients ask for and that are empty here: rules, alerts, targets. */
 import { hostname } from 'node:os';
+import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../../model/clock.ts';
 import { CodedError } from '../../model/errors.ts';
 import { formatDuration } from '../../model/time.ts';
+import type { KernelHead } from '../../tsdb/kernel-head.ts';
 import { type Answer, plain } from './envelope.ts';
 import { inParameterError, textOf } from './parameters.ts';
 
 export interface StatusDeps {
   readonly clock: Clock;
+  readonly head: Pick<KernelHead, 'walkCardinality' | 'stats'>;
   /** Version of the daemon. */
   readonly version: string;
   /** Flags without their dashes, and the texts of their values. */
@@ -50,6 +53,41 @@ export function answerRuntimeInfo({ clock, retentionMs, startTimeMs }: StatusDep
     corruptionCount: 0,
     storageRetention: formatDuration(retentionMs),
   });
+}
+
+const CARDINALITY_LIMIT = 10;
+const CARDINALITY_LIMIT_MAX = 10_000;
+
+/** What the series are made of. A store without samples has no times: both are 0. */
+export async function answerTsdb({ head }: StatusDeps, form: URLSearchParams): Promise<Answer> {
+  const walk = head.walkCardinality(cardinalityLimitOf(form));
+  let report = walk.slice();
+  for (; report === null; report = walk.slice()) await setImmediate();
+  const { minTimeMs, maxTimeMs } = head.stats();
+  return plain({
+    headStats: {
+      numSeries: report.series,
+      numLabelPairs: report.labelPairs,
+      chunkCount: report.chunks,
+      minTime: minTimeMs ?? 0,
+      maxTime: maxTimeMs ?? 0,
+    },
+    seriesCountByMetricName: report.seriesByMetricName,
+    labelValueCountByLabelName: report.valuesByLabelName,
+    memoryInBytesByLabelName: report.bytesByLabelName,
+    seriesCountByLabelValuePair: report.seriesByLabelPair,
+  });
+}
+
+function cardinalityLimitOf(form: URLSearchParams): number {
+  const text = textOf(form, 'limit');
+  if (text === '') return CARDINALITY_LIMIT;
+  const limit = /^[+-]?\d+$/.test(text) ? Number(text) : 0;
+  if (limit < 1) throw new CodedError('bad_data', 'limit must be a positive number');
+  if (limit > CARDINALITY_LIMIT_MAX) {
+    throw new CodedError('bad_data', `limit must not exceed ${CARDINALITY_LIMIT_MAX}`);
+  }
+  return limit;
 }
 
 /** Types and help texts of metrics are not kept, so there are none. */

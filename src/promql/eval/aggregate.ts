@@ -5,8 +5,9 @@
  */
 import { compareCodePoints, type Labels } from '../../model/labels.ts';
 import { KahanMean } from '../functions/sums.ts';
-import type { AggregateOp } from '../syntax/ast.ts';
-import { type Column, FLOAT } from './column.ts';
+import type { AggregateExpr, AggregateOp } from '../syntax/ast.ts';
+import { type Column, FLOAT, newColumn } from './column.ts';
+import { HistogramGroups } from './histogram-aggregate.ts';
 import { LabelTable } from './label-table.ts';
 import { isMetadataLabel, type Rows, rowsOf } from './rows.ts';
 import type { BoundVector } from './vector.ts';
@@ -45,8 +46,7 @@ function groupsByCodes(input: Rows, names: readonly string[]): Groups {
   const labelsOfRow = (row: number): Labels => {
     return columns.flatMap(({ name, codes }) => (codes.of[row] === 0 ? [] : [name, codes.text(codes.of[row]!)]));
   };
-  const marks = new Array<boolean>(firsts.length).fill(false);
-  for (let row = 0; row < input.count; row++) if (input.marked(row)) marks[of[row]!] = true;
+  const marks = firsts.map((row) => input.marked(row));
   return { of, rows: rowsOf(firsts.map(labelsOfRow), marks) };
 }
 
@@ -107,38 +107,37 @@ export interface Accumulator {
   finish(group: number, into: Column): void;
 }
 
-export type SimpleOp = Exclude<
-  AggregateOp,
-  'topk' | 'bottomk' | 'limitk' | 'limit_ratio' | 'count_values' | 'quantile'
->;
+type SimpleOp = Exclude<AggregateOp, 'topk' | 'bottomk' | 'limitk' | 'limit_ratio' | 'count_values' | 'quantile'>;
 
-export function aggregate(
-  child: BoundVector,
-  groups: Groups,
-  newAccumulator: (groups: number, steps: number) => Accumulator,
-): BoundVector {
+export function aggregate(expr: AggregateExpr, child: BoundVector, groups: Groups): BoundVector {
   const { grid } = child;
+  const newAccumulator = ACCUMULATORS[expr.op as SimpleOp];
   return {
     grid,
     rows: groups.rows,
     *stream(run, visit) {
       run.charge(groups.rows.count * grid.count);
       const accumulator = newAccumulator(groups.rows.count, grid.count);
+      let histograms: HistogramGroups | null = null;
       if (child.whole != null && accumulator.takeAll !== undefined) {
         accumulator.takeAll(groups.of, yield* child.whole(run));
-      } else yield* child.stream(run, (row, column) => accumulator.take(groups.of[row]!, column));
+      } else {
+        yield* child.stream(run, (row, column) => {
+          accumulator.take(groups.of[row]!, column);
+          if (column.histograms === null) return;
+          histograms ??= new HistogramGroups(run, expr, child.rows, grid.count);
+          histograms.take(row, groups.of[row]!, column);
+        });
+      }
       for (let group = 0; group < groups.rows.count; group++) {
-        const column = { values: new Float64Array(grid.count), present: new Uint8Array(grid.count) };
+        const column = newColumn(grid.count);
         accumulator.finish(group, column);
+        (histograms as HistogramGroups | null)?.finish(group, column);
         visit(group, column);
         if (run.work(grid.count)) yield;
       }
     },
   };
-}
-
-export function accumulatorOf(op: SimpleOp): (groups: number, steps: number) => Accumulator {
-  return ACCUMULATORS[op];
 }
 
 const ACCUMULATORS: Readonly<Record<SimpleOp, (groups: number, steps: number) => Accumulator>> = {

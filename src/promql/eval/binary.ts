@@ -1,9 +1,11 @@
 /** Operators between scalars, and between a vector and a scalar. Vectors with vectors: join.ts, and sets in sets.ts. */
 
+import { type HistogramOperator, type Operand, operateHistograms } from '../functions/histogram-operators.ts';
 import { type FloatOperator, floatOperator } from '../functions/operators.ts';
 import type { BinaryExpr } from '../syntax/ast.ts';
 import { isComparison } from '../syntax/ast.ts';
-import { type Column, FLOAT } from './column.ts';
+import { ABSENT, type Column, FLOAT, HISTOGRAM, putHistogram } from './column.ts';
+import { HistogramNotes } from './histogram-notes.ts';
 import { dropNames } from './rows.ts';
 import type { Run } from './run.ts';
 import { type BoundScalar, type BoundVector, mapRows, type Visit } from './vector.ts';
@@ -39,10 +41,16 @@ export function vectorScalar(
   const renamed = dropsName(expr)
     ? dropNames(vector.rows, run.options.delayedNameRemoval)
     : { rows: vector.rows, merge: null };
+  const histograms: HistogramOperator = {
+    op: expr.op,
+    returnBool: expr.returnBool,
+    notes: new HistogramNotes(run, expr),
+  };
   let values: Float64Array = new Float64Array(0);
   const mapped = mapRows(vector, renamed, 'merge', (_row, column) => {
-    if (operator === null) column.present.fill(0);
-    else if (swapped) applyRight(operator, values, column);
+    if (column.histograms !== null || operator === null) {
+      applyMixed(operator, histograms, values, swapped, column);
+    } else if (swapped) applyRight(operator, values, column);
     else applyLeft(operator, column, values);
   });
   return {
@@ -68,4 +76,44 @@ function applyRight({ value, keep }: FloatOperator, scalars: Float64Array, { val
     if (keep !== null && !keep(scalars[k]!, values[k]!)) present[k] = 0;
     else values[k] = value(scalars[k]!, values[k]!);
   }
+}
+
+/** A column with histograms, or an operator that knows no floats. */
+function applyMixed(
+  floats: FloatOperator | null,
+  operator: HistogramOperator,
+  scalars: Float64Array,
+  swapped: boolean,
+  column: Column,
+): void {
+  const { values, present, histograms } = column;
+  column.histograms = null;
+  for (let k = 0; k < values.length; k++) {
+    const kind = present[k];
+    if (kind === ABSENT) continue;
+    const own = kind === HISTOGRAM ? histograms![k]! : values[k]!;
+    const result = operateAny(floats, operator, swapped ? scalars[k]! : own, swapped ? own : scalars[k]!);
+    present[k] = ABSENT;
+    if (result === null) continue;
+    if (typeof result !== 'number') putHistogram(column, k, result);
+    else {
+      values[k] = result;
+      present[k] = FLOAT;
+    }
+  }
+}
+
+/** Null if there is no result. */
+export function operateAny(
+  floats: FloatOperator | null,
+  histograms: HistogramOperator,
+  left: Operand,
+  right: Operand,
+): Operand | null {
+  if (typeof left !== 'number' || typeof right !== 'number') return operateHistograms(histograms, left, right);
+  if (floats === null) {
+    histograms.notes.incompatibleTypes('float', histograms.op, 'float');
+    return null;
+  }
+  return floats.keep !== null && !floats.keep(left, right) ? null : floats.value(left, right);
 }

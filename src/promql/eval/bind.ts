@@ -4,6 +4,7 @@
  * their rows after samples.
  */
 import { CodedError, unreachable } from '../../model/errors.ts';
+import { multiply } from '../histogram/algebra.ts';
 import { positiveDurationMs } from '../plan/durations.ts';
 import type { Plan } from '../plan/plan.ts';
 import {
@@ -16,10 +17,11 @@ import {
   unparen,
 } from '../syntax/ast.ts';
 import { typeOf } from '../syntax/check.ts';
-import { accumulatorOf, aggregate, bindGroups, type SimpleOp } from './aggregate.ts';
+import { aggregate, bindGroups } from './aggregate.ts';
 import { scalarScalar, vectorScalar } from './binary.ts';
 import { bindVectorCall } from './calls.ts';
 import type { Grid } from './column.ts';
+import type { HintMode } from './histogram-samples.ts';
 import { bindJoin } from './join.ts';
 import { lastEndMs, type RangeSource, subqueryGrid, subquerySource } from './range.ts';
 import { bindRanking } from './ranking.ts';
@@ -36,6 +38,8 @@ export interface Binding {
   readonly run: Run;
   readonly plan: Plan;
   readonly grid: Grid;
+  /** What selectors say of the resets of histograms. */
+  readonly hints: HintMode;
 }
 
 /** What is the same at every step is bound to the first step only, and repeated. */
@@ -54,7 +58,9 @@ export function* bindVector(b: Binding, expr: Expr): Slices<BoundVector> {
       return yield* bindVector(b, expr.expr);
     case 'selector':
       if (expr.edges === 'anchored') throw unsupported('the anchored modifier of an instant vector selector');
-      return expr.edges === 'smoothed' ? bindSmoothed(b.run, b.grid, expr) : bindSelector(b.run, b.grid, expr);
+      return expr.edges === 'smoothed'
+        ? bindSmoothed(b.run, b.grid, expr, b.hints)
+        : bindSelector(b.run, b.grid, expr, 'value', b.hints);
     case 'unary':
       return yield* bindUnary(b, expr);
     case 'binary':
@@ -106,13 +112,17 @@ function negated(inner: BoundScalar): BoundScalar {
 function* bindUnary(b: Binding, expr: UnaryExpr): Slices<BoundVector> {
   const child = yield* bindVector(b, expr.expr);
   if (expr.op === '+') return child;
-  return mapRows(child, dropNames(child.rows, b.run.options.delayedNameRemoval), 'merge', (_row, { values }) => {
+  return mapRows(child, dropNames(child.rows, b.run.options.delayedNameRemoval), 'merge', (_row, column) => {
+    const { values, histograms } = column;
     for (let k = 0; k < values.length; k++) values[k] = -values[k]!;
+    if (histograms !== null) column.histograms = histograms.map((histogram) => histogram && multiply(histogram, -1));
   });
 }
 
 /** Binds a chain of operators along its left spine, which may be long, without recursion. */
-function* bindBinary(b: Binding, expr: BinaryExpr): Slices<BoundVector> {
+function* bindBinary(outer: Binding, expr: BinaryExpr): Slices<BoundVector> {
+  // An operator sees whole histograms, whatever becomes of its result.
+  const b: Binding = { ...outer, hints: 'stored' };
   const leftIsScalar = typeOf(expr.lhs) === 'scalar';
   const rightIsScalar = typeOf(expr.rhs) === 'scalar';
   if (leftIsScalar)
@@ -128,14 +138,14 @@ function* bindAggregate(b: Binding, expr: AggregateExpr): Slices<BoundVector> {
   const child = yield* bindVector(b, expr.expr);
   if (expr.op === 'count_values') return yield* bindCountValues(b.run, expr, child, grouping);
   const groups = bindGroups(child.rows, grouping);
-  if (expr.param === null) return aggregate(child, groups, accumulatorOf(expr.op as SimpleOp));
+  if (expr.param === null) return aggregate(expr, child, groups);
   const param = yield* bindScalar(b, expr.param);
   return expr.op === 'quantile' ? bindQuantile(expr, child, groups, param) : bindRanking(expr, child, groups, param);
 }
 
 export function* bindRange(b: Binding, expr: Expr): Slices<RangeSource> {
   const inner = unparen(expr);
-  if (inner.kind === 'matrix') return bindMatrix(b.run, b.grid, inner);
+  if (inner.kind === 'matrix') return bindMatrix(b.run, b.grid, inner, b.hints);
   if (inner.kind === 'subquery') return yield* bindSubquery(b, inner);
   throw new Error(`no range vector: ${inner.kind}`);
 }
@@ -148,7 +158,7 @@ function* bindSubquery(b: Binding, expr: SubqueryExpr): Slices<RangeSource> {
   const grid = subqueryGrid(windows.firstEndMs, lastEndMs(windows, b.grid), rangeMs, stepMs);
   // Each of its rows has that many slots.
   b.run.charge(grid.count);
-  return subquerySource(yield* bindVector({ ...b, grid }, expr.expr), b.grid, windows, rangeMs);
+  return subquerySource(yield* bindVector({ ...b, grid, hints: 'stored' }, expr.expr), b.grid, windows, rangeMs);
 }
 
 export function unsupported(what: string): CodedError {

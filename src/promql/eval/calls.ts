@@ -10,6 +10,7 @@ import { type Call, type Edges, type Expr, unparen } from '../syntax/ast.ts';
 import { type Binding, bindRange, bindScalar, bindVector } from './bind.ts';
 import { noteBadQuantiles } from './classic-histograms.ts';
 import { bindHistogramCall } from './histogram-calls.ts';
+import { HistogramNotes } from './histogram-notes.ts';
 import { bindInfo } from './info.ts';
 import { bindLabelCall } from './label-calls.ts';
 import { absentOverTime, absentVector } from './presence.ts';
@@ -68,7 +69,15 @@ function* bindWindowed(b: Binding, call: Call, plain: RangeKernel): Slices<Bound
   const renamed: Renamed = keepsName
     ? { rows: source.rows, merge: null }
     : dropNames(source.rows, b.run.options.delayedNameRemoval);
-  return rangeCall({ source, kernel, params, renamed, collision: 'fail', notes: notesOf(b, call, arg, source) });
+  return rangeCall({
+    source,
+    kernel,
+    params,
+    renamed,
+    collision: 'fail',
+    notes: notesOf(b, call, arg, source),
+    histogramNotes: new HistogramNotes(b.run, arg),
+  });
 }
 
 /** The range of a call, if its modifier goes with the function. */

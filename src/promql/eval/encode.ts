@@ -1,13 +1,15 @@
 /** From bound expressions to results: names return, series are sorted, points without a sample are left out. */
+
+import type { FloatHistogram } from '../../model/histogram.ts';
 import { compareLabels, type Labels } from '../../model/labels.ts';
 import { extendedPoints } from '../functions/extended.ts';
 import type { MatrixResult, SeriesPoints, VectorResult } from '../result.ts';
-import { FLOAT, type Grid } from './column.ts';
-import type { RangeSource, RowSamples } from './range.ts';
+import { ABSENT, type Column, FLOAT, type Grid, HISTOGRAM, newColumn } from './column.ts';
+import { newRowSamples, type RangeSource } from './range.ts';
 import { Merger, mergeEqual, type Rows, withoutName } from './rows.ts';
 import type { Run, Slices } from './run.ts';
 import type { BoundVector, Visit } from './vector.ts';
-import { moveWindow, newWindow, type Window } from './window.ts';
+import { moveWindow, newWindow, openWindow, type Window } from './window.ts';
 
 /** The vector with pending name removals done; rows that come to be equal are put together. */
 function withFinalNames(run: Run, vector: BoundVector): BoundVector {
@@ -25,7 +27,7 @@ function withFinalNames(run: Run, vector: BoundVector): BoundVector {
     rows,
     *stream(now, visit) {
       const merger = new Merger(merge, rows.count, vector.grid.count, 'merge');
-      yield* vector.stream(now, (row, column) => merger.take(row, column.values, column.present, visit));
+      yield* vector.stream(now, (row, column) => merger.take(row, column, visit));
       merger.finish(visit);
     },
   };
@@ -36,33 +38,37 @@ export function* encodeVector(run: Run, bound: BoundVector, timeMs: number): Sli
   const vector = withFinalNames(run, bound);
   const labels: Labels[] = [];
   const values: number[] = [];
+  const histograms: (FloatHistogram | null)[] = [];
+  let anyHistogram = false;
   yield* vector.stream(run, (row, column) => {
-    if (column.present[0] !== FLOAT) return;
+    const kind = column.present[0];
+    if (kind === ABSENT) return;
+    const isHistogram = kind === HISTOGRAM;
     labels.push(vector.rows.labels(row));
-    values.push(column.values[0]!);
+    values.push(isHistogram ? Number.NaN : column.values[0]!);
+    histograms.push(isHistogram ? column.histograms![0]! : null);
+    anyHistogram ||= isHistogram;
   });
-  return { kind: 'vector', timeMs, labels, values: Float64Array.from(values) };
+  const result: VectorResult = { kind: 'vector', timeMs, labels, values: Float64Array.from(values) };
+  return anyHistogram ? { ...result, histograms } : result;
 }
 
 /** All steps: series sorted by their labels. */
 export function* encodeMatrix(run: Run, bound: BoundVector): Slices<MatrixResult> {
   const vector = withFinalNames(run, bound);
   const series: SeriesPoints[] = [];
-  const visit: Visit = (row, { values, present }) => {
-    const points = pointsOf(vector.grid, values, present);
-    run.charge(points.timesMs.length);
-    if (points.timesMs.length > 0) series.push({ labels: vector.rows.labels(row), ...points });
+  const visit: Visit = (row, column) => {
+    const points = pointsOf(vector.grid, column);
+    run.charge(points.timesMs.length + (points.histograms?.timesMs.length ?? 0));
+    if (points.timesMs.length > 0 || points.histograms !== undefined)
+      series.push({ labels: vector.rows.labels(row), ...points });
   };
   yield* vector.stream(run, visit);
   series.sort((a, b) => compareLabels(a.labels, b.labels));
   return { kind: 'matrix', series };
 }
 
-function pointsOf(
-  grid: Grid,
-  values: Float64Array,
-  present: Uint8Array,
-): { timesMs: Float64Array; values: Float64Array } {
+function pointsOf(grid: Grid, { values, present, histograms }: Column): Points {
   let count = 0;
   for (let k = 0; k < grid.count; k++) if (present[k] === FLOAT) count++;
   const points = { timesMs: new Float64Array(count), values: new Float64Array(count) };
@@ -71,29 +77,42 @@ function pointsOf(
     points.timesMs[i] = grid.startMs + k * grid.stepMs;
     points.values[i++] = values[k]!;
   }
-  return points;
+  return histograms === null ? points : { ...points, ...histogramsOf(grid, histograms, present) };
+}
+
+function histogramsOf(grid: Grid, histograms: readonly (FloatHistogram | undefined)[], present: Uint8Array): object {
+  const kept: number[] = [];
+  for (let k = 0; k < grid.count; k++) if (present[k] === HISTOGRAM) kept.push(k);
+  if (kept.length === 0) return {};
+  return {
+    histograms: {
+      timesMs: Float64Array.from(kept, (k) => grid.startMs + k * grid.stepMs),
+      values: kept.map((k) => histograms[k]!),
+    },
+  };
 }
 
 /** A scalar over a range is a series without labels. */
 export function scalarMatrix(grid: Grid, values: Float64Array): MatrixResult {
-  return {
-    kind: 'matrix',
-    series: [{ labels: [], ...pointsOf(grid, values, new Uint8Array(grid.count).fill(FLOAT)) }],
-  };
+  const column = newColumn(grid.count);
+  column.values.set(values);
+  column.present.fill(FLOAT);
+  return { kind: 'matrix', series: [{ labels: [], ...pointsOf(grid, column) }] };
 }
 
 /** A range vector at one step: its samples as they are. */
 export function* encodeRange(run: Run, source: RangeSource): Slices<MatrixResult> {
   yield* source.prepare(run);
   const series: SeriesPoints[] = [];
-  const samples: RowSamples = { timesMs: new Float64Array(0), values: new Float64Array(0), count: 0 };
+  const samples = newRowSamples();
   const window = newWindow([], run.options.lookbackMs);
   for (let row = 0; row < source.rows.count; row++) {
     source.load(run, row, samples);
-    Object.assign(window, { timesMs: samples.timesMs, values: samples.values, count: samples.count, lo: 0, hi: 0 });
+    openWindow(window, samples);
     moveWindow(window, source, 0);
-    const points = source.edges === null ? pointsInside(window) : extendedPoints(window, source.edges === 'smoothed');
-    if (points.timesMs.length === 0) continue;
+    const points: Points =
+      source.edges === null ? pointsInside(window) : extendedPoints(window, source.edges === 'smoothed');
+    if (points.timesMs.length === 0 && points.histograms === undefined) continue;
     const own = source.rows.labels(row);
     const labels = source.rows.marked(row) ? withoutName(own) : own;
     series.push({ labels, ...points });
@@ -105,6 +124,21 @@ export function* encodeRange(run: Run, source: RangeSource): Slices<MatrixResult
 
 type Points = Omit<SeriesPoints, 'labels'>;
 
-function pointsInside({ timesMs, values, lo, hi }: Window): Points {
-  return { timesMs: timesMs.slice(lo, hi), values: values.slice(lo, hi) };
+function pointsInside({ timesMs, values, histograms, lo, hi }: Window): Points {
+  if (histograms === null) return { timesMs: timesMs.slice(lo, hi), values: values.slice(lo, hi) };
+  const floats: number[] = [];
+  const others: number[] = [];
+  for (let i = lo; i < hi; i++) (histograms[i] === null ? floats : others).push(i);
+  const points = {
+    timesMs: Float64Array.from(floats, (i) => timesMs[i]!),
+    values: Float64Array.from(floats, (i) => values[i]!),
+  };
+  if (others.length === 0) return points;
+  return {
+    ...points,
+    histograms: {
+      timesMs: Float64Array.from(others, (i) => timesMs[i]!),
+      values: others.map((i) => histograms[i]!),
+    },
+  };
 }

@@ -1,5 +1,10 @@
-/** Functions of histograms over classic ones: histogram_quantile, _quantiles, _fraction (reference sections 8.8, 8.9). */
+/**
+ * Functions of histograms: histogram_quantile, _quantiles and _fraction over classic and native ones, and the parts of
+ * native ones (reference sections 8.8, 8.9 and 9).
+ */
+import type { FloatHistogram } from '../../model/histogram.ts';
 import type { Labels } from '../../model/labels.ts';
+import { forMetric } from '../annotations.ts';
 import { openMetricsFloat } from '../functions/format.ts';
 import {
   type Buckets,
@@ -8,157 +13,258 @@ import {
   newRepair,
   type Repair,
 } from '../functions/histogram-quantile.ts';
+import {
+  histogramAverage,
+  histogramFraction,
+  histogramQuantile,
+  histogramVariance,
+  type NanNote,
+} from '../histogram/quantile.ts';
 import { type Call, type Expr, unparen } from '../syntax/ast.ts';
 import { type Binding, bindScalar, bindVector } from './bind.ts';
-import { bindHistograms, fillBuckets, type Histograms, newBuckets, noteBadQuantiles } from './classic-histograms.ts';
-import { FLOAT, newColumn } from './column.ts';
+import {
+  anyBucket,
+  bindHistograms,
+  fillBuckets,
+  type Histogram,
+  type Histograms,
+  type NativeRow,
+  newBuckets,
+  noteBadQuantiles,
+} from './classic-histograms.ts';
+import { ABSENT, type Column, FLOAT, type Frame, type Grid, HISTOGRAM, newFrame } from './column.ts';
 import { withLabel } from './matching.ts';
-import { rowsOf } from './rows.ts';
+import { dropNames, rowsOf, sameLabelsetError } from './rows.ts';
 import type { Run, Slices } from './run.ts';
-import { type BoundScalar, type BoundVector, collect } from './vector.ts';
+import { type BoundVector, collect, mapRows, streamFrame } from './vector.ts';
 
-export function* bindHistogramCall(b: Binding, call: Call): Slices<BoundVector> {
+export function* bindHistogramCall(outer: Binding, call: Call): Slices<BoundVector> {
   switch (call.name) {
     case 'histogram_quantile':
-      return yield* bindQuantile(b, call);
+      return yield* bindQuantile({ ...outer, hints: 'stored' }, call);
     case 'histogram_fraction':
-      return yield* bindFraction(b, call);
+      return yield* bindFraction({ ...outer, hints: 'stored' }, call);
     case 'histogram_quantiles':
-      return yield* bindQuantiles(b, call);
+      return yield* bindQuantiles({ ...outer, hints: 'stored' }, call);
     default:
-      // The parts of native histograms; floats have none.
-      return nothing(yield* bindVector(b, call.args[0]!));
+      return yield* bindPart(outer, call);
   }
 }
 
-function nothing(child: BoundVector): BoundVector {
-  return { grid: child.grid, rows: rowsOf([]), *stream() {} };
+// ── Parts of native histograms ──────────────────────────────────────────────────────────────────────────────────────
+
+const PARTS: Readonly<Record<string, (histogram: FloatHistogram) => number>> = {
+  histogram_count: ({ count }) => count,
+  histogram_sum: ({ sum }) => sum,
+  histogram_avg: histogramAverage,
+  histogram_stdvar: histogramVariance,
+  histogram_stddev: (histogram) => Math.sqrt(histogramVariance(histogram)),
+};
+
+/** Functions that look at count and sum alone: Prometheus reads no buckets for them, and detects resets while it reads. */
+const WITHOUT_BUCKETS: ReadonlySet<string> = new Set(['histogram_count', 'histogram_sum', 'histogram_avg']);
+
+function* bindPart(outer: Binding, call: Call): Slices<BoundVector> {
+  const b: Binding = WITHOUT_BUCKETS.has(call.name) ? { ...outer, hints: 'detected' } : outer;
+  const child = yield* bindVector(b, call.args[0]!);
+  const part = PARTS[call.name]!;
+  return mapRows(child, dropNames(child.rows, b.run.options.delayedNameRemoval), 'merge', (_row, column) =>
+    takePart(column, part),
+  );
 }
 
-/** Computes one number of the buckets of a histogram at step k. */
-type OfBuckets = (buckets: Buckets, k: number, repair: Repair) => number;
+/** Floats have no parts. */
+function takePart(column: Column, part: (histogram: FloatHistogram) => number): void {
+  const { values, present, histograms } = column;
+  for (let k = 0; k < values.length; k++) {
+    if (present[k] === FLOAT) present[k] = ABSENT;
+    if (present[k] !== HISTOGRAM) continue;
+    values[k] = part(histograms![k]!);
+    present[k] = FLOAT;
+  }
+  column.histograms = null;
+}
+
+// ── Quantiles and fractions ─────────────────────────────────────────────────────────────────────────────────────────
+
+/** Computes numbers of a histogram at step k, each for a row of the result. */
+interface Computation {
+  readonly classic: (buckets: Buckets, k: number, repair: Repair, put: Put) => void;
+  readonly native: (histogram: FloatHistogram, k: number, name: string, put: Put) => void;
+}
+
+/** `which` numbers the results of one histogram. */
+type Put = (which: string, value: number) => void;
 
 function* bindQuantile(b: Binding, call: Call): Slices<BoundVector> {
   const [quantile, vector] = call.args as [Expr, Expr];
   const param = yield* bindScalar(b, quantile);
   const child = yield* bindVector(b, vector);
-  return perHistogram(b, child, vector, function* (run) {
-    const q = yield* param.evaluate(run);
-    noteBadQuantiles(run, q, quantile);
-    return (buckets, k, repair) => bucketQuantile(q[k]!, buckets, repair);
+  const q = yield* param.evaluate(b.run);
+  noteBadQuantiles(b.run, q, quantile);
+  return yield* perHistogram(b.run, child, vector, {
+    classic: (buckets, k, repair, put) => put('', bucketQuantile(q[k]!, buckets, repair)),
+    native: (histogram, k, name, put) => put('', nativeQuantile(b.run, q[k]!, histogram, name, vector)),
   });
 }
+
+function nativeQuantile(run: Run, q: number, histogram: FloatHistogram, name: string, span: Expr): number {
+  const { value, note } = histogramQuantile(q, histogram);
+  if (note !== null)
+    run.annotations.info(`input to histogram_quantile has NaN observations, ${EFFECT[note]}${forMetric(name)}`, span);
+  return value;
+}
+
+const EFFECT: Readonly<Record<NonNullable<NanNote>, string>> = {
+  nan: 'result is NaN',
+  skewed: 'result is skewed higher',
+};
 
 function* bindFraction(b: Binding, call: Call): Slices<BoundVector> {
   const [lower, upper, vector] = call.args as [Expr, Expr, Expr];
   const lowerParam = yield* bindScalar(b, lower);
   const upperParam = yield* bindScalar(b, upper);
   const child = yield* bindVector(b, vector);
-  return perHistogram(b, child, vector, function* (run) {
-    const lows = yield* lowerParam.evaluate(run);
-    const highs = yield* upperParam.evaluate(run);
-    return (buckets, k, repair) => bucketFraction(lows[k]!, highs[k]!, buckets, repair);
+  const lows = yield* lowerParam.evaluate(b.run);
+  const highs = yield* upperParam.evaluate(b.run);
+  return yield* perHistogram(b.run, child, vector, {
+    classic: (buckets, k, repair, put) => put('', bucketFraction(lows[k]!, highs[k]!, buckets, repair)),
+    native: (histogram, k, name, put) => {
+      const { value, hasNaN } = histogramFraction(lows[k]!, highs[k]!, histogram);
+      if (hasNaN)
+        b.run.annotations.info(
+          `input to histogram_fraction has NaN observations, which are excluded from all fractions${forMetric(name)}`,
+          vector,
+        );
+      put('', value);
+    },
   });
 }
 
-function perHistogram(
-  b: Binding,
-  child: BoundVector,
-  span: Expr,
-  prepare: (run: Run) => Slices<OfBuckets>,
-): BoundVector {
-  const histograms = bindHistograms(b.run, child.rows, span);
-  return {
-    grid: child.grid,
-    rows: histograms.rows,
-    *stream(run, visit) {
-      const compute = yield* prepare(run);
-      const frame = yield* collect(run, child);
-      const repair = newRepair();
-      for (const [i, histogram] of histograms.list.entries()) {
-        const column = newColumn(child.grid.count);
-        const buckets = newBuckets(histogram);
-        for (let k = 0; k < child.grid.count; k++) {
-          if (!fillBuckets(histogram, frame, k, buckets)) continue;
-          column.values[k] = compute(buckets, k, repair);
-          column.present[k] = FLOAT;
-          if (repair.forced)
-            run.annotations.repaired(histogram.name, child.grid.startMs + k * child.grid.stepMs, repair, span);
-          if (run.work(buckets.count)) yield;
-        }
-        visit(i, column);
-      }
-    },
-  };
-}
-
-/** One row for each histogram and quantile. The quantiles name rows, so they are evaluated when the call is bound. */
+/** One row for each histogram and quantile. The quantiles name rows. */
 function* bindQuantiles(b: Binding, call: Call): Slices<BoundVector> {
   const [vector, labelArg, ...quantileArgs] = call.args as [Expr, Expr, ...Expr[]];
   const literal = unparen(labelArg);
   const label = literal.kind === 'string' ? literal.value : '';
   const child = yield* bindVector(b, vector);
-  const histograms = bindHistograms(b.run, child.rows, vector);
   const quantiles: Float64Array[] = [];
   for (const arg of quantileArgs) {
-    const param: BoundScalar = yield* bindScalar(b, arg);
+    const param = yield* bindScalar(b, arg);
     const values = yield* param.evaluate(b.run);
     noteBadQuantiles(b.run, values, arg);
     quantiles.push(values);
   }
-  return quantilesVector(child, vector, histograms, label, quantiles);
-}
-
-function quantilesVector(
-  child: BoundVector,
-  span: Expr,
-  histograms: Histograms,
-  label: string,
-  quantiles: readonly Float64Array[],
-): BoundVector {
-  const { labels, marks, rowOf } = quantileRows(histograms, label, quantiles);
-  const steps = child.grid.count;
-  return {
-    grid: child.grid,
-    rows: rowsOf(labels, marks),
-    *stream(run, visit) {
-      const frame = yield* collect(run, child);
-      const columns = labels.map(() => newColumn(steps));
-      const repair = newRepair();
-      for (const [i, histogram] of histograms.list.entries()) {
-        const buckets = newBuckets(histogram);
-        for (let k = 0; k < steps; k++) {
-          if (!fillBuckets(histogram, frame, k, buckets)) continue;
-          for (const q of quantiles) {
-            const column = columns[rowOf(i, q[k]!)]!;
-            column.values[k] = bucketQuantile(q[k]!, buckets, repair);
-            column.present[k] = FLOAT;
-            if (repair.forced)
-              run.annotations.repaired(histogram.name, child.grid.startMs + k * child.grid.stepMs, repair, span);
-          }
-          if (run.work(buckets.count * quantiles.length)) yield;
-        }
+  const texts = [...new Set(quantiles.flatMap((values) => Array.from(new Set(values), openMetricsFloat)))];
+  const computation: Computation = {
+    classic: (buckets, k, repair, put) => {
+      // Only the first quantile finds the buckets as they came.
+      let forced = false;
+      for (const q of quantiles) {
+        put(openMetricsFloat(q[k]!), bucketQuantile(q[k]!, buckets, repair));
+        forced ||= repair.forced;
       }
-      for (const [row, column] of columns.entries()) visit(row, column);
+      repair.forced = forced;
+    },
+    native: (histogram, k, name, put) => {
+      for (const q of quantiles) put(openMetricsFloat(q[k]!), nativeQuantile(b.run, q[k]!, histogram, name, vector));
     },
   };
+  return yield* perHistogram(b.run, child, vector, computation, { label, texts });
 }
 
-function quantileRows(histograms: Histograms, label: string, quantiles: readonly Float64Array[]) {
+/**
+ * Reads its input while it is bound: only the samples say which rows hold native histograms. `variants` makes several
+ * rows of each histogram, told apart by a label.
+ */
+function* perHistogram(
+  run: Run,
+  child: BoundVector,
+  span: Expr,
+  computation: Computation,
+  variants: { readonly label: string; readonly texts: readonly string[] } | null = null,
+): Slices<BoundVector> {
+  const frame = yield* collect(run, child);
+  const histograms = bindHistograms(run, child.rows, frame, span);
+  const { rows, rowOf } = outputRows(histograms, variants);
+  const out = newFrame(rows.count, frame.steps);
+  run.charge(out.present.length);
+  const put = (output: number, k: number): Put => {
+    return (which, value) => {
+      const slot = rowOf(output, which) * frame.steps + k;
+      // A quantile may be asked for twice, but then it is the same.
+      if (out.present[slot] === FLOAT && variants === null) throw sameLabelsetError();
+      out.values[slot] = value;
+      out.present[slot] = FLOAT;
+    };
+  };
+  const at: Parts = { run, frame, grid: child.grid, span, computation, put };
+  const rivals = new Map<Histogram, number[]>();
+  for (const { classic, row } of histograms.native) {
+    if (classic !== null) rivals.set(classic, [...(rivals.get(classic) ?? []), row]);
+  }
+  for (const histogram of histograms.list) {
+    computeClassic(at, histogram, rivals.get(histogram) ?? []);
+    if (run.work(histogram.rows.length * frame.steps)) yield;
+  }
+  for (const native of histograms.native) {
+    computeNative(at, native);
+    if (run.work(frame.steps)) yield;
+  }
+  return { grid: child.grid, rows, stream: (now, visit) => streamFrame(now, out, visit) };
+}
+
+interface Parts {
+  readonly run: Run;
+  readonly frame: Frame;
+  readonly grid: Grid;
+  readonly span: Expr;
+  readonly computation: Computation;
+  readonly put: (output: number, k: number) => Put;
+}
+
+function computeClassic(
+  { run, frame, grid, span, computation, put }: Parts,
+  histogram: Histogram,
+  rivals: readonly number[],
+): void {
+  const buckets = newBuckets(histogram);
+  const repair = newRepair();
+  for (let k = 0; k < frame.steps; k++) {
+    if (!fillBuckets(histogram, frame, k, buckets)) continue;
+    if (rivals.some((row) => frame.present[row * frame.steps + k] === HISTOGRAM)) continue;
+    computation.classic(buckets, k, repair, put(histogram.output, k));
+    if (repair.forced) run.annotations.repaired(histogram.name, grid.startMs + k * grid.stepMs, repair, span);
+  }
+}
+
+function computeNative({ run, frame, span, computation, put }: Parts, { row, name, output, classic }: NativeRow): void {
+  for (let k = 0; k < frame.steps; k++) {
+    const slot = row * frame.steps + k;
+    if (frame.present[slot] !== HISTOGRAM) continue;
+    if (classic !== null && anyBucket(classic, frame, k)) {
+      run.annotations.warn(`vector contains a mix of classic and native histograms${forMetric(name)}`, span);
+      continue;
+    }
+    computation.native(frame.histograms![slot]!, k, name, put(output, k));
+  }
+}
+
+function outputRows(
+  { rows }: Histograms,
+  variants: { readonly label: string; readonly texts: readonly string[] } | null,
+): { rows: Histograms['rows']; rowOf: (output: number, which: string) => number } {
+  if (variants === null) return { rows, rowOf: (output) => output };
+  const { label, texts } = variants;
   const labels: Labels[] = [];
   const marks: boolean[] = [];
-  const rows = new Map<string, number>();
-  const texts = new Set(quantiles.flatMap((values) => Array.from(new Set(values), openMetricsFloat)));
-  for (let i = 0; i < histograms.list.length; i++) {
+  for (let row = 0; row < rows.count; row++) {
     for (const text of texts) {
-      rows.set(`${i} ${text}`, labels.length);
-      labels.push(withLabel(histograms.rows.labels(i), label, text));
-      marks.push(histograms.rows.marked(i));
+      labels.push(withLabel(rows.labels(row), label, text));
+      marks.push(rows.marked(row));
     }
   }
   return {
-    labels,
-    marks,
-    rowOf: (histogram: number, q: number): number => rows.get(`${histogram} ${openMetricsFloat(q)}`)!,
+    rows: rowsOf(labels, marks),
+    rowOf: (output, which) => output * texts.length + texts.indexOf(which),
   };
 }

@@ -10,7 +10,18 @@ import { type Labels, labelsKey, labelValue, METRIC_NAME } from '../../model/lab
 import { compileMatcher, type Matcher, matchesEmpty } from '../../model/matcher.ts';
 import { durationMs } from '../plan/durations.ts';
 import { type Call, children, type Expr, type SubqueryExpr, unparen, type VectorSelector } from '../syntax/ast.ts';
-import { ABSENT, FLOAT, type Frame, type Grid } from './column.ts';
+import {
+  ABSENT,
+  type Column,
+  FLOAT,
+  type Frame,
+  type Grid,
+  HISTOGRAM,
+  newColumn,
+  newFrame,
+  putHistogram,
+  setRow,
+} from './column.ts';
 import { labelsString, withLabel } from './matching.ts';
 import { rowsOf } from './rows.ts';
 import type { Run, Slices } from './run.ts';
@@ -39,7 +50,7 @@ export function* bindInfo(run: Run, call: Call, base: BoundVector): Slices<Bound
     for (let k = 0; k < baseFrame.steps; k++) {
       if (baseFrame.present[row * baseFrame.steps + k] === ABSENT) continue;
       const enriched = candidates === null ? labels : enrich(labels, candidates, info, infoFrame, k, wanted);
-      if (enriched !== null) out.put(enriched, base.rows.marked(row), k, baseFrame.values[row * baseFrame.steps + k]!);
+      if (enriched !== null) out.put(enriched, base.rows.marked(row), k, baseFrame, row * baseFrame.steps + k);
     }
     if (run.work(baseFrame.steps)) yield;
   }
@@ -184,13 +195,13 @@ class Output {
   readonly #byKey = new Map<string, number>();
   readonly #labels: Labels[] = [];
   readonly #marks: boolean[] = [];
-  readonly #columns: { values: Float64Array; present: Uint8Array }[] = [];
+  readonly #columns: Column[] = [];
 
   constructor(grid: Grid) {
     this.#grid = grid;
   }
 
-  put(labels: Labels, marked: boolean, k: number, value: number): void {
+  put(labels: Labels, marked: boolean, k: number, from: Frame, slot: number): void {
     const key = `${marked ? 1 : 0}${labelsKey(labels)}`;
     let row = this.#byKey.get(key);
     if (row === undefined) {
@@ -198,24 +209,19 @@ class Output {
       this.#byKey.set(key, row);
       this.#labels.push(labels);
       this.#marks.push(marked);
-      this.#columns.push({ values: new Float64Array(this.#grid.count), present: new Uint8Array(this.#grid.count) });
+      this.#columns.push(newColumn(this.#grid.count));
     }
-    this.#columns[row]!.values[k] = value;
-    this.#columns[row]!.present[k] = FLOAT;
+    const column = this.#columns[row]!;
+    if (from.present[slot] === HISTOGRAM) putHistogram(column, k, from.histograms![slot]!);
+    else {
+      column.values[k] = from.values[slot]!;
+      column.present[k] = FLOAT;
+    }
   }
 
   vector(): BoundVector {
-    const steps = this.#grid.count;
-    const frame = {
-      rows: this.#labels.length,
-      steps,
-      values: new Float64Array(this.#labels.length * steps),
-      present: new Uint8Array(this.#labels.length * steps),
-    };
-    for (const [row, column] of this.#columns.entries()) {
-      frame.values.set(column.values, row * steps);
-      frame.present.set(column.present, row * steps);
-    }
+    const frame = newFrame(this.#labels.length, this.#grid.count);
+    for (const [row, column] of this.#columns.entries()) setRow(frame, row, column);
     return {
       grid: this.#grid,
       rows: rowsOf(this.#labels, this.#marks),

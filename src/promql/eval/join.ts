@@ -6,10 +6,12 @@
  * Rules and their errors: reference section 7. Source: prometheus/prometheus, promql/engine.go, VectorBinop.
  */
 import { CodedError } from '../../model/errors.ts';
+import type { HistogramOperator, Operand } from '../functions/histogram-operators.ts';
 import { type FloatOperator, floatOperator } from '../functions/operators.ts';
 import type { BinaryExpr } from '../syntax/ast.ts';
-import { dropsName } from './binary.ts';
-import { FLOAT, type Frame } from './column.ts';
+import { dropsName, operateAny } from './binary.ts';
+import { ABSENT, FLOAT, type Frame, HISTOGRAM, newFrame } from './column.ts';
+import { HistogramNotes } from './histogram-notes.ts';
 import { LabelTable } from './label-table.ts';
 import { bindSignatures, labelsString, resultLabels, type Signatures } from './matching.ts';
 import type { Run } from './run.ts';
@@ -111,16 +113,22 @@ function evaluator(run: Run, join: Join, many: Frame, one: Frame): Evaluator {
   const { fillLeft: fillMany, fillRight: fillOne, cardinality } = expr.matching;
   const operator = floatOperator(expr.op, expr.returnBool, 'left');
   run.charge(outputs.count * steps);
-  const size = outputs.count * steps;
-  const frame: Frame = { rows: outputs.count, steps, values: new Float64Array(size), present: new Uint8Array(size) };
+  const frame = newFrame(outputs.count, steps);
+  const mixed = mixedOperator(run, expr, many, one);
   /** Slots for which a pair was found, kept or not: a second pair there is an error. */
-  const claimed = new Uint8Array(size);
+  const claimed = new Uint8Array(frame.present.length);
   const live = fillMany === null && fillOne === null ? stepsWithBoth(many, one) : null;
 
   const put = (output: number, manyRow: number, oneRow: number, k: number): void => {
     const slot = output * steps + k;
     if (claimed[slot] === 1) throw ambiguous(expr);
     claimed[slot] = 1;
+    if (mixed !== null) {
+      const a = manyRow < 0 ? fillMany! : operandAt(many, manyRow * steps + k);
+      const b = oneRow < 0 ? fillOne! : operandAt(one, oneRow * steps + k);
+      computeMixed(operator, mixed, swapped ? b : a, swapped ? a : b, frame, slot);
+      return;
+    }
     const a = manyRow < 0 ? fillMany! : many.values[manyRow * steps + k]!;
     const b = oneRow < 0 ? fillOne! : one.values[oneRow * steps + k]!;
     compute(operator, swapped ? b : a, swapped ? a : b, frame, slot);
@@ -138,7 +146,7 @@ function evaluator(run: Run, join: Join, many: Frame, one: Frame): Evaluator {
         const o = onlyRow(join, one, oneRows, signature, k);
         let matched = false;
         for (let m = 0; m < manyRows.length; m++) {
-          if (many.present[manyRows[m]! * steps + k] !== FLOAT || (o < 0 && fillOne === null)) continue;
+          if (many.present[manyRows[m]! * steps + k] === ABSENT || (o < 0 && fillOne === null)) continue;
           if (matched && cardinality === 'one-to-one') throw ambiguous(expr);
           matched = true;
           put(table[pairAt(m, o, oneRows.length)]!, manyRows[m]!, oneRows[o] ?? -1, k);
@@ -153,6 +161,37 @@ function compute(operator: FloatOperator | null, a: number, b: number, frame: Fr
   if (operator === null || (operator.keep !== null && !operator.keep(a, b))) return;
   frame.values[slot] = operator.value(a, b);
   frame.present[slot] = FLOAT;
+}
+
+/** Null where both sides hold floats only, and the operator knows them. */
+function mixedOperator(run: Run, expr: BinaryExpr, many: Frame, one: Frame): HistogramOperator | null {
+  const { op, returnBool } = expr;
+  if (many.histograms === null && one.histograms === null && op !== '</' && op !== '>/') return null;
+  return { op, returnBool, notes: new HistogramNotes(run, expr) };
+}
+
+function operandAt({ values, present, histograms }: Frame, slot: number): Operand {
+  return present[slot] === HISTOGRAM ? histograms![slot]! : values[slot]!;
+}
+
+function computeMixed(
+  floats: FloatOperator | null,
+  histograms: HistogramOperator,
+  left: Operand,
+  right: Operand,
+  frame: Frame,
+  slot: number,
+): void {
+  const result = operateAny(floats, histograms, left, right);
+  if (result === null) return;
+  if (typeof result === 'number') {
+    frame.values[slot] = result;
+    frame.present[slot] = FLOAT;
+  } else {
+    frame.histograms ??= new Array(frame.values.length);
+    frame.histograms[slot] = result;
+    frame.present[slot] = HISTOGRAM;
+  }
 }
 
 /** Steps at which both sides have anything at all: elsewhere nothing is checked. */
@@ -173,7 +212,7 @@ function stepsWithAny({ rows, steps, present }: Frame): Uint8Array {
 function onlyRow(join: Join, one: Frame, rows: readonly number[], signature: number, k: number): number {
   let only = -1;
   for (let o = 0; o < rows.length; o++) {
-    if (one.present[rows[o]! * one.steps + k] !== FLOAT) continue;
+    if (one.present[rows[o]! * one.steps + k] === ABSENT) continue;
     if (only >= 0) throw duplicateSeries(join, rows[only]!, rows[o]!, signature);
     only = o;
   }

@@ -3,11 +3,11 @@ import { type Labels, labelsFromPairs, METRIC_NAME } from '../../model/labels.ts
 import type { Matcher } from '../../model/matcher.ts';
 import { type Expr, unparen } from '../syntax/ast.ts';
 import { ABSENT, FLOAT, newColumn } from './column.ts';
-import type { RangeSource, RowSamples } from './range.ts';
+import { newRowSamples, type RangeSource } from './range.ts';
 import { rowsOf } from './rows.ts';
 import type { Run, Slices } from './run.ts';
 import type { BoundVector } from './vector.ts';
-import { moveWindow, newWindow } from './window.ts';
+import { moveWindow, newWindow, openWindow } from './window.ts';
 
 export function absentVector(child: BoundVector, arg: Expr): BoundVector {
   return whereUnseen(child.grid, arg, function* (run, seen) {
@@ -20,11 +20,11 @@ export function absentVector(child: BoundVector, arg: Expr): BoundVector {
 export function absentOverTime(source: RangeSource, arg: Expr): BoundVector {
   return whereUnseen(source.grid, arg, function* (run, seen) {
     yield* source.prepare(run);
-    const samples: RowSamples = { timesMs: new Float64Array(0), values: new Float64Array(0), count: 0 };
+    const samples = newRowSamples();
     const window = newWindow([], 0);
     for (let row = 0; row < source.rows.count; row++) {
       source.load(run, row, samples);
-      Object.assign(window, { timesMs: samples.timesMs, count: samples.count, lo: 0, hi: 0 });
+      openWindow(window, samples);
       for (let k = 0; k < source.grid.count; k++) {
         moveWindow(window, source, k);
         if (window.hi > window.lo) seen[k] = 1;

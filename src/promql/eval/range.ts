@@ -4,10 +4,13 @@
  * A source hands out one row at a time, stale markers left out, in columns that stay valid until the next row is loaded.
  * The samples come from the store or, for a subquery, from another vector on its own grid.
  */
+import { type FloatHistogram, RESET_HINT } from '../../model/histogram.ts';
 import { SampleBuffer } from '../../model/sample.ts';
 import type { Selection } from '../../tsdb/head.ts';
+import { withHint } from '../histogram/algebra.ts';
 import type { Edges } from '../syntax/ast.ts';
-import { FLOAT, type Frame, type Grid } from './column.ts';
+import { ABSENT, FLOAT, type Frame, type Grid } from './column.ts';
+import { type HintMode, readMixed } from './histogram-samples.ts';
 import type { Rows } from './rows.ts';
 import type { Run, Slices } from './run.ts';
 import { type BoundVector, collect } from './vector.ts';
@@ -17,6 +20,14 @@ export interface RowSamples {
   timesMs: Float64Array;
   values: Float64Array;
   count: number;
+  /** Null if there are none; else null where the sample is a float, and its value NaN where it is a histogram. */
+  histograms: (FloatHistogram | null)[] | null;
+  /** Start timestamps, 0 where unknown; null if there are none, or nobody asks for them. */
+  starts: Float64Array | null;
+}
+
+export function newRowSamples(): RowSamples {
+  return { timesMs: new Float64Array(0), values: new Float64Array(0), count: 0, histograms: null, starts: null };
 }
 
 export interface RangeSource {
@@ -62,31 +73,61 @@ export function selectionRows(selection: Selection, sameName: boolean): Rows {
   };
 }
 
+/** What a range of the store reads, and how. */
+export interface StoreRead {
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly sameName: boolean;
+  readonly edges: Edges | null;
+  readonly hints: HintMode;
+  readonly starts: boolean;
+}
+
 /** Samples of the store. */
 export function storeSource(
   selection: Selection,
   grid: Grid,
   windows: Windows,
   rangeMs: number,
-  read: { readonly fromMs: number; readonly toMs: number; readonly sameName: boolean; readonly edges: Edges | null },
+  read: StoreRead,
 ): RangeSource {
   const buffer = new SampleBuffer(256);
+  const useStarts = read.starts && selection.anyStarts;
+  const isPlain = read.edges === null && !selection.anyHistograms && !useStarts;
   return {
     ...windows,
     rows: selectionRows(selection, read.sameName),
     rangeMs,
     grid,
     edges: read.edges,
-    selection: read.edges === null ? selection : null,
+    selection: isPlain ? selection : null,
     *prepare() {},
     load(run, row, into) {
-      const count = dropStale(buffer, selection.read(row, read.fromMs, read.toMs, buffer));
-      run.noteRead(count, count === 0 ? -Infinity : buffer.timesMs[count - 1]!);
-      into.timesMs = buffer.timesMs;
-      into.values = buffer.values;
-      into.count = count;
+      if (selection.hasHistograms(row)) loadMixed(selection, row, read, buffer, into);
+      else {
+        into.count = dropStale(buffer, selection.read(row, read.fromMs, read.toMs, buffer));
+        into.timesMs = buffer.timesMs;
+        into.values = buffer.values;
+        into.histograms = null;
+      }
+      const { count, timesMs } = into;
+      run.noteRead(count, count === 0 ? -Infinity : timesMs[count - 1]!);
+      into.starts = null;
+      if (!useStarts) return;
+      const starts = new Float64Array(count);
+      if (selection.readStarts(row, timesMs, count, starts)) into.starts = starts;
     },
   };
+}
+
+/** Floats and histograms, stale markers left out. */
+function loadMixed(selection: Selection, row: number, read: StoreRead, buffer: SampleBuffer, into: RowSamples): void {
+  const mixed = readMixed(selection, row, read.fromMs, read.toMs, buffer, read.hints);
+  const kept = mixed.histograms.map((_, i) => i).filter((i) => mixed.stale[i] === 0);
+  into.timesMs = Float64Array.from(kept, (i) => mixed.timesMs[i]!);
+  into.values = Float64Array.from(kept, (i) => mixed.values[i]!);
+  into.histograms = kept.map((i) => mixed.histograms[i]!);
+  into.count = kept.length;
 }
 
 /** Moves the samples that are no stale markers to the front; returns their number. */
@@ -118,20 +159,30 @@ export function subquerySource(child: BoundVector, grid: Grid, windows: Windows,
       frame ??= yield* collect(run, child);
     },
     load(_run, row, into) {
-      const { steps, values, present } = frame!;
+      const { steps, values, present, histograms } = frame!;
       if (into.timesMs.length < steps) {
         into.timesMs = new Float64Array(steps);
         into.values = new Float64Array(steps);
       }
+      into.histograms = histograms === null ? null : [];
+      into.starts = null;
       let count = 0;
       for (let k = 0; k < steps; k++) {
-        if (present[row * steps + k] !== FLOAT) continue;
+        const slot = row * steps + k;
+        const kind = present[slot]!;
+        if (kind === ABSENT) continue;
         into.timesMs[count] = inner.startMs + k * inner.stepMs;
-        into.values[count++] = values[row * steps + k]!;
+        into.histograms?.push(kind === FLOAT ? null : withoutResetHint(histograms![slot]!));
+        into.values[count++] = kind === FLOAT ? values[slot]! : Number.NaN;
       }
       into.count = count;
     },
   };
+}
+
+/** A subquery leaves out samples: what was known of a sample and the one before it holds no longer. */
+function withoutResetHint(histogram: FloatHistogram): FloatHistogram {
+  return histogram.hint === RESET_HINT.gauge ? histogram : withHint(histogram, RESET_HINT.unknown);
 }
 
 /** The grid of a subquery: absolute multiples of its step, the first after the first window's start. */

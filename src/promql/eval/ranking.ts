@@ -8,6 +8,7 @@ import { labelHashShare } from '../functions/label-hash.ts';
 import type { AggregateExpr } from '../syntax/ast.ts';
 import type { Groups } from './aggregate.ts';
 import { ABSENT, FLOAT, type Frame, frameColumn } from './column.ts';
+import { HistogramNotes } from './histogram-notes.ts';
 import type { Run } from './run.ts';
 import { type BoundScalar, type BoundVector, collect, streamFrame } from './vector.ts';
 
@@ -21,6 +22,8 @@ export function bindRanking(expr: AggregateExpr, child: BoundVector, groups: Gro
       for (const value of params) checkParameter(expr, value);
       if (expr.op === 'limit_ratio') noteCapped(run, expr, params);
       const frame = yield* collect(run, child);
+      if (frame.histograms !== null && (expr.op === 'topk' || expr.op === 'bottomk'))
+        new HistogramNotes(run, expr.expr).ignoredInAggregation(expr.op);
       const ranks = ranker(expr, child, frame);
       const order: number[] = [];
       for (const rows of members) {

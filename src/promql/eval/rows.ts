@@ -6,7 +6,7 @@
  */
 import { CodedError } from '../../model/errors.ts';
 import { type Labels, METRIC_NAME } from '../../model/labels.ts';
-import { FLOAT, newColumn } from './column.ts';
+import { ABSENT, type Column, HISTOGRAM, newColumn, putHistogram } from './column.ts';
 import { LabelTable } from './label-table.ts';
 import type { Visit } from './vector.ts';
 
@@ -17,7 +17,10 @@ export interface Rows {
   marked(row: number): boolean;
   /** True if label sets stay distinct without the metric name, because all rows have the same one. */
   readonly sameName: boolean;
-  /** The values of one label as numbers, without making any label set; null where only label sets are known. */
+  /**
+   * The values of one label as numbers, without making any label set; null where only label sets are known. Rows that have
+   * it are series of the store: all of them are marked, or none.
+   */
   readonly codes: ((name: string) => LabelCodes) | null;
 }
 
@@ -79,6 +82,8 @@ export function dropNames(rows: Rows, delayed: boolean): Renamed {
 
 /** True if rows of one metric may differ in its type or unit alone. */
 function anyTypeOrUnit(rows: Rows): boolean {
+  const { codes } = rows;
+  if (codes !== null) return ['__type__', '__unit__'].some((name) => codes(name).of.some((code) => code !== 0));
   for (let row = 0; row < rows.count; row++) {
     const labels = rows.labels(row);
     // Labels are sorted: nothing behind `__unit__` can be one of them.
@@ -124,7 +129,7 @@ export class Merger {
   readonly #steps: number;
   readonly #collision: Collision;
   readonly #members: Int32Array;
-  readonly #columns = new Map<number, { values: Float64Array; present: Uint8Array }>();
+  readonly #columns = new Map<number, Column>();
 
   constructor(merge: Int32Array, rows: number, steps: number, collision: Collision) {
     this.#merge = merge;
@@ -134,10 +139,10 @@ export class Merger {
     for (const out of merge) this.#members[out]!++;
   }
 
-  take(row: number, values: Float64Array, present: Uint8Array, visit: Visit): void {
+  take(row: number, from: Column, visit: Visit): void {
     const out = this.#merge[row]!;
     if (this.#members[out] === 1) {
-      visit(out, { values, present });
+      visit(out, from);
       return;
     }
     let column = this.#columns.get(out);
@@ -147,10 +152,12 @@ export class Merger {
       this.#columns.set(out, column);
     }
     for (let k = 0; k < this.#steps; k++) {
-      if (present[k] !== FLOAT) continue;
-      if (column.present[k] === FLOAT) throw sameLabelsetError();
-      column.values[k] = values[k]!;
-      column.present[k] = FLOAT;
+      const kind = from.present[k]!;
+      if (kind === ABSENT) continue;
+      if (column.present[k] !== ABSENT) throw sameLabelsetError();
+      column.values[k] = from.values[k]!;
+      if (kind === HISTOGRAM) putHistogram(column, k, from.histograms![k]!);
+      else column.present[k] = kind;
     }
   }
 

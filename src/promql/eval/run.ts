@@ -35,6 +35,8 @@ export interface RunOptions {
   readonly signal: AbortSignal | null;
   readonly delayedNameRemoval: boolean;
   readonly typeAndUnitLabels: boolean;
+  /** Start timestamps take part in rates and resets. */
+  readonly startTimestamps: boolean;
 }
 
 const SLICE_MS = 2;

@@ -5,7 +5,17 @@ import { SampleBuffer } from '../../model/sample.ts';
 import type { Selection } from '../../tsdb/head.ts';
 import { type DurationContext, durationMs, positiveDurationMs } from '../plan/durations.ts';
 import type { AtModifier, DurationExpr, MatrixSelector, VectorSelector } from '../syntax/ast.ts';
-import { BATCH_ROWS, type Column, FLOAT, type Grid, newColumn, newWholeColumn } from './column.ts';
+import {
+  ABSENT,
+  BATCH_ROWS,
+  type Column,
+  FLOAT,
+  type Grid,
+  newColumn,
+  newWholeColumn,
+  putHistogram,
+} from './column.ts';
+import { type HintMode, type MixedSamples, readMixed } from './histogram-samples.ts';
 import { lastEndMs, type RangeSource, selectionRows, storeSource, type Windows, windowsOf } from './range.ts';
 import type { Run, Slices } from './run.ts';
 import type { BoundVector } from './vector.ts';
@@ -31,10 +41,16 @@ export function namesOneMetric(matchers: readonly Matcher[]): boolean {
   return matchers.some((matcher) => matcher.name === METRIC_NAME && matcher.type === '=' && matcher.value !== '');
 }
 
-/** What of a sample becomes the point: its value, or its time in seconds (for timestamp()). */
-export type PointOf = 'value' | 'time';
+/** What of a sample becomes the point: its value, its time in seconds (timestamp()), or its start (start_timestamp()). */
+export type PointOf = 'value' | 'time' | 'start';
 
-export function bindSelector(run: Run, grid: Grid, expr: VectorSelector, pointOf: PointOf = 'value'): BoundVector {
+export function bindSelector(
+  run: Run,
+  grid: Grid,
+  expr: VectorSelector,
+  pointOf: PointOf = 'value',
+  hints: HintMode = 'stored',
+): BoundVector {
   const windows = bindWindows(run, grid, expr.at, expr.offset);
   const { lookbackMs } = run.options;
   const fromMs = windows.firstEndMs - lookbackMs;
@@ -47,14 +63,77 @@ export function bindSelector(run: Run, grid: Grid, expr: VectorSelector, pointOf
     *stream(now, visit) {
       const column = newColumn(grid.count);
       for (let row = 0; row < selection.count; row++) {
+        column.histograms = null;
+        if (selection.hasHistograms(row)) {
+          const samples = readMixed(selection, row, fromMs, toMs, buffer, hints);
+          noteMixed(now, samples);
+          if (newestMixed(samples, windows, lookbackMs, pointOf, column)) {
+            if (pointOf === 'start') replaceByStarts(selection, row, column);
+            visit(row, column);
+          }
+          if (now.work(samples.count + grid.count)) yield;
+          continue;
+        }
         const count = selection.read(row, fromMs, toMs, buffer);
         noteSamples(now, buffer, count);
-        if (newestPoints(buffer, count, windows, lookbackMs, pointOf, column)) visit(row, column);
+        if (newestPoints(buffer, count, windows, lookbackMs, pointOf, column)) {
+          if (pointOf === 'start') replaceByStarts(selection, row, column);
+          visit(row, column);
+        }
         if (now.work(count + grid.count)) yield;
       }
     },
-    whole: grid.count === 1 && pointOf === 'value' ? (now) => newestOfAll(now, selection, toMs, lookbackMs) : null,
+    whole:
+      grid.count === 1 && pointOf === 'value' && !selection.anyHistograms
+        ? (now) => newestOfAll(now, selection, toMs, lookbackMs)
+        : null,
   };
+}
+
+/** Turns times in seconds into the start times of those samples; no point where none is known. */
+function replaceByStarts(selection: Selection, row: number, { values, present }: Column): void {
+  const timesMs = values.map((seconds) => Math.round(seconds * 1000));
+  const starts = new Float64Array(values.length);
+  selection.readStarts(row, timesMs, values.length, starts);
+  for (let k = 0; k < values.length; k++) values[k] = present[k] === ABSENT ? 0 : starts[k]! / 1000;
+}
+
+function noteMixed(run: Run, { count, timesMs, stale }: MixedSamples): void {
+  let fresh = 0;
+  let newestMs = -Infinity;
+  for (let i = 0; i < count; i++) {
+    if (stale[i] === 1) continue;
+    fresh++;
+    newestMs = timesMs[i]!;
+  }
+  run.noteRead(fresh, newestMs);
+}
+
+/** Like {@link newestPoints}, for a series with histograms. */
+function newestMixed(
+  { timesMs, values, histograms, stale, count }: MixedSamples,
+  windows: Windows,
+  lookbackMs: number,
+  pointOf: PointOf,
+  column: Column,
+): boolean {
+  let next = 0;
+  let any = false;
+  for (let k = 0; k < column.values.length; k++) {
+    const endMs = windows.firstEndMs + k * windows.endStepMs;
+    while (next < count && timesMs[next]! <= endMs) next++;
+    const i = next - 1;
+    column.present[k] = ABSENT;
+    if (i < 0 || timesMs[i]! <= endMs - lookbackMs || stale[i] === 1) continue;
+    const histogram = histograms[i]!;
+    any = true;
+    if (histogram !== null && pointOf === 'value') putHistogram(column, k, histogram);
+    else {
+      column.values[k] = pointOf === 'value' ? values[i]! : timesMs[i]! / 1000;
+      column.present[k] = FLOAT;
+    }
+  }
+  return any;
 }
 
 /** The newest value of each series at one time, batch by batch. */
@@ -109,7 +188,7 @@ function newestPoints(
   return any;
 }
 
-export function bindMatrix(run: Run, grid: Grid, expr: MatrixSelector): RangeSource {
+export function bindMatrix(run: Run, grid: Grid, expr: MatrixSelector, hints: HintMode = 'stored'): RangeSource {
   const { selector } = expr;
   const windows = bindWindows(run, grid, selector.at, selector.offset);
   const rangeMs = positiveDurationMs(expr.range, durationContext(run));
@@ -122,5 +201,7 @@ export function bindMatrix(run: Run, grid: Grid, expr: MatrixSelector): RangeSou
     toMs,
     sameName: namesOneMetric(selector.matchers),
     edges: selector.edges,
+    hints,
+    starts: run.options.startTimestamps,
   });
 }

@@ -1,6 +1,6 @@
 /** Set operators: `and`, `or`, `unless` between vectors, step by step, on all labels but the name or on()/ignoring(). */
 import type { BinaryExpr } from '../syntax/ast.ts';
-import { type Column, FLOAT } from './column.ts';
+import { ABSENT, type Column } from './column.ts';
 import { bindSignatures } from './matching.ts';
 import { Merger, mergeEqual, type Rows } from './rows.ts';
 import type { Run, Slices } from './run.ts';
@@ -49,8 +49,7 @@ function bindOr(expr: BinaryExpr, left: BoundVector, right: BoundVector): BoundV
     rows,
     *stream(run: Run, visit: Visit) {
       const merger = merge === null ? null : new Merger(merge, rows.count, grid.count, 'merge');
-      const hand: Visit = (row, column) =>
-        merger === null ? visit(row, column) : merger.take(row, column.values, column.present, visit);
+      const hand: Visit = (row, column) => (merger === null ? visit(row, column) : merger.take(row, column, visit));
       const seen = new Uint8Array(signatures.count * grid.count);
       yield* left.stream(run, (row, column) => {
         noteSeen(column, seen, signatures.left[row]! * grid.count);
@@ -59,7 +58,7 @@ function bindOr(expr: BinaryExpr, left: BoundVector, right: BoundVector): BoundV
       yield* right.stream(run, (row, column) => {
         const from = signatures.right[row]! * grid.count;
         for (let k = 0; k < grid.count; k++)
-          if (column.present[k] === FLOAT && seen[from + k] === 1) column.present[k] = 0;
+          if (column.present[k] !== ABSENT && seen[from + k] === 1) column.present[k] = ABSENT;
         hand(left.rows.count + row, column);
       });
       merger?.finish(visit);

@@ -1,46 +1,74 @@
 /** `x smoothed` at an instant: the value on the line between the samples around each step (reference section 6.10). */
-import { SampleBuffer } from '../../model/sample.ts';
+import { type FloatHistogram, RESET_HINT } from '../../model/histogram.ts';
+import { labelValue, METRIC_NAME } from '../../model/labels.ts';
+import { interpolated } from '../functions/extended-histograms.ts';
 import type { VectorSelector } from '../syntax/ast.ts';
-import { ABSENT, FLOAT, type Grid, newColumn } from './column.ts';
-import { dropStale, lastEndMs, selectionRows } from './range.ts';
+import { ABSENT, FLOAT, type Grid, newColumn, putHistogram } from './column.ts';
+import { HistogramNotes } from './histogram-notes.ts';
+import type { HintMode } from './histogram-samples.ts';
+import { lastEndMs, newRowSamples, type RowSamples, storeSource } from './range.ts';
 import type { Run } from './run.ts';
 import { bindWindows, namesOneMetric } from './select.ts';
 import type { BoundVector } from './vector.ts';
 
-export function bindSmoothed(run: Run, grid: Grid, expr: VectorSelector): BoundVector {
+export function bindSmoothed(run: Run, grid: Grid, expr: VectorSelector, hints: HintMode): BoundVector {
   const windows = bindWindows(run, grid, expr.at, expr.offset);
   const { lookbackMs } = run.options;
   const fromMs = windows.firstEndMs - lookbackMs;
   const toMs = lastEndMs(windows, grid) + lookbackMs;
   const selection = run.select(expr.matchers, fromMs, toMs);
-  const buffer = new SampleBuffer(64);
+  const sameName = namesOneMetric(expr.matchers);
+  const read = { fromMs, toMs, sameName, edges: null, hints, starts: false };
+  const source = storeSource(selection, grid, windows, lookbackMs, read);
+  const notes = new HistogramNotes(run, expr);
   return {
     grid,
-    rows: selectionRows(selection, namesOneMetric(expr.matchers)),
+    rows: source.rows,
     *stream(now, visit) {
       const column = newColumn(grid.count);
+      const samples = newRowSamples();
       for (let row = 0; row < selection.count; row++) {
-        const count = dropStale(buffer, selection.read(row, fromMs, toMs, buffer));
-        now.noteRead(count, count === 0 ? -Infinity : buffer.timesMs[count - 1]!);
+        source.load(now, row, samples);
+        column.histograms = null;
+        if (samples.histograms !== null) notes.name = labelValue(source.rows.labels(row), METRIC_NAME);
         for (let k = 0; k < grid.count; k++) {
-          const value = valueAt(buffer, count, windows.firstEndMs + k * windows.endStepMs, lookbackMs);
+          const value = valueAt(samples, windows.firstEndMs + k * windows.endStepMs, lookbackMs, notes);
           column.present[k] = value === null ? ABSENT : FLOAT;
-          column.values[k] = value ?? 0;
+          if (typeof value === 'object' && value !== null) putHistogram(column, k, value);
+          else column.values[k] = value ?? 0;
         }
         visit(row, column);
-        if (now.work(count + grid.count)) yield;
+        if (now.work(samples.count + grid.count)) yield;
       }
     },
   };
 }
 
 /** Null without a sample at or before the time; the last sample if none follows. */
-function valueAt({ timesMs, values }: SampleBuffer, count: number, timeMs: number, lookbackMs: number): number | null {
+function valueAt(
+  { timesMs, values, histograms, count }: RowSamples,
+  timeMs: number,
+  lookbackMs: number,
+  notes: HistogramNotes,
+): FloatHistogram | number | null {
   let next = 0;
   while (next < count && timesMs[next]! <= timeMs) next++;
   const before = next - 1;
   if (before < 0 || timesMs[before]! <= timeMs - lookbackMs) return null;
-  const y = values[before]!;
-  if (timesMs[before] === timeMs || next === count || timesMs[next]! > timeMs + lookbackMs) return y;
-  return y + ((values[next]! - y) * (timeMs - timesMs[before]!)) / (timesMs[next]! - timesMs[before]!);
+  const isLast = timesMs[before] === timeMs || next === count || timesMs[next]! > timeMs + lookbackMs;
+  const share = isLast ? 0 : (timeMs - timesMs[before]!) / (timesMs[next]! - timesMs[before]!);
+  const from = histograms?.[before] ?? null;
+  if (isLast) return from ?? values[before]!;
+  const to = histograms?.[next] ?? null;
+  if (from === null && to === null) {
+    const y = values[before]!;
+    return y + ((values[next]! - y) * (timeMs - timesMs[before]!)) / (timesMs[next]! - timesMs[before]!);
+  }
+  if (from === null || to === null) {
+    notes.mixedSamples();
+    return null;
+  }
+  const between = interpolated(from, to, share, from.hint !== RESET_HINT.gauge && to.hint !== RESET_HINT.gauge);
+  if (between === null) notes.mixedSchemas();
+  return between;
 }

@@ -1,7 +1,7 @@
 /** sort, sort_desc, sort_by_label, sort_by_label_desc: only an instant query has an order (reference section 8.6). */
 import { compareLabels, type Labels, labelValue } from '../../model/labels.ts';
 import { type Call, unparen } from '../syntax/ast.ts';
-import { FLOAT, frameColumn } from './column.ts';
+import { ABSENT, dropHistograms, FLOAT, frameColumn } from './column.ts';
 import { compareValues } from './ranking.ts';
 import { type BoundVector, collect } from './vector.ts';
 
@@ -10,14 +10,18 @@ export function bindSort(call: Call, child: BoundVector): BoundVector {
     grid: child.grid,
     rows: child.rows,
     *stream(run, visit) {
+      const byLabel = call.name === 'sort_by_label' || call.name === 'sort_by_label_desc';
       if (run.options.startMs !== run.options.endMs) {
         run.annotations.warn('sort is ineffective for range queries since results are always ordered by labels', call);
-        yield* child.stream(run, visit);
+        yield* child.stream(run, (row, column) => {
+          if (!byLabel) dropHistograms(column);
+          visit(row, column);
+        });
         return;
       }
       const frame = yield* collect(run, child);
-      const rows = Array.from({ length: frame.rows }, (_, row) => row).filter(
-        (row) => frame.present[row * frame.steps] === FLOAT,
+      const rows = Array.from({ length: frame.rows }, (_, row) => row).filter((row) =>
+        byLabel ? frame.present[row * frame.steps] !== ABSENT : frame.present[row * frame.steps] === FLOAT,
       );
       const valueAt = (row: number): number => frame.values[row * frame.steps]!;
       rows.sort(orderOf(call, child, valueAt));

@@ -3,7 +3,7 @@ import { DATES } from '../functions/dates.ts';
 import { goMax, goMin, MATH, roundTo } from '../functions/math.ts';
 import { type Call, unparen } from '../syntax/ast.ts';
 import { type Binding, bindScalar, bindVector, unsupported } from './bind.ts';
-import { FLOAT, newColumn } from './column.ts';
+import { ABSENT, type Column, dropHistograms, FLOAT, newColumn } from './column.ts';
 import { dropNames, type Renamed, rowsOf } from './rows.ts';
 import type { Slices } from './run.ts';
 import { bindSelector } from './select.ts';
@@ -17,7 +17,12 @@ export function* bindMath(b: Binding, call: Call): Slices<BoundVector> {
   for (const arg of call.args.slice(1)) params.push(yield* bindScalar(b, arg));
   const renamed = dropNames(child.rows, b.run.options.delayedNameRemoval);
   const single = MATH.get(call.name);
-  if (single !== undefined) return mapRows(child, renamed, 'merge', (_row, { values }) => mapValues(values, single));
+  if (single !== undefined) {
+    return mapRows(child, renamed, 'merge', (_row, column) => {
+      dropHistograms(column);
+      mapValues(column.values, single);
+    });
+  }
   return withScalars(child, renamed, params, PARAMETRIC[call.name]!);
 }
 
@@ -42,7 +47,9 @@ function withScalars(
   change: (value: number, params: readonly Float64Array[], k: number) => number | null,
 ): BoundVector {
   let evaluated: Float64Array[] = [];
-  const mapped = mapRows(child, renamed, 'merge', (_row, { values, present }) => {
+  const mapped = mapRows(child, renamed, 'merge', (_row, column) => {
+    dropHistograms(column);
+    const { values, present } = column;
     for (let k = 0; k < values.length; k++) {
       if (present[k] !== FLOAT) continue;
       const value = change(values[k]!, evaluated, k);
@@ -64,9 +71,10 @@ export function* bindDate(b: Binding, call: Call): Slices<BoundVector> {
   const part = DATES.get(call.name)!;
   if (call.args.length === 0) return vectorOf(scalarOfTime(b.grid, (timeMs) => part(timeMs / 1000)));
   const child = yield* bindVector(b, call.args[0]!);
-  return mapRows(child, dropNames(child.rows, b.run.options.delayedNameRemoval), 'merge', (_row, { values }) =>
-    mapValues(values, part),
-  );
+  return mapRows(child, dropNames(child.rows, b.run.options.delayedNameRemoval), 'merge', (_row, column) => {
+    dropHistograms(column);
+    mapValues(column.values, part);
+  });
 }
 
 // ── Scalars ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -74,14 +82,28 @@ export function* bindDate(b: Binding, call: Call): Slices<BoundVector> {
 export function* bindVectorOfScalars(b: Binding, call: Call): Slices<BoundVector> {
   const [arg] = call.args;
   if (call.name === 'vector') return vectorOf(yield* bindScalar(b, arg!));
-  if (call.name !== 'timestamp') throw unsupported(`function ${call.name}()`);
+  const isStart = call.name === 'start_timestamp';
+  if (call.name !== 'timestamp' && !isStart) throw unsupported(`function ${call.name}()`);
   const inner = unparen(arg!);
   const fromSamples = inner.kind === 'selector' && inner.edges === null;
-  const child = fromSamples ? bindSelector(b.run, b.grid, inner, 'time') : yield* bindVector(b, arg!);
-  const { startMs, stepMs } = b.grid;
-  return mapRows(child, dropNames(child.rows, b.run.options.delayedNameRemoval), 'merge', (_row, { values }) => {
-    if (!fromSamples) for (let k = 0; k < values.length; k++) values[k] = (startMs + k * stepMs) / 1000;
+  const child = fromSamples
+    ? bindSelector(b.run, b.grid, inner, isStart ? 'start' : 'time')
+    : yield* bindVector(b, arg!);
+  const renamed = dropNames(child.rows, b.run.options.delayedNameRemoval);
+  return mapRows(child, renamed, 'merge', (_row, column) => {
+    if (fromSamples) return;
+    // Points of an expression have no start that anybody knew.
+    if (isStart) column.present.fill(ABSENT);
+    else timeOfSteps(b, column);
+    column.histograms = null;
   });
+}
+
+function timeOfSteps({ grid: { startMs, stepMs } }: Binding, { values, present }: Column): void {
+  for (let k = 0; k < values.length; k++) {
+    values[k] = (startMs + k * stepMs) / 1000;
+    if (present[k] !== ABSENT) present[k] = FLOAT;
+  }
 }
 
 /** One row without labels that has a point at every step. */

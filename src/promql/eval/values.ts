@@ -2,11 +2,13 @@
 import { CodedError } from '../../model/errors.ts';
 import { plainDecimal } from '../functions/format.ts';
 import { quantileOf } from '../functions/quantile.ts';
+import { histogramText } from '../histogram/text.ts';
 import type { AggregateExpr } from '../syntax/ast.ts';
 import { unparen } from '../syntax/ast.ts';
 import { bindGroups, type Grouping, type Groups } from './aggregate.ts';
 import { noteBadQuantiles } from './classic-histograms.ts';
-import { ABSENT, FLOAT, newColumn } from './column.ts';
+import { ABSENT, FLOAT, type Frame, HISTOGRAM, newColumn } from './column.ts';
+import { HistogramNotes } from './histogram-notes.ts';
 import { LabelTable } from './label-table.ts';
 import { withLabel } from './matching.ts';
 import type { Rows } from './rows.ts';
@@ -21,6 +23,7 @@ export function bindQuantile(expr: AggregateExpr, child: BoundVector, groups: Gr
       const q = yield* param.evaluate(run);
       if (child.rows.count > 0) noteBadQuantiles(run, q, expr.param!);
       const frame = yield* collect(run, child);
+      if (frame.histograms !== null) new HistogramNotes(run, expr.expr).ignoredInAggregation(expr.op);
       const members: number[][] = Array.from({ length: groups.rows.count }, () => []);
       for (let row = 0; row < groups.of.length; row++) members[groups.of[row]!]!.push(row);
       for (const [group, rows] of members.entries()) {
@@ -63,7 +66,7 @@ export function* bindCountValues(
     for (let k = 0; k < frame.steps; k++) {
       const slot = row * frame.steps + k;
       if (frame.present[slot] === ABSENT) continue;
-      const own = withLabel(group, label, plainDecimal(frame.values[slot]!));
+      const own = withLabel(group, label, valueText(frame, slot));
       const out = table.rowOf(own, groups.rows.marked(groups.of[row]!));
       if (counts.length < table.count) {
         counts.push(new Float64Array(frame.steps));
@@ -74,6 +77,10 @@ export function* bindCountValues(
     if (run.work(frame.steps)) yield;
   }
   return countedVector(child, table.rows(), counts);
+}
+
+function valueText({ values, present, histograms }: Frame, slot: number): string {
+  return present[slot] === HISTOGRAM ? histogramText(histograms![slot]!) : plainDecimal(values[slot]!);
 }
 
 function valueLabel(expr: AggregateExpr): string {
@@ -88,6 +95,6 @@ function countedVector(child: BoundVector, rows: Rows, counts: readonly Float64A
   const values = new Float64Array(rows.count * steps);
   for (const [row, own] of counts.entries()) values.set(own, row * steps);
   const present = Uint8Array.from(values, (count) => (count > 0 ? FLOAT : ABSENT));
-  const frame = { rows: rows.count, steps, values, present };
+  const frame: Frame = { rows: rows.count, steps, values, present, histograms: null };
   return { grid: child.grid, rows, stream: (run, visit) => streamFrame(run, frame, visit) };
 }

@@ -4,7 +4,17 @@
  * A vector streams its rows: each row that has a point is visited once, in any order, as a column that is borrowed until
  * `visit` returns. So an aggregation of a hundred thousand series never holds more than one of them.
  */
-import { anyPresent, type Column, FLOAT, type Frame, type Grid, newColumn } from './column.ts';
+import {
+  ABSENT,
+  anyPresent,
+  type Column,
+  type Frame,
+  frameColumn,
+  type Grid,
+  newColumn,
+  newFrame,
+  setRow,
+} from './column.ts';
 import { type Collision, Merger, type Renamed, type Rows } from './rows.ts';
 import type { Run, Slices } from './run.ts';
 
@@ -31,16 +41,8 @@ export interface BoundScalar {
 export function* collect(run: Run, vector: BoundVector): Slices<Frame> {
   const steps = vector.grid.count;
   run.charge(vector.rows.count * steps);
-  const frame: Frame = {
-    rows: vector.rows.count,
-    steps,
-    values: new Float64Array(vector.rows.count * steps),
-    present: new Uint8Array(vector.rows.count * steps),
-  };
-  yield* vector.stream(run, (row, column) => {
-    frame.values.set(column.values, row * steps);
-    frame.present.set(column.present, row * steps);
-  });
+  const frame = newFrame(vector.rows.count, steps);
+  yield* vector.stream(run, (row, column) => setRow(frame, row, column));
   return frame;
 }
 
@@ -48,8 +50,8 @@ export function* collect(run: Run, vector: BoundVector): Slices<Frame> {
 export function* streamFrame(run: Run, frame: Frame, visit: Visit): Slices<void> {
   const { steps } = frame;
   for (let row = 0; row < frame.rows; row++) {
-    const present = frame.present.subarray(row * steps, (row + 1) * steps);
-    if (anyPresent(present)) visit(row, { values: frame.values.subarray(row * steps, (row + 1) * steps), present });
+    const column = frameColumn(frame, row);
+    if (anyPresent(column.present)) visit(row, column);
     if (run.work(steps)) yield;
   }
 }
@@ -76,7 +78,7 @@ export function mapRows(
       const merger = new Merger(merge, rows.count, child.grid.count, collision);
       yield* child.stream(run, (row, column) => {
         change(row, column);
-        if (anyPresent(column.present)) merger.take(row, column.values, column.present, visit);
+        if (anyPresent(column.present)) merger.take(row, column, visit);
       });
       merger.finish(visit);
     },
@@ -90,12 +92,13 @@ export function repeatVector(child: BoundVector, grid: Grid): BoundVector {
     rows: child.rows,
     *stream(run, visit) {
       const column = newColumn(grid.count);
-      column.present.fill(FLOAT);
       yield* child.stream(run, (row, one) => {
-        if (one.present[0] !== FLOAT) return;
+        const kind = one.present[0]!;
+        if (kind === ABSENT) return;
         // The visitor may have written into the column.
-        column.present.fill(FLOAT);
+        column.present.fill(kind);
         column.values.fill(one.values[0]!);
+        column.histograms = one.histograms === null ? null : new Array(grid.count).fill(one.histograms[0]);
         visit(row, column);
       });
     },

@@ -2,9 +2,23 @@
  * Functions over a window of samples, step by step: the loop that feeds the kernels of functions/rate.ts, over-time.ts and
  * trend.ts.
  */
+
+import type { FloatHistogram } from '../../model/histogram.ts';
+import { labelValue, METRIC_NAME } from '../../model/labels.ts';
 import type { RateKind, RateWindows, Selection } from '../../tsdb/head.ts';
-import { anyPresent, BATCH_ROWS, type Column, FLOAT, newColumn, newWholeColumn } from './column.ts';
-import type { RangeSource, RowSamples } from './range.ts';
+import { startsOverlap } from '../functions/starts.ts';
+import {
+  ABSENT,
+  anyPresent,
+  BATCH_ROWS,
+  type Column,
+  FLOAT,
+  newColumn,
+  newWholeColumn,
+  putHistogram,
+} from './column.ts';
+import type { HistogramNotes } from './histogram-notes.ts';
+import { newRowSamples, type RangeSource, type RowSamples } from './range.ts';
 import { type Collision, Merger, type Renamed } from './rows.ts';
 import type { Run, Slices } from './run.ts';
 import type { BoundScalar, BoundVector, Visit } from './vector.ts';
@@ -13,6 +27,10 @@ import type { BoundScalar, BoundVector, Visit } from './vector.ts';
 export interface Window {
   timesMs: Float64Array;
   values: Float64Array;
+  /** Null if the row has none; else null where the sample is a float. */
+  histograms: readonly (FloatHistogram | null)[] | null;
+  /** Start timestamps, 0 where unknown; null if nothing is known of any. */
+  starts: Float64Array | null;
   /** Samples of the row; those outside of the window may be looked at by the extended kernels. */
   count: number;
   lo: number;
@@ -35,7 +53,16 @@ export interface RangeKernel {
   /** The store computes this one for many series at once. */
   readonly bulk?: RateKind;
   run(window: Window): number;
+  /** Instead of `run`, for a row with start timestamps; one sample is enough to ask. */
+  readonly withStarts?: (window: Window) => number;
+  /** Instead of `run`, for a window that holds histograms; without it only the window's floats are looked at. */
+  readonly mixed?: MixedKernel;
+  /** `mixed` is asked for every window of a row with histograms, even an empty one: it looks at samples around it. */
+  readonly looksAround?: boolean;
 }
+
+/** Null if there is no result. The window holds at least one sample. */
+export type MixedKernel = (window: Window, notes: HistogramNotes) => FloatHistogram | number | null;
 
 /** What a range call has to say about its rows with results, and about its parameters if there are any rows. */
 export interface RangeNotes {
@@ -52,6 +79,7 @@ export interface RangeCallParts {
   readonly renamed: Renamed;
   readonly collision: Collision;
   readonly notes: RangeNotes | null;
+  readonly histogramNotes: HistogramNotes;
 }
 
 export function rangeCall(parts: RangeCallParts): BoundVector {
@@ -66,8 +94,7 @@ export function rangeCall(parts: RangeCallParts): BoundVector {
     *stream(run, visit) {
       const merger =
         renamed.merge === null ? null : new Merger(renamed.merge, renamed.rows.count, grid.count, parts.collision);
-      const pass: Visit =
-        merger === null ? visit : (row, column) => merger.take(row, column.values, column.present, visit);
+      const pass: Visit = merger === null ? visit : (row, column) => merger.take(row, column, visit);
       const done = bulk === null ? 0 : yield* streamBulk(run, bulk, parts, pass);
       yield* streamRows(run, parts, done, pass);
       merger?.finish(visit);
@@ -84,36 +111,78 @@ function* streamRows(run: Run, parts: RangeCallParts, first: number, visit: Visi
   const evaluated: Float64Array[] = [];
   for (const param of params) evaluated.push(yield* param.evaluate(run));
   if (rows.count > 0) notes?.params?.(evaluated);
-  const samples: RowSamples = { timesMs: new Float64Array(0), values: new Float64Array(0), count: 0 };
+  const samples = newRowSamples();
   const window = newWindow(evaluated, run.options.lookbackMs);
   const column = newColumn(grid.count);
   for (let row = first; row < rows.count; row++) {
     source.load(run, row, samples);
-    window.timesMs = samples.timesMs;
-    window.values = samples.values;
-    window.count = samples.count;
-    window.lo = 0;
-    window.hi = 0;
-    let points = 0;
+    openWindow(window, samples);
+    column.histograms = null;
+    if (samples.histograms !== null || samples.starts !== null)
+      parts.histogramNotes.name = labelValue(rows.labels(row), METRIC_NAME);
+    const startKernel = samples.starts === null ? undefined : kernel.withStarts;
+    let floats = 0;
     for (let k = 0; k < grid.count; k++) {
       moveWindow(window, source, k);
-      column.present[k] = 0;
-      if (window.hi - window.lo < kernel.samplesMin) continue;
-      window.absent = false;
-      const value = kernel.run(window);
-      if (!window.absent) {
-        column.values[k] = value;
-        column.present[k] = FLOAT;
-        points++;
+      column.present[k] = ABSENT;
+      if (startKernel !== undefined && startsOverlap(window)) parts.histogramNotes.overlappingStarts();
+      if (samples.histograms !== null && (kernel.looksAround || holdsHistogram(window))) {
+        putMixed(column, k, kernel, window, parts.histogramNotes);
+        if (column.present[k] === FLOAT) floats++;
+      } else if (window.hi - window.lo >= (startKernel === undefined ? kernel.samplesMin : 1)) {
+        window.absent = false;
+        const value = startKernel === undefined ? kernel.run(window) : startKernel(window);
+        if (!window.absent) {
+          column.values[k] = value;
+          column.present[k] = FLOAT;
+          floats++;
+        }
       }
       if (run.work(window.hi - window.lo)) yield;
     }
-    if (points > 0) {
-      notes?.row?.(row);
-      visit(row, column);
-    }
+    if (floats > 0) notes?.row?.(row);
+    if (floats > 0 || column.histograms !== null) visit(row, column);
     if (run.work(samples.count + grid.count)) yield;
   }
+}
+
+// ── Histograms ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function holdsHistogram({ histograms, lo, hi }: Window): boolean {
+  for (let i = lo; i < hi; i++) if (histograms![i] !== null) return true;
+  return false;
+}
+
+function putMixed(column: Column, k: number, kernel: RangeKernel, window: Window, notes: HistogramNotes): void {
+  const result = kernel.mixed === undefined ? ofFloats(kernel, window, notes) : kernel.mixed(window, notes);
+  if (result === null) return;
+  if (typeof result !== 'number') putHistogram(column, k, result);
+  else {
+    column.values[k] = result;
+    column.present[k] = FLOAT;
+  }
+}
+
+/** What a function of floats makes of a window with histograms among them. */
+function ofFloats(kernel: RangeKernel, window: Window, notes: HistogramNotes): number | null {
+  const kept: number[] = [];
+  for (let i = window.lo; i < window.hi; i++) if (window.histograms![i] === null) kept.push(i);
+  if (kept.length === 0) return null;
+  notes.ignoredInRange();
+  if (kept.length < kernel.samplesMin) return null;
+  const floats: Window = {
+    ...window,
+    timesMs: Float64Array.from(kept, (i) => window.timesMs[i]!),
+    values: Float64Array.from(kept, (i) => window.values[i]!),
+    histograms: null,
+    starts: null,
+    count: kept.length,
+    lo: 0,
+    hi: kept.length,
+    absent: false,
+  };
+  const value = kernel.run(floats);
+  return floats.absent ? null : value;
 }
 
 // ── Many series at once ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,7 +210,7 @@ function* streamBulk(run: Run, { selection, kind }: Bulk, parts: RangeCallParts,
       const present = batch.present.subarray(at, at + steps);
       if (!anyPresent(present)) continue;
       notes?.row?.(row);
-      visit(row, { values: batch.values.subarray(at, at + steps), present });
+      visit(row, { values: batch.values.subarray(at, at + steps), present, histograms: null });
     }
     if (run.work(batch.samples + (to - from) * steps)) yield;
   }
@@ -188,6 +257,8 @@ export function newWindow(params: readonly Float64Array[], lookbackMs: number): 
   return {
     timesMs: new Float64Array(0),
     values: new Float64Array(0),
+    histograms: null,
+    starts: null,
     count: 0,
     lo: 0,
     hi: 0,
@@ -199,6 +270,17 @@ export function newWindow(params: readonly Float64Array[], lookbackMs: number): 
     lookbackMs,
     absent: false,
   };
+}
+
+/** Puts the window in front of the samples of a row. */
+export function openWindow(window: Window, { timesMs, values, histograms, starts, count }: RowSamples): void {
+  window.timesMs = timesMs;
+  window.values = values;
+  window.histograms = histograms;
+  window.starts = starts;
+  window.count = count;
+  window.lo = 0;
+  window.hi = 0;
 }
 
 /** Moves the window on to step k; windows only ever move forward. */

@@ -2,8 +2,14 @@
  * Windows whose edges are made of the samples around them: `anchored` takes the last sample at or before an edge,
  * `smoothed` interpolates between the two samples around it (reference section 6.10).
  */
+
+import { CodedError } from '../../model/errors.ts';
+import type { FloatHistogram } from '../../model/histogram.ts';
+import type { HistogramNotes } from '../eval/histogram-notes.ts';
 import type { RangeKernel, Window } from '../eval/window.ts';
 import type { Edges } from '../syntax/ast.ts';
+import { histogramDifference } from './extended-histograms.ts';
+import { HISTOGRAM_RATE_KERNELS } from './histogram-rate.ts';
 
 /** Functions that each modifier may be used with, in the order of Prometheus' error text. */
 export const EXTENDED_FUNCTIONS: Readonly<Record<Edges, readonly string[]>> = {
@@ -12,17 +18,51 @@ export const EXTENDED_FUNCTIONS: Readonly<Record<Edges, readonly string[]>> = {
 };
 
 export function extendedKernel(name: string, edges: Edges): RangeKernel {
+  const run = floatKernel(name, edges);
+  return {
+    samplesMin: 0,
+    run,
+    looksAround: true,
+    mixed: (w, notes) => mixed(name, edges === 'smoothed', run, w, notes),
+  };
+}
+
+function floatKernel(name: string, edges: Edges): RangeKernel['run'] {
   switch (name) {
     case 'changes':
-      return {
-        samplesMin: 0,
-        run: (w) => countSteps(w, (now, before) => now !== before && !(Number.isNaN(now) && Number.isNaN(before))),
-      };
+      return (w) => countSteps(w, (now, before) => now !== before && !(Number.isNaN(now) && Number.isNaN(before)));
     case 'resets':
-      return { samplesMin: 0, run: (w) => countSteps(w, (now, before) => now < before) };
+      return (w) => countSteps(w, (now, before) => now < before);
     default:
-      return { samplesMin: 0, run: (w) => difference(w, edges === 'smoothed', name !== 'delta', name === 'rate') };
+      return (w) => difference(w, edges === 'smoothed', name !== 'delta', name === 'rate');
   }
+}
+
+/** A window of a row with histograms; it may still hold floats only. */
+function mixed(
+  name: string,
+  smoothed: boolean,
+  floats: RangeKernel['run'],
+  w: Window,
+  notes: HistogramNotes,
+): FloatHistogram | number | null {
+  const bounds = boundsOf(w, smoothed);
+  if (bounds === null) return null;
+  const { first, last } = bounds;
+  let histograms = 0;
+  for (let i = first; i <= last; i++) if (w.histograms![i] !== null) histograms++;
+  if (histograms === 0) {
+    w.absent = false;
+    const value = floats(w);
+    return w.absent ? null : value;
+  }
+  if (name === 'changes' || name === 'resets')
+    return HISTOGRAM_RATE_KERNELS.get(name)!({ ...w, lo: first, hi: last + 1 }, notes);
+  if (histograms <= last - first) {
+    notes.mixedSamples();
+    return null;
+  }
+  return histogramDifference(w, bounds, { smoothed, isCounter: name !== 'delta', isRate: name === 'rate' }, notes);
 }
 
 /** Indices of the first and the last sample that count, the ones around the edges included. */
@@ -106,6 +146,11 @@ function countSteps(w: Window, counts: (now: number, before: number) => boolean)
 /** The window as points: both edges, and what lies between them. */
 export function extendedPoints(w: Window, smoothed: boolean): { timesMs: Float64Array; values: Float64Array } {
   const bounds = boundsOf(w, smoothed);
+  for (let i = bounds?.first ?? 0; bounds !== null && i <= bounds.last; i++) {
+    if (w.histograms === null || w.histograms[i] === null) continue;
+    const modifier = smoothed ? 'smoothed' : 'anchored';
+    throw new CodedError('query_failed', `${modifier} modifier is not supported with histograms`);
+  }
   if (bounds === null) return { timesMs: new Float64Array(0), values: new Float64Array(0) };
   const { first, last } = inside(w, bounds);
   const end = Math.max(first, last + 1);

@@ -67,9 +67,10 @@ function rankOf(value: number, { bounds, counts, count }: Buckets): number {
     if (upper < value) continue;
     const below = b === 0 ? 0 : counts[b - 1]!;
     if (upper === value) return counts[b]!;
-    // The first bucket begins at 0 unless its bound is not above: then at -Inf, and nothing can be said within it.
+    // The first bucket begins at 0 unless its bound is not above: then at -Inf, and counts as a whole.
     const lower = b === 0 ? (upper <= 0 ? -Infinity : 0) : bounds[b - 1]!;
-    if (lower === -Infinity || value <= lower) return below;
+    if (lower === -Infinity) return counts[b]!;
+    if (value <= lower) return below;
     if (upper === Infinity) return below;
     return below + (counts[b]! - below) * ((value - lower) / (upper - lower));
   }

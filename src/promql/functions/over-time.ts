@@ -1,11 +1,12 @@
 /** The `_over_time` family (reference section 6). Kernels see at least one sample. */
 import type { RangeKernel, Window } from '../eval/window.ts';
+import { HISTOGRAM_OVER_TIME_KERNELS } from './histogram-over-time.ts';
 import { quantileOf } from './quantile.ts';
 import { KahanSum, meanOf, sumOf } from './sums.ts';
 
 const kernel = (run: (w: Window) => number): RangeKernel => ({ samplesMin: 1, run });
 
-export const OVER_TIME_KERNELS: ReadonlyMap<string, RangeKernel> = new Map<string, RangeKernel>([
+const FLOAT_KERNELS: readonly (readonly [string, RangeKernel])[] = [
   ['sum_over_time', kernel((w) => sumOf(w.values, w.lo, w.hi))],
   ['avg_over_time', kernel((w) => meanOf(w.values, w.lo, w.hi))],
   ['count_over_time', kernel((w) => w.hi - w.lo)],
@@ -22,7 +23,14 @@ export const OVER_TIME_KERNELS: ReadonlyMap<string, RangeKernel> = new Map<strin
   ['stddev_over_time', kernel((w) => Math.sqrt(variance(w)))],
   ['quantile_over_time', kernel((w) => quantileOf(w.params[0]![w.step]!, copyOf(w), w.hi - w.lo))],
   ['mad_over_time', kernel(medianDeviation)],
-]);
+];
+
+export const OVER_TIME_KERNELS: ReadonlyMap<string, RangeKernel> = new Map(
+  FLOAT_KERNELS.map(([name, floats]) => {
+    const mixed = HISTOGRAM_OVER_TIME_KERNELS.get(name);
+    return [name, mixed === undefined ? floats : { ...floats, mixed }];
+  }),
+);
 
 /** Index of the largest (sign 1) or smallest (sign -1) value; NaN only if there is nothing else. */
 function extreme({ values, lo, hi }: Window, sign: number, last: boolean): number {

@@ -66,7 +66,7 @@ export const StepOrRange = createToken({ name: 'StepOrRange', categories: [Metri
 /** `min_of` and `max_of`. */
 export const MinMaxOf = createToken({ name: 'MinMaxOf', categories: [MetricWord, LabelWord, FunctionWord] });
 
-const AGGREGATORS =
+export const AGGREGATORS =
   'sum avg count min max group stddev stdvar topk bottomk count_values quantile limitk limit_ratio'.split(' ');
 
 /** Keywords in lower case; they are recognised in any case. `inf` and `nan` are numbers. */

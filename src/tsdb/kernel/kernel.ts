@@ -36,7 +36,11 @@ export interface KernelExports {
   init(pages: number, seriesMax: number, bodyBytesMax: number): number;
   ingest(bytes: number, connection: number): number;
   ingestMore(): number;
-  append(id: number, timestampMs: number, low: number, high: number): number;
+  append(id: number, timestampMs: number, low: number, high: number, startMs: number): number;
+  appendHistogram(id: number, timestampMs: number, bytes: number, startMs: number): number;
+  hasHistograms(id: number, serial: number): number;
+  histogramsIn(id: number, fromMs: number, toMs: number, serial: number, out: number, max: number): number;
+  startsAt(id: number, times: number, count: number, out: number): number;
   seriesOf(bytes: number, create: number): number;
   pairOf(bytes: number): number;
   nameOf(bytes: number): number;
@@ -63,7 +67,6 @@ export interface KernelExports {
     atMs: number,
     lookbackMs: number,
     outValues: number,
-    outTimes: number,
     outValid: number,
   ): void;
   rates(

@@ -133,6 +133,9 @@ export const REFUSED_BYTES = 24;
 export const SB_ODD = SUPERBLOCK + 45056;
 export const ODD_MAX = 2048;
 export const ODD_BYTES = 8;
+/** Extras by series id, and how many cells of extras were ever written: a snapshot passes over those behind its own. */
+export const SB_EXTRA_TABLE = SUPERBLOCK + 61440;
+export const SB_SERIAL = SUPERBLOCK + 61472; // f64
 
 // Result area of an ingest call: u32 counters, index = outcome of a sample (OUTCOME_*), then what follows.
 export const RESULT_OUTCOMES = 0;
@@ -153,6 +156,8 @@ export const RESULT_ITEM = 100;
 export const RESULT_EXEMPLARS = 104;
 export const RESULT_METADATA = 108;
 export const RESULT_CONNECTION = 112;
+/** EXTRA_* bits: what some of the series that were collected have. */
+export const RESULT_EXTRAS = 116;
 
 // Outcomes of a sample; the first six are those of the head's door.
 export const OUTCOME_STORED = 0;
@@ -209,6 +214,8 @@ export const REC_PERIOD = 56; // u16
 export const REC_GENERATION = 60;
 export const FLAG_SUBSCRIBED = 1;
 export const FLAG_DEAD = 2;
+/** The series has histograms or start timestamps; they hang on its entry in SB_EXTRA_TABLE. */
+export const FLAG_EXTRAS = 4;
 
 // A label set: addresses of the blobs of its labels, in order.
 export const SET_ENTRY_BYTES = 4;
@@ -284,7 +291,9 @@ export const KIND_PAIR = 3;
 export const KIND_POSTING = 4;
 export const KIND_CHUNK = 5;
 export const KIND_TABLE = 6;
-export const KINDS = 7;
+export const KIND_EXTRA = 7;
+export const KIND_LOG = 8;
+export const KINDS = 9;
 
 // A hash table of { u32 hash, u32 ref }; two of them while it grows.
 export const TABLE_ADDRESS = 0;
@@ -301,6 +310,8 @@ export const PERIOD_NUMBER = 4; // i32
 export const PERIOD_SMALL = 8;
 export const PERIOD_LARGE = 12;
 export const PERIOD_PAGES = 16;
+/** The page that cells of extras are taken from. */
+export const PERIOD_LOG = 20;
 export const PERIOD_MIN_MS = 24; // f64
 export const PERIOD_SAMPLES = 32; // f64
 
@@ -311,6 +322,34 @@ export const CELL_PREVIOUS_PERIOD = 6; // u16
 export const CELL_HEADER_BYTES = 8;
 export const CELL_SMALL_BYTES = 32;
 export const CELL_LARGE_BYTES = 64;
+
+// Extras of a series: where its histograms and its start timestamps begin, newest first.
+export const EXTRA_BYTES = 32;
+export const EXTRA_ID = 0;
+export const EXTRA_HISTOGRAMS = 4;
+export const EXTRA_STARTS = 8;
+/** Periods of the two cells. */
+export const EXTRA_HISTOGRAMS_PERIOD = 12; // u16
+export const EXTRA_STARTS_PERIOD = 14; // u16
+/** Time of the newest histogram. */
+export const EXTRA_NEWEST = 16; // f64
+/** Bits of RESULT_EXTRAS. */
+export const EXTRA_HAS_HISTOGRAMS = 1;
+export const EXTRA_HAS_STARTS = 2;
+
+// A cell of extras: one histogram, or one start timestamp that holds from its time on.
+export const LOG_PREVIOUS = 0;
+export const LOG_PREVIOUS_PERIOD = 4; // u16
+/** 1: the start is a distance from the sample, not a time. */
+export const LOG_RELATIVE = 6; // u16
+export const LOG_TIME = 8; // f64
+export const LOG_SERIAL = 16; // f64
+export const LOG_START = 24; // f64
+export const LOG_START_BYTES = 32;
+export const LOG_BLOB_BYTES = 24; // u32
+export const LOG_BLOB = 28;
+/** A histogram is one cell, and a cell lies in one page. */
+export const HISTOGRAM_BYTES_MAX = 65504;
 
 /** Samples that may be moved to let one in out of order. */
 export const TAIL_SAMPLES_MAX = 16384;

@@ -5,12 +5,18 @@
  * A query that runs through without a write in between reads the records themselves.
  */
 import { strict as assert } from 'node:assert';
+import { type HistogramSamples, NO_HISTOGRAM_SAMPLES } from '../../model/histogram.ts';
 import type { Labels } from '../../model/labels.ts';
 import type { SampleBuffer } from '../../model/sample.ts';
 import type { RateKind, RateWindows, Selection, SeriesRef, WholeColumn } from '../head.ts';
 import type { Kernel } from './kernel.ts';
 import type { LabelTexts } from './label-text.ts';
 import {
+  EXTRA_HAS_HISTOGRAMS,
+  EXTRA_HAS_STARTS,
+  LOG_BLOB,
+  LOG_BLOB_BYTES,
+  LOG_TIME,
   PAIR_BLOB,
   REC_SAMPLES,
   RECORD_BYTES,
@@ -21,6 +27,7 @@ import {
   SB_CURSOR,
   SB_RECORDS,
   SB_RESULT,
+  SB_SERIAL,
   SB_SOURCE,
 } from './layout.ts';
 
@@ -35,10 +42,14 @@ const RATE_KIND: Readonly<Record<RateKind, number>> = { delta: 0, increase: 1, r
 
 export class KernelSelection implements Selection {
   readonly samplesMax: number;
+  readonly anyHistograms: boolean;
+  readonly anyStarts: boolean;
   readonly #kernel: Kernel;
   readonly #texts: LabelTexts;
   readonly #ids: Uint32Array;
   readonly #onClose: (selection: KernelSelection) => void;
+  /** Cells of extras that had been written by then: histograms that came later are not in the selection. */
+  readonly #serial: number;
   #copies: Uint8Array | null = null;
   #isOpen = true;
 
@@ -47,9 +58,13 @@ export class KernelSelection implements Selection {
     texts: LabelTexts,
     ids: Uint32Array,
     samplesMax: number,
+    extras: number,
     onClose: (selection: KernelSelection) => void,
   ) {
     this.samplesMax = samplesMax;
+    this.anyHistograms = (extras & EXTRA_HAS_HISTOGRAMS) !== 0;
+    this.anyStarts = (extras & EXTRA_HAS_STARTS) !== 0;
+    this.#serial = kernel.f64[SB_SERIAL >>> 3]!;
     this.#kernel = kernel;
     this.#texts = texts;
     this.#ids = ids;
@@ -115,16 +130,15 @@ export class KernelSelection implements Selection {
     const { u32, f64, u8 } = this.#kernel;
     const sources = u32[SB_COLUMNS >>> 2]!;
     const values = sources + BATCH * RECORD_BYTES;
-    const times = values + BATCH * 8;
-    const valid = times + BATCH * 8;
+    const valid = values + BATCH * 8;
     into.samples = 0;
     into.newestMs = -Infinity;
     for (let from = first; from < end; from += BATCH) {
       const n = this.#writeSources(sources, from, Math.min(BATCH, end - from));
-      this.#kernel.lastValues(sources, Number(this.isFrozen), n, atMs, lookbackMs, values, times, valid);
+      this.#kernel.lastValues(sources, Number(this.isFrozen), n, atMs, lookbackMs, values, valid);
       into.values.set(f64.subarray(values >>> 3, (values >>> 3) + n), from - first);
       into.present.set(u8.subarray(valid, valid + n), from - first);
-      noteTimes(f64.subarray(times >>> 3, (times >>> 3) + n), u8.subarray(valid, valid + n), into);
+      this.#noteRead(into);
     }
   }
 
@@ -141,7 +155,6 @@ export class KernelSelection implements Selection {
     const valid = values + batch * steps * 8;
     const columns = ((valid + batch * steps + 63) & ~63) >>> 0;
     const capacity = Math.floor((sources + bytes - columns) / 16);
-    const read = SB_RESULT >>> 3;
     into.samples = 0;
     into.newestMs = -Infinity;
     for (let from = first; from < end; from += batch) {
@@ -163,10 +176,16 @@ export class KernelSelection implements Selection {
       if (done < n) return false;
       into.values.set(f64.subarray(values >>> 3, (values >>> 3) + n * steps), (from - first) * steps);
       into.present.set(u8.subarray(valid, valid + n * steps), (from - first) * steps);
-      into.samples += f64[read + (RESULT_READ_SAMPLES >>> 3)]!;
-      into.newestMs = Math.max(into.newestMs, f64[read + (RESULT_READ_NEWEST >>> 3)]!);
+      this.#noteRead(into);
     }
     return true;
+  }
+
+  /** Counts what the last call of a window kernel has read, and how new it is. */
+  #noteRead(into: WholeColumn): void {
+    const { f64 } = this.#kernel;
+    into.samples += f64[(SB_RESULT + RESULT_READ_SAMPLES) >>> 3]!;
+    into.newestMs = Math.max(into.newestMs, f64[(SB_RESULT + RESULT_READ_NEWEST) >>> 3]!);
   }
 
   /** Copies the records; afterwards the store may be written. */
@@ -183,6 +202,73 @@ export class KernelSelection implements Selection {
       copies.set(u8.subarray(out, out + part.length * RECORD_BYTES), from * RECORD_BYTES);
     }
     this.#copies = copies;
+  }
+
+  hasHistograms(i: number): boolean {
+    this.#assertOpen();
+    return this.anyHistograms && this.#kernel.hasHistograms(this.#ids[i]!, this.#serial) !== 0;
+  }
+
+  /** Blobs are views of the store's memory: they are good until the selection is closed. */
+  readHistograms(i: number, fromMs: number, toMs: number): HistogramSamples {
+    this.#assertOpen();
+    if (!this.anyHistograms) return NO_HISTOGRAM_SAMPLES;
+    const { u32, f64 } = this.#kernel;
+    const out = u32[SB_COLUMNS >>> 2]!;
+    const max = Math.min(DECODED_MAX, (u32[SB_COLUMN_BYTES >>> 2]! >>> 2) - 1);
+    const parts: Uint32Array[] = [];
+    let count = 0;
+    for (let lastMs = toMs; ; ) {
+      const n = this.#kernel.histogramsIn(this.#ids[i]!, fromMs, lastMs, this.#serial, out, max);
+      parts.push(u32.slice(out >>> 2, (out >>> 2) + n));
+      count += n;
+      if (n < max) break;
+      lastMs = f64[(u32[(out >>> 2) + n - 1]! + LOG_TIME) >>> 3]! - 1;
+    }
+    if (count === 0) return NO_HISTOGRAM_SAMPLES;
+    return this.#histograms(i, parts, count, u32[(out >>> 2) + parts.at(-1)!.length]!);
+  }
+
+  /** Samples at addresses that stand newest first, and the one before them. */
+  #histograms(i: number, parts: readonly Uint32Array[], count: number, beforeCell: number): HistogramSamples {
+    const { f64 } = this.#kernel;
+    const timesMs = new Float64Array(count);
+    const blobs = new Array<Uint8Array>(count);
+    let at = count;
+    for (const part of parts) {
+      for (const cell of part) {
+        timesMs[--at] = f64[(cell + LOG_TIME) >>> 3]!;
+        blobs[at] = this.#blob(cell);
+      }
+    }
+    const isNeighbour = beforeCell !== 0 && !this.#hasFloat(i, f64[(beforeCell + LOG_TIME) >>> 3]!, timesMs[0]!);
+    return { timesMs, blobs, before: isNeighbour ? this.#blob(beforeCell) : null };
+  }
+
+  #blob(cell: number): Uint8Array {
+    const start = cell + LOG_BLOB;
+    return this.#kernel.u8.subarray(start, start + this.#kernel.u32[(cell + LOG_BLOB_BYTES) >>> 2]!);
+  }
+
+  #hasFloat(i: number, fromMs: number, toMs: number): boolean {
+    const place = this.#kernel.u32[SB_COLUMNS >>> 2]!;
+    return this.#kernel.decode(this.#source(i), fromMs, toMs, place, place + 8, 1) !== 0;
+  }
+
+  readStarts(i: number, timesMs: Float64Array, count: number, into: Float64Array): boolean {
+    this.#assertOpen();
+    if (!this.anyStarts) return false;
+    const { u32, f64 } = this.#kernel;
+    const times = u32[SB_COLUMNS >>> 2]!;
+    const max = Math.min(DECODED_MAX, u32[SB_COLUMN_BYTES >>> 2]! >>> 4);
+    for (let from = 0; from < count; from += max) {
+      const n = Math.min(max, count - from);
+      f64.set(timesMs.subarray(from, from + n), times >>> 3);
+      const out = times + n * 8;
+      if (this.#kernel.startsAt(this.#ids[i]!, times, n, out) === 0) return false;
+      into.set(f64.subarray(out >>> 3, (out >>> 3) + n), from);
+    }
+    return true;
   }
 
   close(): void {
@@ -247,17 +333,4 @@ export class KernelSelection implements Selection {
   #assertOpen(): void {
     assert(this.#isOpen, 'selection is closed');
   }
-}
-
-/** Counts what was read, and how new it is. */
-function noteTimes(times: Float64Array, valid: Uint8Array, into: WholeColumn): void {
-  let { newestMs } = into;
-  let samples = 0;
-  for (let i = 0; i < valid.length; i++) {
-    if (valid[i] === 0) continue;
-    samples++;
-    if (times[i]! > newestMs) newestMs = times[i]!;
-  }
-  into.samples += samples;
-  into.newestMs = newestMs;
 }

@@ -11,9 +11,58 @@ import {
   formatTimestamp,
   PIECE_LENGTH,
 } from '../../../src/api/prometheus/json.ts';
+import { type Buckets, EMPTY_HISTOGRAM, type FloatHistogram } from '../../../src/model/histogram.ts';
 import type { MatrixResult, VectorResult } from '../../../src/promql/result.ts';
 
 const join = (pieces: Iterable<string>): string => [...pieces].join('');
+
+const buckets = (offset: number, ...counts: number[]): Buckets => ({
+  spans: Int32Array.of(offset, counts.length),
+  counts: Float64Array.from(counts),
+});
+
+test('histograms list their populated buckets in ascending order, with the ends that belong to each', async (t) => {
+  const f = (histogram: Partial<FloatHistogram>, want: string) => {
+    const value: VectorResult = {
+      kind: 'vector',
+      timeMs: 1500,
+      labels: [['a', 'b']],
+      values: Float64Array.of(Number.NaN),
+      histograms: [{ ...EMPTY_HISTOGRAM, ...histogram }],
+    };
+    const text = `{"resultType":"vector","result":[{"metric":{"a":"b"},"histogram":[1.500,${want}]}]}`;
+    t.equal(join(encodeValue(value, 0)), text, want);
+  };
+  f({}, '{"count":"0","sum":"0"}');
+  f(
+    { count: 3, sum: 4.5, positive: buckets(0, 1, 0, 2) },
+    '{"count":"3","sum":"4.5","buckets":[[0,"0.5","1","1"],[0,"2","4","2"]]}',
+  );
+  f(
+    { count: 6, sum: -1, zeroThreshold: 0.001, zeroCount: 3, negative: buckets(1, 1, 2) },
+    '{"count":"6","sum":"-1","buckets":[[1,"-4","-2","2"],[1,"-2","-1","1"],[3,"-0.001","0.001","3"]]}',
+  );
+  f(
+    { schema: -53, count: 3, sum: 1e21, customValues: Float64Array.of(-2, 5), positive: buckets(0, 1, 1, 1) },
+    '{"count":"3","sum":"1e+21","buckets":[[3,"-Inf","-2","1"],[0,"-2","5","1"],[0,"5","+Inf","1"]]}',
+  );
+});
+
+test('a series with histograms has them in a list of their own, and no empty list beside it', async (t) => {
+  const f = (timesMs: number[], want: string) => {
+    const points = {
+      labels: [],
+      timesMs: Float64Array.from(timesMs),
+      values: Float64Array.from(timesMs),
+      histograms: { timesMs: Float64Array.of(3000, 4000), values: [EMPTY_HISTOGRAM, EMPTY_HISTOGRAM] },
+    };
+    const empty = '{"count":"0","sum":"0"}';
+    const text = `{"resultType":"matrix","result":[{"metric":{}${want},"histograms":[[3,${empty}],[4,${empty}]]}]}`;
+    t.equal(join(encodeValue({ kind: 'matrix', series: [points] }, 0)), text);
+  };
+  f([], '');
+  f([1000], ',"values":[[1,"1000"]]');
+});
 
 test('sample values are the shortest decimal, with an exponent only far from 1', async (t) => {
   const f = (value: number, want: string) => t.equal(formatSample(value), want, want);

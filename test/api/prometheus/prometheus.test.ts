@@ -432,6 +432,44 @@ test('status', async (t) => {
   });
 });
 
+test('status/tsdb', async (t) => {
+  const ask = async (query: string) => JSON.parse((await get(`/api/v1/status/tsdb${query}`)).body);
+  const { data } = await ask('');
+  t.strictSame(data.headStats, {
+    numSeries: 3,
+    numLabelPairs: 7,
+    chunkCount: 0,
+    minTime: NOW_MS - 3000,
+    maxTime: NOW_MS - 1000,
+  });
+  t.strictSame(data.seriesCountByMetricName, [
+    { name: 'up', value: 2 },
+    { name: 'load', value: 1 },
+  ]);
+  t.strictSame(data.labelValueCountByLabelName, [
+    { name: '__name__', value: 2 },
+    { name: 'instance', value: 2 },
+    { name: 'job', value: 2 },
+    { name: 'http.method', value: 1 },
+  ]);
+  t.strictSame(data.seriesCountByLabelValuePair.slice(0, 3), [
+    { name: '__name__=up', value: 2 },
+    { name: 'job=api', value: 2 },
+    { name: '__name__=load', value: 1 },
+  ]);
+  const bytes = data.memoryInBytesByLabelName as { readonly name: string; readonly value: number }[];
+  t.equal(bytes.length, 4);
+  t.ok(bytes.every(({ value }, i) => value > 64 && value <= (bytes[i - 1]?.value ?? Infinity)));
+  const short = await ask('?limit=1');
+  t.strictSame(short.data.seriesCountByMetricName, [{ name: 'up', value: 2 }]);
+  t.equal(short.data.labelValueCountByLabelName.length, 1);
+  t.equal((await ask('?limit=%2B10000')).status, 'success');
+  const f = async (limit: string, error: string) =>
+    t.strictSame(await ask(`?limit=${limit}`), { status: 'error', errorType: 'bad_data', error });
+  for (const limit of ['0', '-3', 'x', '1.5']) await f(limit, 'limit must be a positive number');
+  await f('10001', 'limit must not exceed 10000');
+});
+
 test('not ready, wrong method, unknown path, other origins', async (t) => {
   const closed = build({ isReady: () => false, isStopping: () => true });
   const unready = await closed.inject({ method: 'GET', url: '/api/v1/query?query=up' });

@@ -2,6 +2,8 @@
 import {
   CELL_PREVIOUS,
   CELL_PREVIOUS_PERIOD,
+  EXTRA_NEWEST,
+  FLAG_EXTRAS,
   FLAG_SUBSCRIBED,
   OUTCOME_CONFLICTING,
   OUTCOME_DUPLICATE,
@@ -32,12 +34,14 @@ import {
   SB_PINS,
   SB_RECORDS,
   SB_RESERVE_CHUNKS,
+  SB_RESULT,
   SB_RING,
   SB_TAIL,
   SB_TOUCHED,
   TAIL_SAMPLES_MAX,
 } from '../layout';
 import { decode, openCell, push } from './chunk';
+import { extrasMake, extrasOf, extrasRoom, histogramAt, isHistogram, noteStart, putHistogram } from './extras';
 import { entryOf, pagesFree } from './memory';
 import { cellRelease, isCellOf } from './period';
 
@@ -50,13 +54,23 @@ const ENTRY_BYTES_MAX: u32 = 24;
 export function append(record: usize, timestamp: f64, bits: i64): u32 {
   if (!(timestamp <= load<f64>(SB_LATEST_MS))) return OUTCOME_TOO_FAR_AHEAD;
   if (!(timestamp > load<f64>(SB_OLDEST_MS))) return OUTCOME_TOO_OLD;
-  if (timestamp <= load<f64>(record, REC_TIME) && load<u32>(record, REC_SAMPLES) != 0) {
-    return appendLate(record, timestamp, bits);
+  if ((load<u8>(record, REC_FLAGS) & FLAG_EXTRAS) != 0) return appendBeside(record, timestamp, bits, 0);
+  const newest = load<f64>(record, REC_TIME);
+  if (timestamp <= newest && load<u32>(record, REC_SAMPLES) != 0) {
+    const outcome = appendLate(record, timestamp, bits, newest - load<f64>(SB_OUT_OF_ORDER_MS));
+    if (outcome == OUTCOME_STORED) stored(record, timestamp);
+    return outcome;
   }
   if (!push(record, timestamp, bits, load<u32>(SB_RESERVE_CHUNKS))) return OUTCOME_NO_MEMORY;
+  stored(record, timestamp);
+  return OUTCOME_STORED;
+}
+
+// @ts-ignore: decorator
+@inline
+function stored(record: usize, timestamp: f64): void {
   if (timestamp > load<f64>(SB_NEWEST_MS)) store<f64>(SB_NEWEST_MS, timestamp);
   if ((load<u8>(record, REC_FLAGS) & FLAG_SUBSCRIBED) != 0) touch(record);
-  return OUTCOME_STORED;
 }
 
 /** Notes a subscribed series in the ring; whoever reads it sees from the counter whether it has run over. */
@@ -70,9 +84,9 @@ function touch(record: usize): void {
 /**
  * A sample that is not newer than the newest: found as a repetition, or put into its place by taking the newer ones
  * off the log and writing them again behind it. Readers that hold copies of the record keep their log: then the new
- * entries go into a fresh cell, else over the old ones.
+ * entries go into a fresh cell, else over the old ones. Before `oldest` it is too late.
  */
-function appendLate(record: usize, timestamp: f64, bits: i64): u32 {
+function appendLate(record: usize, timestamp: f64, bits: i64, oldest: f64): u32 {
   const newest = load<f64>(record, REC_TIME);
   if (timestamp == newest) return bits == load<i64>(record, REC_BITS) ? OUTCOME_DUPLICATE : OUTCOME_CONFLICTING;
   const times = <usize>load<u32>(SB_TAIL);
@@ -85,15 +99,67 @@ function appendLate(record: usize, timestamp: f64, bits: i64): u32 {
     if (before == timestamp) return bits == load<i64>(cursor, REC_BITS) ? OUTCOME_DUPLICATE : OUTCOME_CONFLICTING;
     if (before > timestamp) return OUTCOME_OUT_OF_ORDER; // more samples behind it than are ever moved
   }
-  if (timestamp < newest - load<f64>(SB_OUT_OF_ORDER_MS)) return OUTCOME_OUT_OF_ORDER;
+  if (timestamp < oldest) return OUTCOME_OUT_OF_ORDER;
   if (pagesFree() < ((moved * ENTRY_BYTES_MAX) >>> 15) + 12) return OUTCOME_NO_MEMORY;
   rewind(record, hasBefore, moved);
   if (!push(record, timestamp, bits, 0)) unreachable();
   for (let i: usize = TAIL_SAMPLES_MAX - moved; i < <usize>TAIL_SAMPLES_MAX; i++) {
     if (!push(record, load<f64>(times + (i << 3)), load<i64>(values + (i << 3)), 0)) unreachable();
   }
-  if ((load<u8>(record, REC_FLAGS) & FLAG_SUBSCRIBED) != 0) touch(record);
   return OUTCOME_STORED;
+}
+
+// ---- beside histograms and start timestamps
+
+/** A float of a series that has extras, or that comes with a start timestamp. */
+export function appendBeside(record: usize, timestamp: f64, bits: i64, start: f64): u32 {
+  if (!(timestamp <= load<f64>(SB_LATEST_MS))) return OUTCOME_TOO_FAR_AHEAD;
+  if (!(timestamp > load<f64>(SB_OLDEST_MS))) return OUTCOME_TOO_OLD;
+  const extras = start == 0 ? extrasOf(record) : extrasMake(record);
+  if (extras == 0 || !extrasRoom()) return OUTCOME_NO_MEMORY;
+  const newestFloat = load<u32>(record, REC_SAMPLES) == 0 ? -Infinity : load<f64>(record, REC_TIME);
+  const newestHistogram = load<f64>(extras, EXTRA_NEWEST);
+  const newest = max<f64>(newestFloat, newestHistogram);
+  const oldest = newest - load<f64>(SB_OUT_OF_ORDER_MS);
+  if (timestamp <= newestHistogram && histogramAt(extras, timestamp) != 0) return OUTCOME_CONFLICTING;
+  if (timestamp <= newestFloat) {
+    const outcome = appendLate(record, timestamp, bits, oldest);
+    if (outcome != OUTCOME_STORED) return outcome;
+  } else {
+    if (timestamp < oldest) return OUTCOME_OUT_OF_ORDER;
+    if (!push(record, timestamp, bits, load<u32>(SB_RESERVE_CHUNKS))) return OUTCOME_NO_MEMORY;
+  }
+  stored(record, timestamp);
+  noteStart(extras, timestamp, start, timestamp < newest);
+  return OUTCOME_STORED;
+}
+
+/** Appends a histogram: the same rules, against the floats and histograms of the series. */
+export function appendHistogram(record: usize, timestamp: f64, blob: usize, bytes: u32, start: f64): u32 {
+  if (!(timestamp <= load<f64>(SB_LATEST_MS))) return OUTCOME_TOO_FAR_AHEAD;
+  if (!(timestamp > load<f64>(SB_OLDEST_MS))) return OUTCOME_TOO_OLD;
+  const extras = extrasMake(record);
+  if (extras == 0 || !extrasRoom()) return OUTCOME_NO_MEMORY;
+  const newestFloat = load<u32>(record, REC_SAMPLES) == 0 ? -Infinity : load<f64>(record, REC_TIME);
+  const newestHistogram = load<f64>(extras, EXTRA_NEWEST);
+  const newest = max<f64>(newestFloat, newestHistogram);
+  if (timestamp <= newest) {
+    const known = timestamp <= newestHistogram ? histogramAt(extras, timestamp) : 0;
+    if (known != 0) return isHistogram(known, blob, bytes) ? OUTCOME_DUPLICATE : OUTCOME_CONFLICTING;
+    if (timestamp <= newestFloat && hasFloatAt(record, timestamp)) return OUTCOME_CONFLICTING;
+    if (timestamp < newest - load<f64>(SB_OUT_OF_ORDER_MS)) return OUTCOME_OUT_OF_ORDER;
+  }
+  if (!putHistogram(extras, timestamp, blob, bytes, load<u32>(SB_RESERVE_CHUNKS))) return OUTCOME_NO_MEMORY;
+  stored(record, timestamp);
+  noteStart(extras, timestamp, start, timestamp < newest);
+  return OUTCOME_STORED;
+}
+
+/** A place for one sample. */
+const ONE: usize = SB_RESULT + 256;
+
+function hasFloatAt(record: usize, timestamp: f64): bool {
+  return decode(record, timestamp - 1, timestamp, ONE, ONE + 8, 1) == 1 && load<f64>(ONE) == timestamp;
 }
 
 /** Sets a record back to the sample at SB_CURSOR, `moved` samples ago; to nothing if there is none. */

@@ -61,6 +61,8 @@ const VALUE_XOR: u32 = 14; // the bytes that differ and { trailing zero bytes:4,
 const GAVE_UP: u32 = 128;
 const GIVE_UP_SAMPLES: u32 = 15;
 const NO_FIT: i64 = i64.MIN_VALUE;
+/** The stale marker. */
+export const STALE: i64 = 0x7ff0000000000002;
 
 // ---- writing
 
@@ -302,6 +304,33 @@ export function openCell(record: usize, n: u32, reserve: u32): usize {
  * before `from`, or did not fit any more.
  */
 export function decode(record: usize, from: f64, to: f64, times: usize, values: usize, max: u32): u32 {
+  return walk(INTO_COLUMNS, record, from, to, times, values, max);
+}
+
+/**
+ * Looks at the samples with from < t <= to that are no stale markers without keeping them: their number, and in the
+ * place at `out` what an increase needs (WINDOW_*).
+ */
+export function decodeWindow(record: usize, from: f64, to: f64, out: usize): u32 {
+  return walk(INTO_WINDOW, record, from, to, out, 0, 0);
+}
+
+/** First and last sample of a window, how often the value fell, and the value before it fell last in the walk. */
+export const WINDOW_FIRST_TIME: usize = 0;
+export const WINDOW_FIRST: usize = 8;
+export const WINDOW_LAST_TIME: usize = 16;
+export const WINDOW_LAST: usize = 24;
+export const WINDOW_FALLS: usize = 32; // u32
+export const WINDOW_BEFORE_FALL: usize = 40;
+export const WINDOW_BYTES: usize = 48;
+
+const INTO_COLUMNS: u32 = 0;
+const INTO_WINDOW: u32 = 1;
+
+/** Both of the above: `into` is a constant, so each has a loop of its own. */
+// @ts-ignore: decorator
+@inline
+function walk(into: u32, record: usize, from: f64, to: f64, times: usize, values: usize, max: u32): u32 {
   let time = load<f64>(record, REC_TIME);
   let bits = load<i64>(record, REC_BITS);
   let delta = load<i32>(record, REC_DELTA);
@@ -312,6 +341,11 @@ export function decode(record: usize, from: f64, to: f64, times: usize, values: 
   let period = <u32>load<u16>(record, REC_PERIOD);
   let more = load<u32>(record, REC_SAMPLES) != 0;
   let left = max;
+  let count: u32 = 0;
+  let falls: u32 = 0;
+  let first: f64 = 0;
+  let firstTime: f64 = 0;
+  let beforeFall: f64 = 0;
   if (run != 0 && !isLivePeriod(period)) {
     run = 0;
     cell = 0;
@@ -321,10 +355,24 @@ export function decode(record: usize, from: f64, to: f64, times: usize, values: 
   while (more) {
     if (time <= from) break;
     if (time <= to) {
-      if (left == 0) break;
-      left--;
-      store<f64>(times + (left << 3), time);
-      store<i64>(values + (left << 3), bits);
+      if (into == INTO_COLUMNS) {
+        if (left == 0) break;
+        left--;
+        store<f64>(times + (left << 3), time);
+        store<i64>(values + (left << 3), bits);
+      } else if (bits != STALE) {
+        const seen = reinterpret<f64>(bits);
+        if (count == 0) {
+          store<f64>(times, time, WINDOW_LAST_TIME);
+          store<f64>(times, seen, WINDOW_LAST);
+        } else if (first < seen) {
+          falls++;
+          beforeFall = seen;
+        }
+        first = seen;
+        firstTime = time;
+        count++;
+      }
     }
     if (run > 0) {
       run--;
@@ -436,6 +484,13 @@ export function decode(record: usize, from: f64, to: f64, times: usize, values: 
         }
       }
     }
+  }
+  if (into == INTO_WINDOW) {
+    store<f64>(times, firstTime, WINDOW_FIRST_TIME);
+    store<f64>(times, first, WINDOW_FIRST);
+    store<u32>(times, falls, WINDOW_FALLS);
+    store<f64>(times, beforeFall, WINDOW_BEFORE_FALL);
+    return count;
   }
   const cursor: usize = SB_CURSOR;
   store<f64>(cursor, time, REC_TIME);

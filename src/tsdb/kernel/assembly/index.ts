@@ -18,6 +18,7 @@ import {
   SB_COLUMN_BYTES,
   SB_COLUMNS,
   SB_DEAD_BITMAP,
+  SB_EXTRA_TABLE,
   SB_FLOOR_MS,
   SB_FRONTIER,
   SB_HEAP_END,
@@ -59,13 +60,14 @@ import {
   TAIL_SAMPLES_MAX,
 } from '../layout';
 import { noteStored } from '../../../ingest/remote-write/assembly/walk.as';
-import { append as appendTo } from './append';
+import { append as appendTo, appendBeside, appendHistogram as appendHistogramTo } from './append';
 import { recordOf } from './series';
 import { tableOpen } from './table';
 
 export { ingest, ingestMore } from '../../../ingest/remote-write/assembly/walk.as';
 export { snappyDecode } from '../../../ingest/remote-write/assembly/snappy.as';
 export { decode } from './chunk';
+export { hasHistograms, histogramsIn, startsAt } from './extras';
 export { nameOf, pairOf } from './labels';
 export { pagesFree } from './memory';
 export { periodSummary } from './period';
@@ -91,9 +93,18 @@ export { labelColumn, seriesOf } from './series';
 export { verify } from './verify';
 export { lastValues, rates } from './window';
 
-/** Appends one sample to the series with this id; the value as its two halves. */
-export function append(id: u32, timestamp: f64, low: u32, high: u32): u32 {
-  const outcome = appendTo(recordOf(id), timestamp, <i64>((<u64>high << 32) | <u64>low));
+/** Appends one sample to the series with this id; the value as its two halves. A start of 0 is unknown. */
+export function append(id: u32, timestamp: f64, low: u32, high: u32, start: f64): u32 {
+  const bits = <i64>((<u64>high << 32) | <u64>low);
+  const outcome =
+    start == 0 ? appendTo(recordOf(id), timestamp, bits) : appendBeside(recordOf(id), timestamp, bits, start);
+  if (outcome == OUTCOME_STORED) noteStored(1);
+  return outcome;
+}
+
+/** Appends one histogram, whose bytes were written to SB_LABEL_INPUT. */
+export function appendHistogram(id: u32, timestamp: f64, bytes: u32, start: f64): u32 {
+  const outcome = appendHistogramTo(recordOf(id), timestamp, load<u32>(SB_LABEL_INPUT), bytes, start);
   if (outcome == OUTCOME_STORED) noteStored(1);
   return outcome;
 }
@@ -149,7 +160,8 @@ export function init(pages: u32, seriesMax: u32, bodyBytesMax: u32): bool {
   // 64 pages are more than one series of 40 labels can open; a sixteenth lets known series go on for a while.
   store<u32>(SB_RESERVE_SERIES, reserve + 64 + (heapPages >>> 4));
   initState();
-  return tableOpen(SB_IDENTITY_TABLE) && tableOpen(SB_PAIR_TABLE) && tableOpen(SB_NAME_TABLE);
+  if (!tableOpen(SB_IDENTITY_TABLE) || !tableOpen(SB_PAIR_TABLE)) return false;
+  return tableOpen(SB_NAME_TABLE) && tableOpen(SB_EXTRA_TABLE);
 }
 
 function range(field: usize, at: u64, bytes: u64): u64 {

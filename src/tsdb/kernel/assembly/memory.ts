@@ -9,7 +9,6 @@
  * Chunk pages belong to a period instead and go back together with it.
  */
 import {
-  KIND_CHUNK,
   KIND_FREE,
   KIND_TABLE,
   PAGE_BUMP,
@@ -22,7 +21,6 @@ import {
   PAGE_LISTED,
   PAGE_LIVE,
   PAGE_NEXT,
-  PAGE_PERIOD,
   PAGE_PREVIOUS,
   SB_FREE_PAGE,
   SB_FREE_PAGES,
@@ -263,11 +261,4 @@ export function bytesCompare(a: usize, aLength: u32, b: usize, bLength: u32): i3
     if (order != 0) return order;
   }
   return <i32>aLength - <i32>bLength;
-}
-
-// @ts-ignore: decorator
-@inline
-export function isChunkOf(address: usize, period: u32): bool {
-  const entry = entryOf(address);
-  return load<u8>(entry, PAGE_KIND) == KIND_CHUNK && <u32>load<u16>(entry, PAGE_PERIOD) == period;
 }

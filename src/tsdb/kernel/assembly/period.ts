@@ -9,10 +9,15 @@ import {
   CELL_SMALL_BYTES,
   KIND_CHUNK,
   KIND_FREE,
+  KIND_LOG,
+  PAGE_BUMP,
+  PAGE_BYTES,
   PAGE_KIND,
+  PAGE_LIVE,
   PAGE_PERIOD,
   PERIOD_LARGE,
   PERIOD_LIVE,
+  PERIOD_LOG,
   PERIOD_MIN_MS,
   PERIOD_NUMBER,
   PERIOD_PAGES,
@@ -79,15 +84,42 @@ export function cellAllocate(period: i32, bytes: u32, reserve: u32): usize {
   const head = slot + (bytes == CELL_SMALL_BYTES ? PERIOD_SMALL : PERIOD_LARGE);
   let page = load<u32>(head);
   if (page == 0) {
-    if (pagesFree() <= reserve && !evictOldest(period)) return 0;
-    page = takePage();
+    page = periodPage(period, slot, KIND_CHUNK, bytes, reserve);
     if (page == 0) return 0;
-    openSlab(page, KIND_CHUNK, classOf(bytes), bytes);
-    store<u16>(pageEntry(page), period, PAGE_PERIOD);
-    store<u32>(slot, load<u32>(slot, PERIOD_PAGES) + 1, PERIOD_PAGES);
     enlist(page, head);
   }
   return takeCell(page, head);
+}
+
+/** A page of a period, with cells of that many bytes; 0 if there is none that chunks may have. */
+function periodPage(period: i32, slot: usize, kind: u32, bytes: u32, reserve: u32): u32 {
+  if (pagesFree() <= reserve && !evictOldest(period)) return 0;
+  const page = takePage();
+  if (page == 0) return 0;
+  openSlab(page, kind, classOf(bytes), bytes);
+  store<u16>(pageEntry(page), period, PAGE_PERIOD);
+  store<u32>(slot, load<u32>(slot, PERIOD_PAGES) + 1, PERIOD_PAGES);
+  return page;
+}
+
+/**
+ * A cell of any size for extras of a period; 0 as above. Such cells are never given back before their period ends, so
+ * they are simply taken one behind the other.
+ */
+export function logAllocate(period: i32, bytes: u32, reserve: u32): usize {
+  const slot = openPeriod(period);
+  const rounded = (bytes + 7) & ~7;
+  let page = load<u32>(slot, PERIOD_LOG);
+  if (page == 0 || (<u32>load<u16>(pageEntry(page), PAGE_BUMP) << 3) + rounded > <u32>PAGE_BYTES) {
+    page = periodPage(period, slot, KIND_LOG, 8, reserve);
+    if (page == 0) return 0;
+    store<u32>(slot, page, PERIOD_LOG);
+  }
+  const entry = pageEntry(page);
+  const at = <u32>load<u16>(entry, PAGE_BUMP);
+  store<u16>(entry, at + (rounded >>> 3), PAGE_BUMP);
+  store<u16>(entry, at + (rounded >>> 3), PAGE_LIVE);
+  return (<usize>page << 16) + (at << 3);
 }
 
 /** Gives one cell back before its period ends. */
@@ -118,7 +150,8 @@ function endPeriod(slot: usize): void {
   const end = load<u32>(SB_FRONTIER);
   for (let page = load<u32>(SB_HEAP_FIRST); page < end && pages > 0; page++) {
     const entry = pageEntry(page);
-    if (load<u8>(entry, PAGE_KIND) != KIND_CHUNK || <u32>load<u16>(entry, PAGE_PERIOD) != tag) continue;
+    const kind = <u32>load<u8>(entry, PAGE_KIND);
+    if ((kind != KIND_CHUNK && kind != KIND_LOG) || <u32>load<u16>(entry, PAGE_PERIOD) != tag) continue;
     givePage(page);
     pages--;
   }
@@ -174,5 +207,12 @@ export function isLivePeriod(tag: u32): bool {
 export function isCellOf(cell: usize, tag: u32): bool {
   const entry = entryOf(cell);
   return load<u8>(entry, PAGE_KIND) == KIND_CHUNK && <u32>load<u16>(entry, PAGE_PERIOD) == tag;
+}
+
+// @ts-ignore: decorator
+@inline
+export function isLogOf(cell: usize, tag: u32): bool {
+  const entry = entryOf(cell);
+  return load<u8>(entry, PAGE_KIND) == KIND_LOG && <u32>load<u16>(entry, PAGE_PERIOD) == tag;
 }
 

@@ -12,6 +12,7 @@
  */
 import {
   BLOB_PAIR,
+  EXTRA_NEWEST,
   FLAG_DEAD,
   KIND_SET,
   NAME_ALL,
@@ -50,6 +51,7 @@ import {
   SB_WINDOW_LO,
   SET_ENTRY_BYTES,
 } from '../layout';
+import { extrasFree, extrasOf } from './extras';
 import { nameAddress, nameFree, pairFree } from './labels';
 import { release } from './memory';
 import { expirePeriods } from './period';
@@ -96,10 +98,16 @@ function buryExpired(budget: u32): bool {
   for (; id < stop; id++) {
     const record = recordOf(id);
     if (load<u32>(record, REC_SET) == 0) continue;
-    if (load<u32>(record, REC_SAMPLES) == 0 || load<f64>(record, REC_TIME) <= oldest) bury(record, id);
+    const noFloats = load<u32>(record, REC_SAMPLES) == 0 || load<f64>(record, REC_TIME) <= oldest;
+    if (noFloats && !hasHistogramAfter(record, oldest)) bury(record, id);
   }
   store<u32>(SB_RETENTION_CURSOR, id);
   return id >= end;
+}
+
+function hasHistogramAfter(record: usize, oldest: f64): bool {
+  const extras = extrasOf(record);
+  return extras != 0 && load<f64>(extras, EXTRA_NEWEST) > oldest;
 }
 
 /** Takes a series out of everything but the postings. */
@@ -113,6 +121,7 @@ function bury(record: usize, id: u32): void {
   }
   tableRemove(SB_IDENTITY_TABLE, load<u32>(record, REC_HASH), id);
   release(set, KIND_SET);
+  extrasFree(record);
   const generation = load<u32>(record, REC_GENERATION);
   memory.fill(record, 0, RECORD_BYTES);
   store<u32>(record, generation, REC_GENERATION);

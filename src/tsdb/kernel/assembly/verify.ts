@@ -8,14 +8,26 @@ import {
   BLOB_PAIR,
   BLOB_WIRE_BYTES,
   BLOCK_NEXT,
+  EXTRA_HISTOGRAMS,
+  EXTRA_ID,
+  EXTRA_NEWEST,
+  EXTRA_STARTS,
   FLAG_DEAD,
+  FLAG_EXTRAS,
   KIND_BLOB,
-  KIND_CHUNK,
+  KIND_EXTRA,
   KIND_FREE,
+  KIND_LOG,
   KIND_PAIR,
   KIND_POSTING,
   KIND_SET,
   KIND_TABLE,
+  KINDS,
+  LOG_BLOB,
+  LOG_BLOB_BYTES,
+  LOG_SERIAL,
+  LOG_START_BYTES,
+  LOG_TIME,
   NAME_ALL,
   NAME_FIRST,
   NAME_LENGTH,
@@ -29,6 +41,7 @@ import {
   PAGE_LISTED,
   PAGE_LIVE,
   PAGE_NEXT,
+  PAGE_PERIOD,
   PAIR_BLOB,
   PAIR_COUNT,
   PAIR_DIRTY,
@@ -49,6 +62,7 @@ import {
   SB_COLUMNS,
   SB_CURSOR,
   SB_DEAD,
+  SB_EXTRA_TABLE,
   SB_FREE_PAGE,
   SB_FREE_PAGES,
   SB_FRONTIER,
@@ -59,6 +73,7 @@ import {
   SB_NAME_NEXT,
   SB_PAIR_TABLE,
   SB_PAIRS,
+  SB_SERIAL,
   SB_SERIES,
   SB_VERIFY_AT,
   SB_WINDOW_HI,
@@ -71,9 +86,11 @@ import {
   TABLE_OLD_MASK,
 } from '../layout';
 import { decode } from './chunk';
+import { before, extraHash, extrasOf, firstOf } from './extras';
 import { hashBytes } from './hash';
 import { nameAddress, nameFind, pairFind } from './labels';
 import { bytesCompare, entryOf, pageEntry } from './memory';
+import { periodAt } from './period';
 import { hasBit, postingOr } from './postings';
 import { recordOf } from './series';
 import { TOMBSTONE } from './table';
@@ -92,6 +109,7 @@ export function verify(): u32 {
   if (code == 0) code = verifySeries();
   if (code == 0) code = verifyTable(SB_IDENTITY_TABLE, load<u32>(SB_SERIES));
   if (code == 0) code = verifyTable(SB_PAIR_TABLE, load<u32>(SB_PAIRS));
+  if (code == 0) code = verifyExtras();
   return code;
 }
 
@@ -115,7 +133,7 @@ function verifyPages(): u32 {
     const kind = <u32>load<u8>(entry, PAGE_KIND);
     if (kind == KIND_FREE) free++;
     if (kind == KIND_FREE || kind == KIND_TABLE) continue;
-    if (kind > <u32>KIND_CHUNK) return fault(104, page);
+    if (kind >= <u32>KINDS) return fault(104, page);
     const code = verifySlab(page, entry);
     if (code != 0) return code;
     const live = <u32>load<u16>(entry, PAGE_LIVE);
@@ -142,6 +160,7 @@ function verifySlab(page: u32, entry: usize): u32 {
     at = load<u32>((<usize>page << 16) + ((at - 1) << 3));
   }
   if (<u32>load<u16>(entry, PAGE_LIVE) + free != used) return fault(113, page);
+  if (load<u8>(entry, PAGE_KIND) == KIND_LOG) return load<u8>(entry, PAGE_LISTED) == 0 ? 0 : fault(114, page);
   const full = free == 0 && (used + 1) * cell > <u32>PAGE_BYTES;
   return full == (load<u8>(entry, PAGE_LISTED) != 0) ? fault(114, page) : 0;
 }
@@ -287,6 +306,44 @@ function verifySamples(record: usize, id: u32): u32 {
   }
   if (samples > load<u32>(record, REC_SAMPLES)) return fault(311, id);
   return load<u32>(record, REC_SAMPLES) != 0 && samples == 0 && load<f64>(record, REC_TIME) > -Infinity ? fault(312, id) : 0;
+}
+
+/** Extras (5xx): one for each series that has the flag, and chains that descend in time, each cell in its period. */
+function verifyExtras(): u32 {
+  let flagged: u32 = 0;
+  for (let id: u32 = 1; id < load<u32>(SB_ID_NEXT); id++) {
+    const record = recordOf(id);
+    if ((load<u8>(record, REC_FLAGS) & FLAG_EXTRAS) == 0) continue;
+    flagged++;
+    const extras = extrasOf(record);
+    if (extras == 0 || load<u8>(entryOf(extras), PAGE_KIND) != KIND_EXTRA) return fault(500, id);
+    if (load<u32>(extras, EXTRA_ID) != id || !tableHas(SB_EXTRA_TABLE, extraHash(id), <u32>extras)) return fault(501, id);
+    const newest = firstOf(extras, EXTRA_HISTOGRAMS);
+    if (newest != 0 && load<f64>(newest, LOG_TIME) != load<f64>(extras, EXTRA_NEWEST)) return fault(502, id);
+    let code = verifyChain(newest, id, true);
+    if (code == 0) code = verifyChain(firstOf(extras, EXTRA_STARTS), id, false);
+    if (code != 0) return code;
+  }
+  let cells: u32 = 0;
+  for (let page = load<u32>(SB_HEAP_FIRST); page < load<u32>(SB_FRONTIER); page++) {
+    if (load<u8>(pageEntry(page), PAGE_KIND) == KIND_EXTRA) cells += load<u16>(pageEntry(page), PAGE_LIVE);
+  }
+  return cells == flagged ? verifyTable(SB_EXTRA_TABLE, flagged) : fault(503, cells);
+}
+
+function verifyChain(first: usize, id: u32, strict: bool): u32 {
+  let last = Infinity;
+  for (let cell = first; cell != 0; cell = before(cell)) {
+    const time = load<f64>(cell, LOG_TIME);
+    if (strict ? !(time < last) : !(time <= last)) return fault(510, id);
+    if (load<u16>(entryOf(cell), PAGE_PERIOD) != <u16>periodAt(time)) return fault(511, id);
+    const bytes = strict ? LOG_BLOB + load<u32>(cell, LOG_BLOB_BYTES) : LOG_START_BYTES;
+    const end = <u32>load<u16>(entryOf(cell), PAGE_BUMP) << 3;
+    if ((<u32>cell & 0xffff) + bytes > end) return fault(512, id);
+    if (!(load<f64>(cell, LOG_SERIAL) <= load<f64>(SB_SERIAL))) return fault(513, id);
+    last = time;
+  }
+  return 0;
 }
 
 function tableHas(table: usize, hash: u32, ref: u32): bool {
