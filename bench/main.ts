@@ -7,6 +7,7 @@
  */
 import { append } from './append.ts';
 import { decode } from './decode.ts';
+import { readings } from './readings.ts';
 import { select } from './select.ts';
 import type { Row } from './support/measure.ts';
 import { window } from './window.ts';
@@ -19,7 +20,13 @@ export interface BenchOptions {
   readonly runs: number;
 }
 
-const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<Row[]>>> = { decode, append, select, window };
+const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<Row[]>>> = {
+  decode,
+  append,
+  select,
+  window,
+  readings,
+};
 
 const [name = '', options = ''] = process.argv.slice(2);
 const bench = BENCHES[name];

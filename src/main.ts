@@ -12,6 +12,7 @@ import { openKubernetes } from './api/kubernetes/server.ts';
 import { registerOps } from './api/ops/ops.ts';
 import { registerPrometheus } from './api/prometheus/prometheus.ts';
 import { openOtlpGrpc, registerOtlpHttp, registerPush } from './api/push/push.ts';
+import { registerScale } from './api/scale/scale.ts';
 import { type Command, helpText, parseCommand } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import type { Address } from './config/values.ts';
@@ -21,6 +22,7 @@ import { CodedError } from './model/errors.ts';
 import { LIMITS } from './model/limits.ts';
 import { QueryEngine } from './promql/engine.ts';
 import { Readings } from './scaling/reading.ts';
+import { Recorder, type StateChange } from './scaling/recorder.ts';
 import { createLogger } from './telemetry/log.ts';
 import { registerProcessMetrics } from './telemetry/process.ts';
 import { Registry } from './telemetry/registry.ts';
@@ -137,7 +139,18 @@ function assemble(config: Config, logger: Logger): Daemon {
   registerHeadMetrics(registry, head);
   const writer = new Writer({ head, clock, registry });
   const engine = new QueryEngine({ head, clock, registry, lookbackMs: config.query.lookbackDeltaMs });
-  const readings = new Readings({ engine, head, clock, registry, lookbackMs: config.query.lookbackDeltaMs });
+  const recorder = new Recorder({ onChange: (change) => logStateChange(logger, change) });
+  registerRecorderMetrics(registry, recorder);
+  const readings = new Readings({
+    engine,
+    head,
+    clock,
+    registry,
+    recorder,
+    lookbackMs: config.query.lookbackDeltaMs,
+    forgetAfterMs: config.scaling.forgetAfterMs,
+    warmsUp: config.scaling.warmUp,
+  });
   const retention = setInterval(() => enforceRetention(head), RETENTION_CHECK_MS);
   retention.unref();
 
@@ -151,6 +164,7 @@ function assemble(config: Config, logger: Logger): Daemon {
         openHttp(address, buildHttp({ logger, registry }), (app) => {
           registerOps(app, { registry, isReady, isStopping });
           registerPush(app, { writer, logger });
+          registerScale(app, { readings, recorder, head });
           registerPrometheus(app, {
             engine,
             head,
@@ -173,7 +187,7 @@ function assemble(config: Config, logger: Logger): Daemon {
     },
     keda: {
       address: config.keda.listenAddress,
-      open: (listen) => openKeda({ listen, readings, logger, clock, registry }),
+      open: (listen) => openKeda({ listen, readings, logger, registry }),
     },
     kubernetes: {
       address: config.kubernetes.listenAddress,
@@ -267,6 +281,26 @@ function registerHeadMetrics(registry: Registry, head: KernelHead): void {
     name('bytes'),
     'Bytes of the store in use: labels, index and samples.',
     () => head.stats().bytes,
+  );
+}
+
+function registerRecorderMetrics(registry: Registry, recorder: Recorder): void {
+  registry.computed('gauge', 'tidegauge_decisions', 'Decisions in the flight recorder.', () => recorder.count);
+  registry.computed(
+    'gauge',
+    'tidegauge_decision_subjects',
+    'Triggers and metrics that the flight recorder knows.',
+    () => recorder.subjects,
+  );
+}
+
+/** What an autoscaler is told changed in kind: the event that somebody looks for afterwards. */
+function logStateChange(logger: Logger, { subject, from, to, reading }: StateChange): void {
+  const { surface, namespace, name, query } = subject;
+  const why = reading.kind === 'value' ? reading.note : reading.reason;
+  logger.info(
+    { event: 'scaling_state', surface, namespace, name, query, from, to, why },
+    'a Reading changed its state',
   );
 }
 

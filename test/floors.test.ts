@@ -20,6 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'api/push': ['model', 'telemetry', 'ingest', 'api'],
   'api/keda': ['model', 'telemetry', 'promql', 'scaling', 'api'],
   'api/kubernetes': ['model', 'telemetry', 'promql', 'scaling', 'api'],
+  'api/scale': ['model', 'telemetry', 'promql', 'scaling', 'api'],
   'api/ops': ['model', 'telemetry', 'api'],
   'main.ts': [
     'model',
@@ -34,6 +35,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'api/push',
     'api/keda',
     'api/kubernetes',
+    'api/scale',
     'api/ops',
   ],
 };

@@ -115,7 +115,17 @@ class FileReader {
     const name = this.#requiredText(given, 'name', offset);
     if (!isMetricName(name)) throw this.#wrong('name', given.get('name')!, METRIC_NAME_WANT);
     const query = this.#requiredText(given, 'query', offset);
-    return { name, query, namespaced: this.#flag(given.get('namespaced')), origin: this.#at(offset) };
+    const policy = this.#policy(given);
+    return { name, query, namespaced: this.#flag(given.get('namespaced')), policy, origin: this.#at(offset) };
+  }
+
+  #policy(given: ReadonlyMap<string, KeyValue>): Readonly<Record<string, string>> {
+    const policy: Record<string, string> = {};
+    for (const key of METRIC_POLICY_KEYS) {
+      const pair = given.get(key);
+      if (pair !== undefined) policy[key] = this.#scalar(pair, key);
+    }
+    return policy;
   }
 
   #requiredText(given: ReadonlyMap<string, KeyValue>, key: string, offset: number): string {
@@ -189,7 +199,9 @@ interface KeyValue {
   readonly offset: number;
 }
 
-const METRIC_KEYS: readonly string[] = ['name', 'query', 'namespaced'];
+/** How Readings of the metric are made; what their values mean is known where they are made. */
+const METRIC_POLICY_KEYS: readonly string[] = ['noData', 'freshness', 'reduce', 'clampMin', 'clampMax', 'window'];
+const METRIC_KEYS: readonly string[] = ['name', 'query', 'namespaced', ...METRIC_POLICY_KEYS];
 const METRIC_NAME_WANT =
   "a name that can stand in a URL's path: no space, / or %, not . or .., not watch, proxy, status or finalize";
 /** Kubernetes reads these segments of a path as something else than a metric. */

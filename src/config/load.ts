@@ -212,6 +212,7 @@ function buildConfig(given: Given, file: FileContent): Config {
       seriesLimit: read(SETTINGS.storageSeriesLimit),
     },
     query: { lookbackDeltaMs: read(SETTINGS.queryLookbackDelta), timeoutMs: read(SETTINGS.queryTimeout) },
+    scaling: { forgetAfterMs: read(SETTINGS.scalingForgetAfter), warmUp: read(SETTINGS.scalingWarmUp) },
     log: { level: read(SETTINGS.logLevel), format: read(SETTINGS.logFormat) },
     externalMetrics: file.externalMetrics,
   };

@@ -29,6 +29,8 @@ export interface ExternalMetric {
   readonly query: string;
   /** Whether the namespace of the request narrows the query. */
   readonly namespaced: boolean;
+  /** What else was set of it, as written: how its Readings are made is not judged here. */
+  readonly policy: Readonly<Record<string, string>>;
   /** Where it was defined, for messages: `tidegauge.yaml:12:5`. */
   readonly origin: string;
 }
@@ -60,6 +62,10 @@ export interface Config {
     readonly seriesLimit: number;
   };
   readonly query: { readonly lookbackDeltaMs: number; readonly timeoutMs: number };
+  readonly scaling: {
+    readonly forgetAfterMs: number;
+    readonly warmUp: boolean;
+  };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   readonly externalMetrics: readonly ExternalMetric[];
 }
@@ -144,6 +150,18 @@ export const SETTINGS = {
     'How old the newest sample of a series may be for a query to see it.',
   ),
   queryTimeout: setting('query.timeout', DURATION, '2m', 'How long a query may take.'),
+  scalingForgetAfter: setting(
+    'scaling.forget-after',
+    DURATION,
+    '5m',
+    'How long a sender that fell silent counts as missing before autoscalers are answered without it.',
+  ),
+  scalingWarmUp: setting(
+    'scaling.warm-up',
+    BOOLEAN,
+    'true',
+    'After a start, answer autoscalers only once four fifths of what a query looks at are covered.',
+  ),
   logLevel: setting(
     'log.level',
     choiceOf('debug', 'info', 'warn', 'error'),

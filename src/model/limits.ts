@@ -40,9 +40,22 @@ export const LIMITS = {
   kedaRequestBytesMax: 1024 * 1024,
   /** Keys of a trigger's metadata. */
   kedaMetadataKeysMax: 256,
-  /** Readings kept so that GetMetrics and IsActive of one poll agree, and for how long. */
-  kedaSharedReadingsMax: 10_000,
-  kedaSharedReadingMsMax: 1000,
+  /** Evaluations kept for others who ask the same, and for how long. */
+  sharedEvaluationsMax: 10_000,
+  evaluationIntervalMs: 1000,
+  /** Elements of a result that is kept so. */
+  sharedElementsMax: 100,
+  /** Last values kept for `noData: last`. */
+  lastReadingsMax: 10_000,
+  /** When a source that fell silent leaves (flag `--scaling.forget-after`). */
+  forgetAfterMs: 5 * 60 * 1000,
+  /** Bytes of the flight recorder's ring, and of who asked what. */
+  decisionBytesMax: 6 * 1024 * 1024,
+  decisionSubjectBytesMax: 9 * 1024 * 1024,
+  /** Decisions of one page. */
+  decisionsPerPageMax: 1000,
+  /** Series and sources of a selector that an explanation lists. */
+  explainedSeriesMax: 100,
   /** Nesting of messages and groups in a protobuf body. */
   bodyDepthMax: 64,
   /** Buckets of one OTLP histogram point, and quantiles of one summary point. */

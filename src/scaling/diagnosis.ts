@@ -130,7 +130,7 @@ function silenceText({ newestMs, ended }: Ages, { timeMs }: Surroundings): strin
 }
 
 /** `requests{code=~"5.."}`, as it could stand in a query. */
-function selectorText(selector: Selector): string {
+export function selectorText(selector: Selector): string {
   const name = selector.find((matcher) => matcher.name === METRIC_NAME && matcher.type === '=');
   const bare = name !== undefined && isLegacyMetricName(name.value);
   const rest = selector.filter((matcher) => matcher !== name || !bare).map(matcherText);

@@ -311,9 +311,15 @@ test('external metrics', async (t) => {
       name: 'http_requests_per_second',
       query: 'sum(rate(http_requests_total[1m]))',
       namespaced: true,
+      policy: {},
       origin: 't.yaml:2:5',
     },
-    { name: 'queue.length', query: 'max(q)', namespaced: false, origin: 't.yaml:4:5' },
+    { name: 'queue.length', query: 'max(q)', namespaced: false, policy: {}, origin: 't.yaml:4:5' },
+  ]);
+  const policies =
+    'externalMetrics:\n  - {name: a, query: a, noData: last:10m, clampMin: 2, freshness: 1m, reduce: max}\n';
+  t.match(load([], {}, policies).externalMetrics, [
+    { policy: { noData: 'last:10m', clampMin: '2', freshness: '1m', reduce: 'max' } },
   ]);
   t.strictSame(load([], {}, 'externalMetrics:\n').externalMetrics, []);
   const f = (item: string, want: string) =>
@@ -327,6 +333,8 @@ test('external metrics', async (t) => {
   f('{name: a, query: ""}', 'cannot use query at t.yaml:2:15: got "", want a text that is not empty');
   f('{name: 5, query: a}', 'cannot use name at t.yaml:2:6: got "5", want a text that is not empty');
   f('{name: a, query: a, namespace: true}', 'the nearest known key is "namespaced"');
+  f('{name: a, query: a, nodata: zero}', 'the nearest known key is "noData"');
+  f('{name: a, query: a, reduce: [max]}', 'cannot use reduce at t.yaml:2:25: got a list, want one value');
   f('{name: a, query: a, namespaced: 1}', 'cannot use namespaced at t.yaml:2:25: got "1", want true or false');
   f(
     '{name: a, query: a}\n  - {name: a, query: b}',

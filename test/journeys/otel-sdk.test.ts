@@ -37,7 +37,7 @@ const EXPORTERS: readonly (readonly [name: string, make: NewExporter])[] = [
 
 for (const [name, newExporter] of EXPORTERS) {
   test(`what the OpenTelemetry SDK records over ${name} is what comes out`, async (t) => {
-    const daemon = await startDaemon();
+    const daemon = await startDaemon(['--scaling.warm-up=false']);
     t.teardown(() => daemon.stop());
     const application = startApplication(t, newExporter(daemon));
     await application.recordFirst();
@@ -47,7 +47,7 @@ for (const [name, newExporter] of EXPORTERS) {
   });
 
   test(`delta temporality over ${name} is refused and counted, and what is cumulative is kept`, async (t) => {
-    const daemon = await startDaemon();
+    const daemon = await startDaemon(['--scaling.warm-up=false']);
     t.teardown(() => daemon.stop());
     const { meter, provider } = startMeter(t, newExporter(daemon, AggregationTemporality.DELTA));
     meter.createCounter('deltas').add(3);

@@ -60,6 +60,10 @@ test('a query that has one value is a value', async (t) => {
       timeMs: START_MS,
       newestMs: START_MS,
       series: 1,
+      sourcesExpected: 1,
+      sourcesSeen: 1,
+      origin: 'query',
+      note: '',
     },
   );
 });
@@ -97,13 +101,20 @@ test('silence is told with its age', async (t) => {
   t.strictSame([reading.newestMs, reading.series], [START_MS, 2]);
 });
 
-test('a window that is longer than five minutes does not outlive its sender', async (t) => {
+test('a window that is longer than its samples are young does not outlive its sender', async (t) => {
   const stack = new ScalingStack();
   fill(stack);
-  stack.clock.advance(5 * MINUTE_MS);
-  t.equal(await ask(stack, 'sum(avg_over_time(depth[15m]))'), '7');
+  stack.clock.advance(35_000);
+  t.equal(await ask(stack, 'sum(avg_over_time(depth[15m]))'), '7', 'two intervals and five seconds');
   stack.clock.advance(1000);
-  t.equal(await ask(stack, 'sum(avg_over_time(depth[15m]))'), 'stale: stale since 2026-11-21T10:00:00Z, 5m1s ago');
+  t.equal(await ask(stack, 'sum(avg_over_time(depth[15m]))'), 'stale: stale since 2026-11-21T10:00:00Z, 36s ago');
+  stack.clock.advance(7 * MINUTE_MS);
+  stack.put({ __name__: 'other' }, 1);
+  t.equal(
+    await ask(stack, 'sum(avg_over_time(depth[15m]))'),
+    'stale: stale since 2026-11-21T10:00:00Z, 7m36s ago',
+    'nor once its senders are forgotten',
+  );
 });
 
 test('a series that its sender ended is silent at once', async (t) => {
@@ -132,6 +143,9 @@ test('before anything was received, whatever reads series is warming up', async 
   t.equal(await ask(stack, 'vector(2)'), '2');
   t.match(await ask(stack, 'sum('), /^bad_data: /);
   stack.put({ __name__: 'other' }, 1);
+  t.match(await ask(stack, 'sum(depth) or vector(0)'), /^warming_up: /, 'the others may be yet to come');
+  stack.clock.advance(5 * MINUTE_MS);
+  stack.put({ __name__: 'other' }, 1);
   t.equal(await ask(stack, 'sum(depth) or vector(0)'), '0');
 });
 
@@ -157,6 +171,20 @@ test('a scope hides other namespaces, their metric names and their ages included
     'no_series: no series match {namespace="vault"}',
   );
   t.equal(await ask(stack, 'secret', { scope: ['shop', 'vault'] }), '1');
+});
+
+test('who asks under another scope shares nothing', async (t) => {
+  const stack = new ScalingStack();
+  fill(stack);
+  const asked = async (name: string, scope: Scope) => {
+    const asker = { namespace: 'shop', name, call: 'GetMetrics', target: null, activation: null };
+    const reading = await stack.readings.read({ query: 'sum(secret) or vector(0)', scope, surface: 'keda', asker });
+    return reading.kind === 'value' ? reading.value : reading.code;
+  };
+  t.equal(await asked('all', null), 1);
+  t.equal(await asked('vault', ['vault']), 1);
+  t.equal(await asked('shop', ['shop']), 0);
+  t.equal(await asked('other', ['shop', 'vault']), 1);
 });
 
 test('a query is bounded in samples, and its outcomes are counted', async (t) => {

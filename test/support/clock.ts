@@ -1,8 +1,9 @@
 import type { Clock } from '../../src/model/clock.ts';
 
-/** A clock that the test moves. Wall time and monotonic time go together. */
+/** A clock that the test moves. Wall time and monotonic time go together, unless wall time jumps. */
 export class TestClock implements Clock {
   #nowMs: number;
+  #jumpedMs = 0;
 
   constructor(nowMs: number) {
     this.#nowMs = nowMs;
@@ -13,7 +14,7 @@ export class TestClock implements Clock {
   }
 
   monotonicMs(): number {
-    return this.#nowMs;
+    return this.#nowMs - this.#jumpedMs;
   }
 
   set(nowMs: number): void {
@@ -22,5 +23,11 @@ export class TestClock implements Clock {
 
   advance(ms: number): void {
     this.#nowMs += ms;
+  }
+
+  /** Moves wall time alone. */
+  jump(ms: number): void {
+    this.#nowMs += ms;
+    this.#jumpedMs += ms;
   }
 }

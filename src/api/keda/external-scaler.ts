@@ -9,7 +9,7 @@
 import type { Logger } from 'pino';
 import { type CodedError, ERRORS, type ErrorCode } from '../../model/errors.ts';
 import { SCOPE_ALL } from '../../model/scope.ts';
-import { absenceText, type ReadingValue } from '../../scaling/reading.ts';
+import { absenceText, type Readings, type ReadingValue } from '../../scaling/reading.ts';
 import {
   decodeMetricsRequest,
   decodeScaledObjectRef,
@@ -17,8 +17,7 @@ import {
   encodeNamedNumber,
   type ScaledObjectRef,
 } from './messages.ts';
-import type { SharedReadings, Taker } from './shared-readings.ts';
-import { metricNameOf, parseTarget, parseTrigger, type Trigger } from './trigger.ts';
+import { metricNameOf, parseTarget, parseTrigger, type Trigger, targetOrNull } from './trigger.ts';
 
 /** An error as gRPC tells it. */
 export interface CallFault {
@@ -28,7 +27,7 @@ export interface CallFault {
 }
 
 export interface ScalerDependencies {
-  readonly readings: SharedReadings;
+  readonly readings: Pick<Readings, 'read'>;
   readonly logger: Logger;
 }
 
@@ -58,20 +57,23 @@ export function faultOf(error: CodedError): CallFault {
   return { code: error.grpcStatus, details: `${error.message} [${error.code}]` };
 }
 
+/**
+ * KEDA makes both calls of a poll within milliseconds, and they must not disagree because a sample came between them: two
+ * calls of one asker share an evaluation, once each, so that the next poll and KEDA's immediate retry see what is new.
+ */
 async function readTrigger(
-  taker: Taker,
+  call: 'GetMetrics' | 'IsActive',
   ref: ScaledObjectRef,
   trigger: Trigger,
   { readings, logger }: ScalerDependencies,
 ): Promise<ReadingValue> {
-  const owner = `${ref.namespace}/${ref.name}`;
+  const { query, policy, activationTargetValue: activation } = trigger;
+  const asker = { namespace: ref.namespace, name: ref.name, call, target: targetOrNull(ref.metadata), activation };
   // Whoever calls over plain text proves no namespace, so the trigger sees everything.
-  const reading = await readings.read(taker, owner, { query: trigger.query, scope: SCOPE_ALL, surface: 'keda' });
+  const reading = await readings.read({ query, policy, asker, scope: SCOPE_ALL, surface: 'keda' });
   if (reading.kind === 'value') return reading;
-  logger.debug(
-    { scaledObject: owner, call: taker, code: reading.code, reason: reading.reason },
-    'no value for a trigger',
-  );
+  const scaledObject = `${ref.namespace}/${ref.name}`;
+  logger.debug({ scaledObject, call, code: reading.code, reason: reading.reason }, 'no value for a trigger');
   const fault: CallFault = { code: grpcCodeOf(reading.code), details: absenceText(reading) };
   throw fault;
 }

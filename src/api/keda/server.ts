@@ -11,20 +11,17 @@ import {
   type ServiceDefinition,
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
-import type { Clock } from '../../model/clock.ts';
 import { CodedError, ERRORS, GRPC } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
 import type { Readings } from '../../scaling/reading.ts';
 import type { Cell, Family, Registry } from '../../telemetry/registry.ts';
 import { type CallFault, faultOf, SCALER_CALLS, type ScalerCall, type ScalerDependencies } from './external-scaler.ts';
 import { decodeHealthService, encodeHealth, HEALTH, type Health } from './messages.ts';
-import { SharedReadings } from './shared-readings.ts';
 
 export interface KedaOptions {
   readonly listen: { readonly host: string; readonly port: number };
   readonly readings: Pick<Readings, 'read'>;
   readonly logger: Logger;
-  readonly clock: Clock;
   readonly registry: Registry;
 }
 
@@ -58,8 +55,8 @@ export async function openKeda(options: KedaOptions): Promise<OpenPort> {
   return { address: `${bracketed}:${port}`, close: () => close(server, watchers) };
 }
 
-function addScaler(server: Server, { readings, logger, clock, registry }: KedaOptions): void {
-  const dependencies: ScalerDependencies = { readings: new SharedReadings(readings, clock), logger };
+function addScaler(server: Server, { readings, logger, registry }: KedaOptions): void {
+  const dependencies: ScalerDependencies = { readings, logger };
   const requests = registry.counter(
     'tidegauge_keda_requests_total',
     'Calls of the KEDA external scaler.',

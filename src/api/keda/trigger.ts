@@ -8,20 +8,21 @@
  */
 import { CodedError } from '../../model/errors.ts';
 import { nearest } from '../../model/nearest.ts';
-import { parseQuantity } from '../../scaling/quantity.ts';
+import { POLICY_KEYS, type Policy, parseNumber, parsePolicy, quoted } from '../../scaling/policy.ts';
 import type { ScaledObjectRef } from './messages.ts';
 
 export interface Trigger {
   readonly query: string;
   /** Active if and only if the value is greater. */
   readonly activationTargetValue: number;
+  readonly policy: Policy;
 }
 
 type Metadata = ScaledObjectRef['metadata'];
 
-const OWN_KEYS = ['query', 'promql', 'targetValue', 'activationTargetValue'] as const;
+const OWN_KEYS: readonly string[] = ['query', 'promql', 'targetValue', 'activationTargetValue', ...POLICY_KEYS];
 /** Keys that have a meaning, but not yet here; taking them without acting on them would be a silent wrong answer. */
-const KEYS_TO_COME = ['window', 'noData', 'freshness', 'reduce', 'clampMin', 'clampMax', 'operationOverTime'] as const;
+const KEYS_TO_COME: readonly string[] = ['operationOverTime'];
 /** Read by KEDA itself and sent along; users also put what belongs into a TriggerAuthentication here. */
 const KEDA_KEYS: readonly string[] = [
   'scalerAddress',
@@ -34,8 +35,6 @@ const KEDA_KEYS: readonly string[] = [
 const FROM_ENV = 'FromEnv';
 /** KEDA writes targets with three decimals: a smaller one it would round to 0, and so break the HPA. */
 const TARGET_MIN = 0.0005;
-/** Longest part of a value that a message repeats. */
-const QUOTED_CHARACTERS_MAX = 100;
 
 /** What GetMetrics and IsActive need; throws `bad_metadata`. */
 export function parseTrigger(metadata: Metadata): Trigger {
@@ -44,6 +43,7 @@ export function parseTrigger(metadata: Metadata): Trigger {
   return {
     query: parseQueryText(metadata),
     activationTargetValue: activation === null ? 0 : parseNumber('activationTargetValue', activation),
+    policy: parsePolicy((key) => lookUp(metadata, key)),
   };
 }
 
@@ -58,6 +58,16 @@ export function parseTarget(metadata: Metadata): number {
   return target;
 }
 
+/** The same for those who can do without. */
+export function targetOrNull(metadata: Metadata): number | null {
+  try {
+    return parseTarget(metadata);
+  } catch (error) {
+    if (error instanceof CodedError) return null;
+    throw error;
+  }
+}
+
 /** A name for the HPA's metric: stable, and of characters that are safe in a path (KEDA does not clean it). */
 export function metricNameOf({ namespace, name }: ScaledObjectRef): string {
   const clean = `${namespace}-${name}`.toLowerCase().replace(/[^a-z0-9.-]/g, '-');
@@ -66,11 +76,11 @@ export function metricNameOf({ namespace, name }: ScaledObjectRef): string {
 
 function checkKey(key: string): void {
   const base = withoutFromEnv(key);
-  if (KEDA_KEYS.includes(base) || (OWN_KEYS as readonly string[]).includes(base)) return;
+  if (KEDA_KEYS.includes(base) || OWN_KEYS.includes(base)) return;
   if (base === 'metricQuery') {
     throw new CodedError('bad_metadata', 'metadata key "metricQuery" is not supported yet: write PromQL under "query"');
   }
-  if ((KEYS_TO_COME as readonly string[]).includes(base)) {
+  if (KEYS_TO_COME.includes(base)) {
     throw new CodedError('bad_metadata', `metadata key "${base}" is not supported yet`);
   }
   throw new CodedError(
@@ -99,30 +109,6 @@ function lookUp(metadata: Metadata, key: string): string | null {
   return metadata.get(key) ?? metadata.get(`${key}${FROM_ENV}`) ?? null;
 }
 
-/** A decimal number as Go writes floats, or a Kubernetes quantity. */
-function parseNumber(key: string, text: string): number {
-  const number = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/.test(text) ? Number(text) : numberOfQuantity(text);
-  if (!Number.isFinite(number)) {
-    throw new CodedError(
-      'bad_metadata',
-      `cannot read ${key}: got ${quoted(text)}, want a number or a quantity such as 500m`,
-    );
-  }
-  return number;
-}
-
-function numberOfQuantity(text: string): number {
-  try {
-    return Number(parseQuantity(text)) / 1e9;
-  } catch {
-    return Number.NaN;
-  }
-}
-
 function withoutFromEnv(key: string): string {
   return key.endsWith(FROM_ENV) ? key.slice(0, -FROM_ENV.length) : key;
-}
-
-function quoted(text: string): string {
-  return JSON.stringify(text.length > QUOTED_CHARACTERS_MAX ? `${text.slice(0, QUOTED_CHARACTERS_MAX)}…` : text);
 }

@@ -9,6 +9,7 @@ import type { Matcher } from '../../model/matcher.ts';
 import { SCOPE_ALL } from '../../model/scope.ts';
 import type { QueryEngine } from '../../promql/engine.ts';
 import { formatTime } from '../../scaling/diagnosis.ts';
+import { DEFAULT_POLICY, type Policy, type PolicyKey, parsePolicy } from '../../scaling/policy.ts';
 import { formatQuantity } from '../../scaling/quantity.ts';
 import type { Readings, ReadingValue } from '../../scaling/reading.ts';
 import { GROUP, VERSION } from './discovery.ts';
@@ -20,6 +21,8 @@ export interface ExternalMetric {
   readonly query: string;
   /** True if a request sees only series of its own namespace. */
   readonly namespaced: boolean;
+  /** Keys of its policy, as written (scaling/policy.ts). */
+  readonly policy?: Readonly<Record<string, string>>;
 }
 
 export interface ExternalMetricRequest {
@@ -29,11 +32,11 @@ export interface ExternalMetricRequest {
 }
 
 export class ExternalMetrics {
-  readonly #byName: ReadonlyMap<string, ExternalMetric>;
+  readonly #byName: ReadonlyMap<string, ExternalMetric & { readonly parsed: Policy }>;
   readonly #readings: Pick<Readings, 'read'>;
 
   constructor(metrics: readonly ExternalMetric[], readings: Pick<Readings, 'read'>) {
-    this.#byName = new Map(metrics.map((metric) => [metric.name, metric]));
+    this.#byName = new Map(metrics.map((metric) => [metric.name, { ...metric, parsed: policyOf(metric) }]));
     this.#readings = readings;
   }
 
@@ -46,6 +49,9 @@ export class ExternalMetrics {
       scope: metric.namespaced ? [namespace] : SCOPE_ALL,
       matchers: matchersOf(labelSelector),
       surface: 'kubernetes',
+      policy: metric.parsed,
+      // The target stands in the HPA, which does not send it.
+      asker: { namespace, name, call: labelSelector, target: null, activation: null },
     });
     if (reading.kind === 'absence') throw absenceStatus(name, reading);
     return reading;
@@ -58,7 +64,7 @@ const NAMES_REFUSED = ['.', '..', 'status', 'finalize'];
 /** Throws `bad_config` naming the metric that cannot be served. */
 export function checkExternalMetrics(metrics: readonly ExternalMetric[], engine: Pick<QueryEngine, 'selectors'>): void {
   const seen = new Set<string>();
-  for (const { name, query } of metrics) {
+  for (const { name, query, policy } of metrics) {
     const metric = `cannot use external metric ${JSON.stringify(name)}`;
     if (name === '' || NAMES_REFUSED.includes(name) || /[/%\s]/.test(name)) {
       throw new CodedError('bad_config', `${metric}: the name cannot be part of an API path`);
@@ -67,11 +73,16 @@ export function checkExternalMetrics(metrics: readonly ExternalMetric[], engine:
     seen.add(name);
     try {
       engine.selectors(query);
+      policyOf({ policy: policy ?? {} });
     } catch (cause) {
       if (!(cause instanceof CodedError)) throw cause;
       throw new CodedError('bad_config', `${metric}: ${cause.message}`, { cause });
     }
   }
+}
+
+function policyOf({ policy }: Pick<ExternalMetric, 'policy'>): Policy {
+  return policy === undefined ? DEFAULT_POLICY : parsePolicy((key: PolicyKey) => policy[key] ?? null);
 }
 
 /** ExternalMetricValueList of one item, as the HPA wants it. */

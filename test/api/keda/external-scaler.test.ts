@@ -3,7 +3,9 @@ import * as fc from 'fast-check';
 import pino from 'pino';
 import { type Test, test } from 'tap';
 import { openKeda } from '../../../src/api/keda/server.ts';
-import type { Readings } from '../../../src/scaling/reading.ts';
+import type { InstantQuery } from '../../../src/promql/engine.ts';
+import { Readings } from '../../../src/scaling/reading.ts';
+import { Registry } from '../../../src/telemetry/registry.ts';
 import { KedaClient, type Trigger } from '../../support/keda-client.ts';
 import { ScalingStack } from '../../support/scaling-stack.ts';
 
@@ -23,8 +25,8 @@ function trigger(metadata: Metadata): Trigger {
 }
 
 async function open(t: Test, stack = new ScalingStack(), readings: Pick<Readings, 'read'> = stack.readings) {
-  const { clock, registry, logger } = stack;
-  const scaler = await openKeda({ listen: { host: '127.0.0.1', port: 0 }, readings, clock, registry, logger });
+  const { registry, logger } = stack;
+  const scaler = await openKeda({ listen: { host: '127.0.0.1', port: 0 }, readings, registry, logger });
   const client = new KedaClient(scaler.address);
   t.teardown(async () => {
     client.close();
@@ -114,7 +116,24 @@ test('what is wrong with the rest of the metadata is told by GetMetrics and IsAc
     INVALID_ARGUMENT,
     /unknown metadata key "noDta": did you mean "noData"\?/,
   );
-  await f({ query: 'sum(depth)', noData: 'zero' }, INVALID_ARGUMENT, /"noData" is not supported yet/);
+  await f({ query: 'sum(depth)', noData: 'nil' }, INVALID_ARGUMENT, /^cannot read noData: got "nil", want error, last/);
+  await f(
+    { query: 'sum(depth)', freshness: '30' },
+    INVALID_ARGUMENT,
+    /^cannot read freshness: got "30", want a duration/,
+  );
+  await f({ query: 'depth', reduce: 'median' }, INVALID_ARGUMENT, /^cannot read reduce: got "median", want one of sum/);
+  await f({ query: 'sum(depth)', clampMin: '5', clampMax: '4' }, INVALID_ARGUMENT, /^cannot read clampMax: got 4/);
+  await f(
+    { query: 'scalar(depth)', window: '1m' },
+    INVALID_ARGUMENT,
+    /^cannot use window: got a query that is a scalar/,
+  );
+  await f(
+    { query: 'sum(depth)', operationOverTime: 'avg' },
+    INVALID_ARGUMENT,
+    /"operationOverTime" is not supported yet/,
+  );
   await f(
     { query: 'sum(depth)', activationTargetVaule: '5' },
     INVALID_ARGUMENT,
@@ -166,13 +185,23 @@ test('without any sample there is a specification, but no value', async (t) => {
 test('the pair of one poll agrees, and the next poll sees what is new', async (t) => {
   const stack = new ScalingStack();
   let evaluations = 0;
-  const counting: Pick<Readings, 'read'> = {
-    read: (request) => {
+  const { head, clock, engine } = stack;
+  const counting = {
+    instant: (query: InstantQuery) => {
       evaluations++;
-      return stack.readings.read(request);
+      return engine.instant(query);
     },
+    selectors: (text: string) => engine.selectors(text),
   };
-  const { client } = await open(t, stack, counting);
+  const readings = new Readings({
+    engine: counting,
+    head,
+    clock,
+    registry: new Registry(),
+    lookbackMs: 300_000,
+    uptimeMs: 1e9,
+  });
+  const { client } = await open(t, stack, readings);
   const web = trigger({ query: 'depth' });
   stack.put({ __name__: 'depth' }, 5);
   t.equal((await client.getMetrics(web, 'm'))[0]!.metricValueFloat, 5);
@@ -184,11 +213,11 @@ test('the pair of one poll agrees, and the next poll sees what is new', async (t
   t.equal((await client.getMetrics(web, 'm'))[0]!.metricValueFloat, 0);
   t.equal(evaluations, 2, 'the other way round the pair is shared too');
   t.equal((await client.getMetrics(web, 'm'))[0]!.metricValueFloat, 0);
+  await client.getMetrics({ ...web, name: 'other' }, 'm');
+  t.equal(evaluations, 3, 'who asks the same is told the same');
   stack.clock.advance(1001);
   await client.isActive(web);
   t.equal(evaluations, 4, 'but not for longer than a second');
-  await client.isActive({ ...web, name: 'other' });
-  t.equal(evaluations, 5, 'and not between ScaledObjects');
 });
 
 test('an answer that does not come has a deadline, and a fault says nothing about the inside', async (t) => {
@@ -247,8 +276,8 @@ test('secrets in metadata reach neither the log nor an error', async (t) => {
   fill(stack);
   const lines: string[] = [];
   const logger = pino({ level: 'trace' }, { write: (line: string) => void lines.push(line) });
-  const { clock, registry, readings } = stack;
-  const scaler = await openKeda({ listen: { host: '127.0.0.1', port: 0 }, readings, clock, registry, logger });
+  const { registry, readings } = stack;
+  const scaler = await openKeda({ listen: { host: '127.0.0.1', port: 0 }, readings, registry, logger });
   const client = new KedaClient(scaler.address);
   t.teardown(() => scaler.close());
   t.teardown(() => client.close());
@@ -297,11 +326,10 @@ test('health is served, and closing ends what is under way with OK', async (t) =
 test('an address that is taken is an error', async (t) => {
   const { scaler, stack } = await open(t);
   const port = Number(scaler.address.split(':').at(-1));
-  const { clock, registry: _, readings, logger } = stack;
+  const { registry: _, readings, logger } = stack;
   const second = openKeda({
     listen: { host: '127.0.0.1', port },
     readings,
-    clock,
     registry: new ScalingStack().registry,
     logger,
   });

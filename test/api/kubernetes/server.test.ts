@@ -84,6 +84,32 @@ test('an HPA reads exactly one item, under its namespace and selector', async (t
   t.match(each, { items: [{ metricName: 'queue_each', metricLabels: { queue: 'a' }, value: '1500m' }] });
 });
 
+test('a metric may say what is answered without data, and how a value is made', async (t) => {
+  const externalMetrics = [
+    { name: 'widest', query: 'queue_depth', namespaced: true, policy: { reduce: 'max', clampMax: '1k' } },
+    { name: 'quiet', query: 'nope', namespaced: true, policy: { noData: '7' } },
+    { name: 'ended', query: 'sum(queue_depth)', namespaced: true, policy: { noData: 'last:10m' } },
+  ];
+  const { stack, get } = await open(t, new ScalingStack(), { externalMetrics });
+  fill(stack);
+  const f = async (name: string, value: string) =>
+    t.match(json(await get(`${E}/namespaces/shop/${name}`)), { items: [{ value }] }, name);
+  await f('widest', '1k');
+  await f('quiet', '7');
+  await f('ended', '2001500m');
+  stack.clock.advance(400_000);
+  t.match(json(await get(`${E}/namespaces/shop/widest`)), { code: 503, message: /stale/ });
+  await f('ended', '2001500m');
+  t.match(stack.recorder.decisions({ limit: 1 }), [
+    { outcome: 'last', subject: { surface: 'kubernetes', namespace: 'shop', name: 'ended', scope: ['shop'] } },
+  ]);
+  const bad = [{ name: 'bad', query: 'x', namespaced: true, policy: { freshness: 'soon' } }];
+  await t.rejects(openKubernetes(optionsFor(new ScalingStack(), { externalMetrics: bad })), {
+    code: 'bad_config',
+    message: /cannot use external metric "bad": cannot read freshness: got "soon"/,
+  });
+});
+
 test('the timestamp is that of the newest sample', async (t) => {
   const { stack, get } = await open(t);
   fill(stack);
@@ -93,7 +119,7 @@ test('the timestamp is that of the newest sample', async (t) => {
 });
 
 test('an absence is an error with its reason', async (t) => {
-  const { stack, get } = await open(t);
+  const { stack, get } = await open(t, new ScalingStack({ warmsUp: false }));
   const f = async (path: string, code: number, reason: string, message: string | RegExp) => {
     const reply = await get(`${E}/namespaces/${path}`);
     t.match(
@@ -144,7 +170,7 @@ test('an absence is an error with its reason', async (t) => {
 
 test('a query that fails, takes too long, or breaks the daemon is never a value', async (t) => {
   const stack = new ScalingStack();
-  const basis = { timeMs: 0, newestMs: null, series: 0 };
+  const basis = { timeMs: 0, newestMs: null, series: 0, sourcesExpected: 0, sourcesSeen: 0 };
   const answers = [
     Promise.resolve({ kind: 'absence', code: 'query_too_large', reason: 'too many samples', ...basis } as const),
     Promise.resolve({ kind: 'absence', code: 'query_timeout', reason: 'took too long', ...basis } as const),

@@ -1,0 +1,32 @@
+/**
+ * `/api/v1/scale/decisions` and `/api/v1/scale/explain` on the web port: what autoscalers were told, and why. Replies are
+ * JSON in the envelope of the query API. Like that API, both see all namespaces.
+ */
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import { CodedError } from '../../model/errors.ts';
+import { parseForm } from '../http.ts';
+import { answerDecisions, type DecisionsDeps } from './decisions.ts';
+import { answerExplain, type ExplainQueryDeps } from './explain.ts';
+
+export type ScaleDeps = DecisionsDeps & ExplainQueryDeps;
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+
+export function registerScale(app: FastifyInstance, deps: ScaleDeps): void {
+  const plugin = async (scope: FastifyInstance): Promise<void> => {
+    scope.setErrorHandler(replyFailure);
+    scope.get('/decisions', async (request, reply) => replyData(reply, answerDecisions(deps, parseForm(request))));
+    scope.get('/explain', async (request, reply) => replyData(reply, await answerExplain(deps, parseForm(request))));
+  };
+  void app.register(plugin, { prefix: '/api/v1/scale' });
+}
+
+function replyData(reply: FastifyReply, data: unknown): FastifyReply {
+  return reply.type(JSON_TYPE).send(JSON.stringify({ status: 'success', data }));
+}
+
+function replyFailure(error: unknown, _request: unknown, reply: FastifyReply): FastifyReply {
+  if (!(error instanceof CodedError)) throw error;
+  const body = { status: 'error', errorType: error.code, error: error.message };
+  return reply.code(error.httpStatus).type(JSON_TYPE).send(JSON.stringify(body));
+}
