@@ -36,7 +36,7 @@ export async function readings({ series, runs, rounds }: BenchOptions): Promise<
   const recorder = new Recorder();
   const all = new Readings({ head, engine, clock, registry, recorder, lookbackMs: 300_000, warmsUp: false });
   const rows: Row[] = [];
-  for (const one of CASES) rows.push(await measure(one, all, series, runs, Math.max(200, rounds * 200)));
+  for (const one of CASES) rows.push(await measure(one, all, series, runs, rounds * 1000));
   return rows;
 }
 
