@@ -22,7 +22,7 @@ import { LIMITS } from '../model/limits.ts';
 import type { Matcher } from '../model/matcher.ts';
 import { SampleBuffer } from '../model/sample.ts';
 import { NAMESPACE_LABELS, type Scope } from '../model/scope.ts';
-import type { Head, Selection } from '../tsdb/head.ts';
+import type { HeadReader, Selection } from '../tsdb/head.ts';
 import type { Look } from './looks.ts';
 import { podName, sourceKey } from './sources.ts';
 
@@ -64,7 +64,7 @@ export interface Cover {
 }
 
 export interface CoverContext {
-  readonly head: Pick<Head, 'select'>;
+  readonly head: Pick<HeadReader, 'select'>;
   readonly scope: Scope;
   /** Added to the selector's own. */
   readonly matchers: readonly Matcher[];

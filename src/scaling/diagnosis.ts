@@ -9,7 +9,7 @@ import type { Matcher } from '../model/matcher.ts';
 import { SampleBuffer } from '../model/sample.ts';
 import type { Scope } from '../model/scope.ts';
 import { formatDuration } from '../model/time.ts';
-import type { Head } from '../tsdb/head.ts';
+import type { HeadReader } from '../tsdb/head.ts';
 
 export interface Diagnosis {
   readonly code: Extract<ErrorCode, 'unknown_metric' | 'no_series' | 'stale'>;
@@ -20,7 +20,7 @@ export interface Diagnosis {
 }
 
 export interface Surroundings {
-  readonly head: Pick<Head, 'select' | 'hasMetric'>;
+  readonly head: Pick<HeadReader, 'select' | 'hasMetric'>;
   readonly scope: Scope;
   /** The moment of the question. */
   readonly timeMs: number;

@@ -12,7 +12,7 @@ import type { Scope } from '../model/scope.ts';
 import { formatDuration } from '../model/time.ts';
 import type { QueryEngine } from '../promql/engine.ts';
 import type { QueryResult } from '../promql/result.ts';
-import type { Head } from '../tsdb/head.ts';
+import type { HeadReader } from '../tsdb/head.ts';
 import { type Cover, coverAll, type PodState } from './coverage.ts';
 import { Listening } from './listening.ts';
 import { LookCache } from './looks.ts';
@@ -48,7 +48,7 @@ export interface Evaluation {
 
 export interface EvaluatorOptions {
   readonly engine: Pick<QueryEngine, 'instant' | 'selectors'>;
-  readonly head: Pick<Head, 'select' | 'hasMetric' | 'stats'>;
+  readonly head: Pick<HeadReader, 'select' | 'hasMetric' | 'stats'>;
   readonly clock: Clock;
   /** How old the newest sample of an instant selector may be. */
   readonly lookbackMs: number;

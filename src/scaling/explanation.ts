@@ -9,7 +9,7 @@ import type { Matcher } from '../model/matcher.ts';
 import { SampleBuffer } from '../model/sample.ts';
 import type { Scope } from '../model/scope.ts';
 import { formatDuration } from '../model/time.ts';
-import type { Head } from '../tsdb/head.ts';
+import type { HeadReader } from '../tsdb/head.ts';
 import { outcomeOf, type Reading } from './answer.ts';
 import type { Cover } from './coverage.ts';
 import { formatTime, selectorText } from './diagnosis.ts';
@@ -62,7 +62,7 @@ export interface ExplainedReading {
 
 export interface ExplainDeps {
   readonly readings: Pick<Readings, 'explain'>;
-  readonly head: Pick<Head, 'select'>;
+  readonly head: Pick<HeadReader, 'select'>;
 }
 
 export async function explain(
@@ -93,7 +93,7 @@ function reasonOf(reading: Reading): string {
 }
 
 function explainSelector(
-  head: Pick<Head, 'select'>,
+  head: Pick<HeadReader, 'select'>,
   cover: Cover,
   added: readonly Matcher[],
   scope: Scope,

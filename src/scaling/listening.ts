@@ -3,10 +3,10 @@
  * anybody for so long that every sender counts as gone. What begins right after that may have been there all the time.
  */
 import type { Clock } from '../model/clock.ts';
-import type { Head } from '../tsdb/head.ts';
+import type { HeadReader } from '../tsdb/head.ts';
 
 export interface ListeningOptions {
-  readonly head: Pick<Head, 'stats'>;
+  readonly head: Pick<HeadReader, 'stats'>;
   readonly clock: Clock;
   readonly forgetAfterMs: number;
   /** How long the daemon has been listening already. */

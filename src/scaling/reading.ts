@@ -12,7 +12,7 @@ import type { Matcher } from '../model/matcher.ts';
 import type { Scope } from '../model/scope.ts';
 import type { QueryEngine } from '../promql/engine.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
-import type { Head } from '../tsdb/head.ts';
+import type { HeadReader } from '../tsdb/head.ts';
 import { answer, outcomeOf, type Reading } from './answer.ts';
 import type { PodState } from './coverage.ts';
 import { type Diagnosis, diagnose } from './diagnosis.ts';
@@ -53,7 +53,7 @@ export interface ReadingRequest {
 
 export interface ReadingsOptions {
   readonly engine: Pick<QueryEngine, 'instant' | 'selectors'>;
-  readonly head: Pick<Head, 'select' | 'hasMetric' | 'stats'>;
+  readonly head: Pick<HeadReader, 'select' | 'hasMetric' | 'stats'>;
   readonly clock: Clock;
   readonly registry: Registry;
   /** How old the newest sample of an instant selector may be. */

@@ -17,7 +17,7 @@ import type { MatrixResult, QueryResult, VectorResult } from '../../src/promql/r
 import { children, type Expr, unparen } from '../../src/promql/syntax/ast.ts';
 import { tryParseExpr } from '../../src/promql/syntax/parse.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
-import { Head } from '../../src/tsdb/head.ts';
+import { PlainHead } from '../support/plain-head.ts';
 import { customBucketSeries } from './custom-buckets.ts';
 import type { HistogramDescription } from './histogram-description.ts';
 import { type Eval, type Expectation, type Load, type LoadedSeries, parseScript } from './script.ts';
@@ -42,7 +42,7 @@ const YEARS_MS = 1e15;
 
 export class ScriptRunner {
   readonly #file: string;
-  #head!: Head;
+  #head!: PlainHead;
   #engine!: QueryEngine;
   readonly results: CaseResult[] = [];
 
@@ -62,7 +62,7 @@ export class ScriptRunner {
 
   #clear(): void {
     const clock = { nowMs: () => 0, monotonicMs: () => 0 };
-    this.#head = new Head({
+    this.#head = new PlainHead({
       clock,
       retentionMs: YEARS_MS,
       outOfOrderMsMax: YEARS_MS,

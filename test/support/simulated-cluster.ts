@@ -11,8 +11,8 @@ import { QueryEngine } from '../../src/promql/engine.ts';
 import { DEFAULT_POLICY } from '../../src/scaling/policy.ts';
 import { Readings } from '../../src/scaling/reading.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
-import { Head } from '../../src/tsdb/head.ts';
 import { TestClock } from './clock.ts';
+import { PlainHead } from './plain-head.ts';
 import { START_MS } from './scaling-stack.ts';
 import { POLL_MS, SimulatedAutoscaler, SYNC_MS } from './simulated-autoscalers.ts';
 
@@ -131,7 +131,7 @@ class Simulation {
   readonly #clock = new TestClock(START_MS);
   readonly #random: () => number;
   readonly #autoscaler: SimulatedAutoscaler;
-  #head: Head;
+  #head: PlainHead;
   #readings: Readings;
   #pods: Pod[] = [];
   #underway: Sample[] = [];
@@ -178,11 +178,11 @@ class Simulation {
   }
 
   /** A daemon with an empty memory. */
-  #start(): [Head, Readings] {
+  #start(): [PlainHead, Readings] {
     const clock = this.#clock;
     const registry = new Registry();
     const { outOfOrderMsMax, futureMsMax } = LIMITS;
-    const head = new Head({ clock, retentionMs: 7_200_000, outOfOrderMsMax, futureMsMax, seriesMax: 10_000 });
+    const head = new PlainHead({ clock, retentionMs: 7_200_000, outOfOrderMsMax, futureMsMax, seriesMax: 10_000 });
     const engine = new QueryEngine({ head, clock, registry, lookbackMs: 300_000 });
     return [head, new Readings({ head, engine, clock, registry, lookbackMs: 300_000 })];
   }

@@ -4,15 +4,16 @@ import { labelsFromObject, labelsText, labelValue } from '../../src/model/labels
 import type { Matcher } from '../../src/model/matcher.ts';
 import { float64High, float64Low, SampleBuffer, STALE_NAN_HIGH, STALE_NAN_LOW } from '../../src/model/sample.ts';
 import type { Scope } from '../../src/model/scope.ts';
-import { APPENDED, type Appended, Head } from '../../src/tsdb/head.ts';
+import { APPENDED, type Appended } from '../../src/tsdb/head.ts';
 import { TestClock } from '../support/clock.ts';
+import { PlainHead } from '../support/plain-head.ts';
 
 const T0 = 1_700_000_000_000;
 const HOUR = 3_600_000;
 
 function setup(options: { seriesMax?: number } = {}) {
   const clock = new TestClock(T0);
-  const head = new Head({
+  const head = new PlainHead({
     clock,
     retentionMs: 2 * HOUR,
     outOfOrderMsMax: 300_000,
@@ -24,12 +25,12 @@ function setup(options: { seriesMax?: number } = {}) {
   return { clock, head, append };
 }
 
-function select(head: Head, matchers: readonly Matcher[], scope: Scope = null): string[] {
+function select(head: PlainHead, matchers: readonly Matcher[], scope: Scope = null): string[] {
   const selection = head.select({ matchers, fromMs: 0, toMs: T0 + HOUR, scope });
   return Array.from({ length: selection.count }, (_, i) => labelsText(selection.labels(i))).sort();
 }
 
-function samples(head: Head, name: string, fromMs = 0, toMs = T0 + HOUR): [number, number][] {
+function samples(head: PlainHead, name: string, fromMs = 0, toMs = T0 + HOUR): [number, number][] {
   const selection = head.select({
     matchers: [{ type: '=', name: '__name__', value: name }],
     fromMs,
@@ -160,7 +161,11 @@ test('retention drops samples, then series, and their refs are used again', asyn
 const blob = (count: number): Uint8Array => encodeHistogram({ ...EMPTY_HISTOGRAM, count });
 const everything = { matchers: [], fromMs: 0, toMs: T0 + HOUR, scope: null };
 
-function histograms(head: Head, fromMs: number, toMs: number): { points: [number, number][]; before: number | null } {
+function histograms(
+  head: PlainHead,
+  fromMs: number,
+  toMs: number,
+): { points: [number, number][]; before: number | null } {
   const selection = head.select(everything);
   const { timesMs, blobs, before } = selection.readHistograms(0, fromMs, toMs);
   return {

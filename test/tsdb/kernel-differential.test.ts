@@ -10,10 +10,11 @@ import { type Labels, labelsFromPairs, labelsKey } from '../../src/model/labels.
 import type { Matcher } from '../../src/model/matcher.ts';
 import { SampleBuffer } from '../../src/model/sample.ts';
 import type { Scope } from '../../src/model/scope.ts';
-import { Head, type Selection, type SelectRequest } from '../../src/tsdb/head.ts';
+import type { Selection, SelectRequest } from '../../src/tsdb/head.ts';
 import { KERNEL_WASM_BASE64 } from '../../src/tsdb/kernel/generated/kernel-debug.ts';
 import { KernelHead } from '../../src/tsdb/kernel-head.ts';
 import { TestClock } from '../support/clock.ts';
+import { PlainHead } from '../support/plain-head.ts';
 import { storeWriteRequest } from '../support/plain-remote-write.ts';
 import { encodePlainWriteRequest, encodeWriteRequest, type SeriesToEncode } from '../support/remote-write-encoder.ts';
 
@@ -225,7 +226,7 @@ function difference(wanted: Map<string, string>, got: Map<string, string>): stri
 class Duel {
   readonly random: Random;
   readonly clock = new TestClock(T0);
-  readonly model: Head;
+  readonly model: PlainHead;
   readonly kernel: KernelHead;
   readonly sources: Source[] = [];
   #serial = 0;
@@ -239,7 +240,7 @@ class Duel {
       futureMsMax: 600_000,
       seriesMax: SERIES_MAX,
     };
-    this.model = new Head(options);
+    this.model = new PlainHead(options);
     this.kernel = new KernelHead({
       ...options,
       wasm: KERNEL_WASM_BASE64,
@@ -310,7 +311,7 @@ class Duel {
     storeWriteRequest(encodePlainWriteRequest(encoded, random.below(3)), this.model, tally);
     const got = this.kernel.writeRemoteWrite(encodeWriteRequest(encoded, 1), random.below(3));
     const odd = new Tally();
-    for (const timeSeries of got.odd) storeWriteRequest(framed(timeSeries), this.kernel as unknown as Head, odd);
+    for (const timeSeries of got.odd) storeWriteRequest(framed(timeSeries), this.kernel as unknown as PlainHead, odd);
     const stored = got.stored + got.duplicate + odd.samplesStored;
     if (stored !== tally.samplesStored) return `body: want ${tally.samplesStored} stored, got ${stored}`;
     const refused =
@@ -380,7 +381,7 @@ class Duel {
   }
 }
 
-function outcomeOf(head: Head | KernelHead, labels: Labels, sample: SampleToStore): number | string {
+function outcomeOf(head: PlainHead | KernelHead, labels: Labels, sample: SampleToStore): number | string {
   const { timestampMs, bits, blob, startMs } = sample;
   try {
     const ref = head.series(labels);

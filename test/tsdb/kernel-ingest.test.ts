@@ -8,12 +8,12 @@ import { Tally } from '../../src/ingest/tally.ts';
 import { CodedError } from '../../src/model/errors.ts';
 import { labelsText } from '../../src/model/labels.ts';
 import { SampleBuffer } from '../../src/model/sample.ts';
-import { Head } from '../../src/tsdb/head.ts';
 import { KERNEL_WASM_BASE64 } from '../../src/tsdb/kernel/generated/kernel-debug.ts';
 import { openKernel } from '../../src/tsdb/kernel/kernel.ts';
 import { OUTCOME_TOO_OLD, SB_BODY, SB_IN, SB_RESULT } from '../../src/tsdb/kernel/layout.ts';
 import { KernelHead } from '../../src/tsdb/kernel-head.ts';
 import { TestClock } from '../support/clock.ts';
+import { PlainHead } from '../support/plain-head.ts';
 import { storeWriteRequest } from '../support/plain-remote-write.ts';
 import { uncompress } from '../support/plain-snappy.ts';
 import { encodePlainWriteRequest, encodeWriteRequest, type SeriesToEncode } from '../support/remote-write-encoder.ts';
@@ -49,11 +49,11 @@ function heads() {
     memoryBytes: 32 * 2 ** 20,
     bodyBytesMax: BODY_MAX,
   });
-  return { kernel, model: new Head(options) };
+  return { kernel, model: new PlainHead(options) };
 }
 
 /** All series and samples as sorted text. */
-function dump(head: Pick<Head, 'select'> | KernelHead): string[] {
+function dump(head: Pick<PlainHead, 'select'> | KernelHead): string[] {
   const into = new SampleBuffer(1);
   const selection = head.select({ matchers: [], fromMs: 0, toMs: T0 + 10 ** 7, scope: null });
   const lines = Array.from({ length: selection.count }, (_, i) => {
@@ -163,7 +163,7 @@ test('bodies leave the same series and samples as with the plain decoder', async
       storeWriteRequest(encodePlainWriteRequest(body), model, tally);
       const counts = kernel.writeRemoteWrite(encodeWriteRequest(body), 1);
       const odd = new Tally();
-      for (const one of counts.odd) storeWriteRequest(frame(one), kernel as unknown as Head, odd);
+      for (const one of counts.odd) storeWriteRequest(frame(one), kernel as unknown as PlainHead, odd);
       oddCount += counts.odd.length;
       t.equal(counts.stored + counts.duplicate + odd.samplesStored, tally.samplesStored, `${what}: stored`);
     }
@@ -295,7 +295,8 @@ test('damaged bodies are refused exactly where the plain decoder refuses them, a
     const wanted = codeOf(() => storeWriteRequest(body, model, new Tally()));
     const got = codeOf(() => {
       const counts = kernel.writeRemoteWrite(new Uint8Array(snappy.compress(body)), random(4));
-      for (const timeSeries of counts.odd) storeWriteRequest(frame(timeSeries), kernel as unknown as Head, new Tally());
+      for (const timeSeries of counts.odd)
+        storeWriteRequest(frame(timeSeries), kernel as unknown as PlainHead, new Tally());
     });
     if (wanted !== 'stored') refused++;
     if (wanted !== got)

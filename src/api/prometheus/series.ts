@@ -4,14 +4,14 @@ import { compareCodePoints, compareLabels, type Labels, labelsKey } from '../../
 import { type Matcher, matchesEmpty } from '../../model/matcher.ts';
 import { SCOPE_ALL } from '../../model/scope.ts';
 import type { QueryEngine } from '../../promql/engine.ts';
-import type { Head, SelectRequest } from '../../tsdb/head.ts';
+import type { HeadReader, SelectRequest } from '../../tsdb/head.ts';
 import { type Answer, limited } from './envelope.ts';
 import { encodeLabelSets, encodeStrings } from './json.ts';
 import { boundsOf, inParameter, limitOf } from './parameters.ts';
 
 export interface SeriesDeps {
   readonly engine: Pick<QueryEngine, 'parseSelector'>;
-  readonly head: Pick<Head, 'select' | 'labelNames' | 'labelValues'>;
+  readonly head: Pick<HeadReader, 'select' | 'labelNames' | 'labelValues'>;
 }
 
 const MATCH = 'match[]';
