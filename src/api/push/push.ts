@@ -22,7 +22,7 @@ declare module 'fastify' {
 /** Routes of the web port: remote write and its aliases, and OTLP where Prometheus has it. */
 export function registerPush(app: FastifyInstance, deps: PushDeps): void {
   decorate(app);
-  void app.register(async (scope) => registerRemoteWrite(scope, deps));
+  registerRemoteWrite(app, deps);
   void app.register(async (scope) => registerOtlp(scope, '/api/v1/otlp/v1/metrics', deps));
 }
 

@@ -5,38 +5,46 @@
  * Replies to 1.0 carry no X-Prometheus-Remote-Write-*-Written headers: they are how a sender of 2.0 recognises a
  * receiver of 2.0 (prometheus/docs, docs/specs/prw/remote_write_spec_2_0.md).
  */
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { CodedError } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
-import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
+import { type Answer, addHotRoute } from '../hot-route.ts';
+import { encodingOf, parseMediaType } from './media.ts';
 import type { PushDeps } from './push.ts';
 import { faultOf } from './reply.ts';
 
 const PATHS = ['/api/v1/write', '/api/v1/push', '/write'];
 const PROTO_1 = 'prometheus.WriteRequest';
 const PROTO_2 = 'io.prometheus.write.v2.Request';
+const ALL_STORED: Answer = { status: 204 };
 
-/** The routes, on a scope of their own: its parser and error handler reach no other route. */
-export function registerRemoteWrite(scope: FastifyInstance, { writer, logger }: PushDeps): void {
-  takeRawBodies(scope, LIMITS.remoteWriteBodyBytesMax);
-  scope.setErrorHandler((error, _request, reply) => {
-    const fault = faultOf(error, logger);
-    // What the writer itself threw is counted there.
-    if (!reply.request.writerCalled) writer.countRefused('remote_write', fault.code);
-    return reply.code(fault.httpStatus).type('text/plain; charset=utf-8').send(`${fault.message}\n`);
-  });
+export function registerRemoteWrite(app: FastifyInstance, deps: PushDeps): void {
+  const { writer, logger } = deps;
   for (const url of PATHS) {
-    scope.post(url, {
-      // Before the body is read: nobody should send megabytes to learn that their type is wrong.
-      onRequest: async (request) => checkHeaders(request.headers['content-type'], request.headers['content-encoding']),
-      handler: (request, reply) => {
-        request.writerCalled = true;
-        const outcome = writer.remoteWrite(rawBody(request.body), connectionOf(request.raw.socket));
-        if (outcome.samplesRefused === 0) return reply.code(204).send();
-        return reply.code(400).type('text/plain; charset=utf-8').send(`${outcome.message}\n`);
+    addHotRoute(app, {
+      url,
+      bodyBytesMax: LIMITS.remoteWriteBodyBytesMax,
+      check: checkHeaders,
+      answer: (body, request) => store(body, request, deps),
+      refuse: (error) => {
+        const { code, httpStatus, message } = faultOf(error, logger);
+        writer.countRefused('remote_write', code);
+        return { status: httpStatus, text: `${message}\n` };
       },
     });
+  }
+}
+
+function store(body: Uint8Array, request: IncomingMessage, { writer, logger }: PushDeps): Answer {
+  try {
+    const { samplesRefused, message } = writer.remoteWrite(body, connectionOf(request.socket));
+    return samplesRefused === 0 ? ALL_STORED : { status: 400, text: `${message}\n` };
+  } catch (error) {
+    // The writer has counted what it threw.
+    const { httpStatus, message } = faultOf(error, logger);
+    return { status: httpStatus, text: `${message}\n` };
   }
 }
 
@@ -54,7 +62,10 @@ function connectionOf(socket: Socket): number {
 }
 
 /** Throws `unsupported_media_type` unless this is remote-write 1.0; absent headers are taken as such. */
-function checkHeaders(contentType: string | undefined, contentEncoding: string | undefined): void {
+function checkHeaders(headers: IncomingHttpHeaders): void {
+  const contentType = headers['content-type'];
+  // What every sender sends needs no parsing.
+  if (contentType === 'application/x-protobuf' && headers['content-encoding'] === 'snappy') return;
   const { type, parameters } = parseMediaType(contentType);
   const proto = parameters.get('proto') ?? PROTO_1;
   if (proto === PROTO_2) {
@@ -63,7 +74,7 @@ function checkHeaders(contentType: string | undefined, contentEncoding: string |
   if ((type !== '' && type !== 'application/x-protobuf') || proto !== PROTO_1) {
     throw unsupported(`cannot take Content-Type: got ${JSON.stringify(contentType)}, want application/x-protobuf`);
   }
-  const encoding = encodingOf(contentEncoding);
+  const encoding = encodingOf(headers['content-encoding']);
   if (encoding !== '' && encoding !== 'snappy') {
     throw unsupported(`cannot take Content-Encoding: got ${JSON.stringify(encoding)}, want snappy`);
   }
