@@ -17,6 +17,8 @@ export const REASONS = {
   too_many_labels: 'too many labels',
   label_name_too_long: 'label name that is too long',
   label_value_too_long: 'label value that is too long',
+  // What is wrong with a line of text.
+  malformed_line: 'line that cannot be read',
   // What is not taken yet.
   native_histogram_unsupported: 'native histograms are not supported yet',
   exponential_histogram_unsupported: 'exponential histograms are not supported yet',

@@ -11,8 +11,10 @@ import { OTLP_DEFAULTS, type OtlpSettings } from './otlp/settings.ts';
 import { REASON_NAMES } from './reasons.ts';
 import { type RemoteWriteHead, storeRemoteWrite } from './remote-write/store.ts';
 import { Tally } from './tally.ts';
+import { storeText } from './text/store.ts';
+import type { TextFormat } from './text/transcode.ts';
 
-export type Protocol = 'remote_write' | 'otlp';
+export type Protocol = 'remote_write' | 'otlp' | 'text';
 
 export interface WriteOutcome {
   /** Samples that are in the store now; repeated ones with the same bits count. */
@@ -32,11 +34,13 @@ export interface WriterOptions {
 
 export class Writer {
   readonly #head: RemoteWriteHead;
+  readonly #clock: Clock;
   readonly #otlp: OtlpSettings;
   readonly #counters: Record<Protocol, ProtocolCounters>;
 
-  constructor({ head, registry, otlp }: WriterOptions) {
+  constructor({ head, clock, registry, otlp }: WriterOptions) {
     this.#head = head;
+    this.#clock = clock;
     this.#otlp = { ...OTLP_DEFAULTS, ...otlp };
     this.#counters = protocolCounters(registry);
   }
@@ -62,6 +66,21 @@ export class Writer {
       }
       storeExportRequest(body, this.#head, this.#otlp, tally);
     });
+  }
+
+  /**
+   * Stores Prometheus' text format or OpenMetrics, decompressed; samples without a time get the clock's. Throws `bad_body`
+   * or `overloaded`.
+   */
+  text(
+    body: Uint8Array,
+    format: Omit<TextFormat, 'timestampMs'> & { timestampMs?: number },
+    connection = 0,
+  ): WriteOutcome {
+    const { timestampMs = this.#clock.nowMs() } = format;
+    return this.#store('text', body, (tally) =>
+      storeText(body, { ...format, timestampMs }, connection, this.#head, tally),
+    );
   }
 
   /** Counts a request that was refused before its body came here. */
@@ -139,5 +158,5 @@ function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters
       },
     };
   };
-  return { remote_write: of('remote_write'), otlp: of('otlp') };
+  return { remote_write: of('remote_write'), otlp: of('otlp'), text: of('text') };
 }

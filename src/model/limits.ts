@@ -7,6 +7,8 @@ export const LIMITS = {
   remoteWriteBodyBytesMax: 32 * 1024 * 1024,
   /** Bytes of an OTLP body, as sent and after decompression (recommended by the OTLP specification). */
   otlpBodyBytesMax: 64 * 1024 * 1024,
+  /** Bytes of a body of Prometheus text or OpenMetrics, as sent and after decompression. */
+  importBodyBytesMax: 32 * 1024 * 1024,
   /** Bytes of any other request body (forms of the query API). */
   formBodyBytesMax: 1024 * 1024,
   /** Labels of one series, the metric name included. */
