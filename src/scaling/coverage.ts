@@ -13,7 +13,7 @@
  * if every source began within the window, and they may have been there before (the daemon started not long ago, or the
  * same sources were known earlier), the selector is warming up until four fifths of its window are covered.
  *
- * The interval of a series is the median of its newest gaps. Everything is read under the asker's scope.
+ * The interval of a series is the median of its newest gaps (tsdb/rhythm.ts). Everything is read under the asker's scope.
  */
 import { CodedError } from '../model/errors.ts';
 import { isStaleHistogram } from '../model/histogram.ts';
@@ -23,6 +23,19 @@ import type { Matcher } from '../model/matcher.ts';
 import { SampleBuffer } from '../model/sample.ts';
 import { NAMESPACE_LABELS, type Scope } from '../model/scope.ts';
 import type { HeadReader, Selection } from '../tsdb/head.ts';
+import {
+  RHYTHM_ENDED,
+  RHYTHM_FIRST_MS,
+  RHYTHM_GAP_START_MS,
+  RHYTHM_HOLES_MS,
+  RHYTHM_INTERVAL_MS,
+  RHYTHM_IS_BACK,
+  RHYTHM_NEWEST_MS,
+  RHYTHM_SIZE,
+  RHYTHM_STATE,
+  type RhythmRequest,
+  rhythmOf,
+} from '../tsdb/rhythm.ts';
 import type { Look } from './looks.ts';
 import { podName, sourceKey } from './sources.ts';
 
@@ -91,8 +104,6 @@ const INTERVAL_MS_UNKNOWN = 60_000;
 const LATE_INTERVALS = 1.5;
 const LATE_SLACK_MS = 1000;
 const COVERAGE_MIN = 0.8;
-/** Gaps that an interval is learned from. */
-const GAPS_MAX = 5;
 /** How far ahead a sample may lie after a jump of the clock. */
 const AHEAD_MS_MAX = 30_000;
 const SERIES_BETWEEN_YIELDS = 256;
@@ -118,18 +129,6 @@ interface Source {
   gapStartMs: number;
 }
 
-/** What is read off one series. */
-interface Scan {
-  newestMs: number;
-  intervalMs: number;
-  firstMs: number;
-  isBack: boolean;
-  covered: number;
-  gapStartMs: number;
-  /** Its newest sample is a stale marker. */
-  hasEnded: boolean;
-}
-
 /** One selector at one time. */
 interface Span {
   readonly look: Look;
@@ -138,6 +137,7 @@ interface Span {
   readonly fromMs: number;
   readonly startMs: number;
   readonly endMs: number;
+  readonly rhythm: RhythmRequest;
 }
 
 /** Judges one selector, in slices: yields between some hundred series. */
@@ -146,7 +146,7 @@ export function* cover(look: Look, context: CoverContext): Generator<void, Cover
   const startMs = endMs - look.windowMs;
   const fromMs = startMs - context.forgetAfterMs;
   const matchers = context.matchers.length === 0 ? look.matchers : [...look.matchers, ...context.matchers];
-  const span = { look, matchers, fromMs, startMs, endMs };
+  const span = { look, matchers, fromMs, startMs, endMs, rhythm: rhythmRequest(fromMs, startMs, endMs, context) };
   const selection = context.head.select({ matchers, fromMs, toMs: endMs, scope: context.scope });
   try {
     const sources = yield* gather(selection, span, context);
@@ -162,32 +162,40 @@ export function* cover(look: Look, context: CoverContext): Generator<void, Cover
   }
 }
 
-/** Borrowed between two reads, never over a yield. */
-const buffer = new SampleBuffer(256);
-const scan: Scan = {
-  newestMs: 0,
-  intervalMs: 0,
-  firstMs: 0,
-  isBack: false,
-  covered: 1,
-  gapStartMs: 0,
-  hasEnded: false,
-};
+function rhythmRequest(fromMs: number, startMs: number, endMs: number, { forgetAfterMs }: CoverContext): RhythmRequest {
+  return {
+    fromMs,
+    startMs,
+    endMs,
+    lifeMs: forgetAfterMs,
+    gapIntervals: LATE_INTERVALS,
+    gapSlackMs: LATE_SLACK_MS,
+    intervalMsUnknown: INTERVAL_MS_UNKNOWN,
+  };
+}
+
+/** Rhythms of a slice of series: borrowed between two yields, never over one. */
+const rhythms = new Float64Array(SERIES_BETWEEN_YIELDS * RHYTHM_SIZE);
 
 function* gather(selection: Selection, span: Span, context: CoverContext): Generator<void, readonly Source[], void> {
   const sources: Source[] = [];
   const grouping = new Grouping(selection);
-  for (let i = 0; i < selection.count; i++) {
-    if (scanSeries(selection, i, span, context.forgetAfterMs)) {
+  for (let first = 0; first < selection.count; first += SERIES_BETWEEN_YIELDS) {
+    if (first > 0) yield;
+    const end = Math.min(selection.count, first + SERIES_BETWEEN_YIELDS);
+    selection.rhythms(first, end, span.rhythm, rhythms);
+    for (let i = first; i < end; i++) {
+      const at = (i - first) * RHYTHM_SIZE;
+      if (selection.anyHistograms && selection.hasHistograms(i)) readWithHistograms(selection, i, span, at);
+      if (rhythms[at + RHYTHM_STATE] === 0) continue;
       const group = grouping.groupOf(i);
       let source = sources[group];
       if (source === undefined) {
         source = takeSource(i);
         sources.push(source);
       }
-      merge(source, span.endMs, context.freshnessMs);
+      merge(source, at, span, context.freshnessMs);
     }
-    if (i % SERIES_BETWEEN_YIELDS === SERIES_BETWEEN_YIELDS - 1) yield;
   }
   return sources;
 }
@@ -258,102 +266,47 @@ function giveBack(sources: readonly Source[]): void {
   for (const source of sources) if (pool.length < POOLED_MAX) pool.push(source);
 }
 
-/** Reads one series into `scan`; false if it has no samples. */
-function scanSeries(selection: Selection, i: number, span: Span, forgetAfterMs: number): boolean {
-  const count = selection.read(i, span.fromMs, span.endMs, buffer);
-  let { timesMs } = buffer;
-  let length = count;
-  scan.hasEnded = count > 0 && buffer.isStale(count - 1);
-  if (selection.anyHistograms && selection.hasHistograms(i)) {
-    const { timesMs: histogramsMs, blobs } = selection.readHistograms(i, span.fromMs, span.endMs);
-    const newest = histogramsMs.length - 1;
-    if (newest >= 0 && (count === 0 || histogramsMs[newest]! > timesMs[count - 1]!)) {
-      scan.hasEnded = isStaleHistogram(blobs[newest]!);
-    }
-    timesMs = Float64Array.from([...timesMs.subarray(0, count), ...histogramsMs]).sort();
-    length = timesMs.length;
-  }
-  if (length === 0) return false;
-  if (span.look.windowMs === 0) scanNewest(timesMs, length);
-  else scanWindow(timesMs, length, span, forgetAfterMs);
-  return true;
+const buffer = new SampleBuffer(256);
+
+/** The rhythm of a series that has histogram samples, with those. */
+function readWithHistograms(selection: Selection, i: number, { fromMs, endMs, rhythm }: Span, at: number): void {
+  const count = selection.read(i, fromMs, endMs, buffer);
+  const { timesMs, blobs } = selection.readHistograms(i, fromMs, endMs);
+  const newest = timesMs.length - 1;
+  const endsInHistogram = newest >= 0 && (count === 0 || timesMs[newest]! > buffer.timesMs[count - 1]!);
+  const hasEnded = endsInHistogram ? isStaleHistogram(blobs[newest]!) : count > 0 && buffer.isStale(count - 1);
+  const allMs = Float64Array.from([...buffer.timesMs.subarray(0, count), ...timesMs]).sort();
+  rhythmOf(allMs, allMs.length, hasEnded, rhythm, rhythms, at);
 }
 
-const gaps = new Float64Array(GAPS_MAX);
-
-/** Median of the newest gaps, or 0 for a single sample. */
-function medianGap(timesMs: Float64Array, first: number, count: number): number {
-  const n = Math.min(GAPS_MAX, count - 1 - first);
-  if (n <= 0) return 0;
-  for (let i = 0; i < n; i++) {
-    const gap = timesMs[count - 1 - i]! - timesMs[count - 2 - i]!;
-    let at = i;
-    for (; at > 0 && gaps[at - 1]! > gap; at--) gaps[at] = gaps[at - 1]!;
-    gaps[at] = gap;
-  }
-  // Of an even number the lower one: a hole must not pass for an interval.
-  return gaps[(n - 1) >> 1]!;
-}
-
-/** An instant selector reads one sample: only the newest gaps matter. */
-function scanNewest(timesMs: Float64Array, count: number): void {
-  scan.newestMs = timesMs[count - 1]!;
-  scan.firstMs = timesMs[0]!;
-  scan.intervalMs = medianGap(timesMs, 0, count);
-  scan.isBack = false;
-  scan.covered = 1;
-  scan.gapStartMs = scan.newestMs;
-}
-
-function scanWindow(timesMs: Float64Array, count: number, { startMs, endMs }: Span, forgetAfterMs: number): void {
-  let life = 0;
-  for (let i = 1; i < count; i++) if (timesMs[i]! - timesMs[i - 1]! > forgetAfterMs) life = i;
-  const intervalMs = medianGap(timesMs, life, count);
-  const gapMsMax = LATE_INTERVALS * (intervalMs === 0 ? INTERVAL_MS_UNKNOWN : intervalMs) + LATE_SLACK_MS;
-  const beginMs = Math.max(startMs, timesMs[life]!);
-  let holesMs = 0;
-  let widestMs = 0;
-  let gapStartMs = timesMs[count - 1]!;
-  for (let i = life + 1; i <= count; i++) {
-    const untilMs = i === count ? endMs : timesMs[i]!;
-    if (untilMs <= beginMs) continue;
-    const sinceMs = timesMs[i - 1]!;
-    const gapMs = untilMs - sinceMs;
-    if (gapMs <= gapMsMax) continue;
-    holesMs += Math.min(gapMs - gapMsMax, untilMs - beginMs);
-    if (gapMs <= widestMs) continue;
-    widestMs = gapMs;
-    gapStartMs = sinceMs;
-  }
-  scan.newestMs = timesMs[count - 1]!;
-  scan.firstMs = timesMs[life]!;
-  scan.intervalMs = intervalMs;
-  scan.isBack = life > 0;
-  scan.covered = endMs > beginMs ? 1 - holesMs / (endMs - beginMs) : 1;
-  scan.gapStartMs = gapStartMs;
-}
-
-/** Adds what was scanned of one series. */
-function merge(source: Source, endMs: number, freshnessMs: number | null): void {
+/** Adds the rhythm of one series. */
+function merge(source: Source, at: number, { startMs, endMs }: Span, freshnessMs: number | null): void {
+  const state = rhythms[at + RHYTHM_STATE]!;
+  const newestMs = rhythms[at + RHYTHM_NEWEST_MS]!;
+  const firstMs = rhythms[at + RHYTHM_FIRST_MS]!;
+  const intervalMs = rhythms[at + RHYTHM_INTERVAL_MS]!;
+  const gapStartMs = rhythms[at + RHYTHM_GAP_START_MS]!;
+  const beginMs = Math.max(startMs, firstMs);
+  const covered = endMs > beginMs ? 1 - rhythms[at + RHYTHM_HOLES_MS]! / (endMs - beginMs) : 1;
+  const slackMs = intervalMs === 0 ? INTERVAL_MS_UNKNOWN : intervalMs;
   source.series++;
-  const slackMs = scan.intervalMs === 0 ? INTERVAL_MS_UNKNOWN : scan.intervalMs;
-  if (scan.firstMs < source.firstMs - slackMs) {
-    source.covered = scan.covered;
-    source.gapStartMs = scan.gapStartMs;
-  } else if (scan.firstMs <= source.firstMs + slackMs && scan.covered >= source.covered) {
-    source.covered = scan.covered;
-    source.gapStartMs = Math.min(source.gapStartMs, scan.gapStartMs);
+  if (firstMs < source.firstMs - slackMs) {
+    source.covered = covered;
+    source.gapStartMs = gapStartMs;
+  } else if (firstMs <= source.firstMs + slackMs && covered >= source.covered) {
+    source.covered = covered;
+    source.gapStartMs = Math.min(source.gapStartMs, gapStartMs);
   }
-  source.firstMs = Math.min(source.firstMs, scan.firstMs);
-  source.lastMs = Math.max(source.lastMs, scan.newestMs);
-  source.isBack ||= scan.isBack;
-  if (scan.hasEnded) return;
+  source.firstMs = Math.min(source.firstMs, firstMs);
+  source.lastMs = Math.max(source.lastMs, newestMs);
+  source.isBack ||= (state & RHYTHM_IS_BACK) !== 0;
+  if ((state & RHYTHM_ENDED) !== 0) return;
   source.running++;
-  const staleAfterMs = freshnessMs ?? learnedFreshnessMs(scan.intervalMs);
-  source.fresh ||= endMs - scan.newestMs <= staleAfterMs;
-  if (scan.newestMs < source.newestMs) return;
-  source.newestMs = scan.newestMs;
-  source.intervalMs = scan.intervalMs;
+  const staleAfterMs = freshnessMs ?? learnedFreshnessMs(intervalMs);
+  source.fresh ||= endMs - newestMs <= staleAfterMs;
+  if (newestMs < source.newestMs) return;
+  source.newestMs = newestMs;
+  source.intervalMs = intervalMs;
   source.staleAfterMs = staleAfterMs;
 }
 

@@ -5,6 +5,7 @@ import type { Labels } from '../model/labels.ts';
 import type { Matcher } from '../model/matcher.ts';
 import type { SampleBuffer } from '../model/sample.ts';
 import type { Scope } from '../model/scope.ts';
+import type { RhythmRequest } from './rhythm.ts';
 
 /** Names a series of the head for as long as it lives; a ref may be reused after its series was removed. */
 export type SeriesRef = number & { readonly brand: 'SeriesRef' };
@@ -66,6 +67,8 @@ export interface Selection {
    * caller reads the samples and computes.
    */
   rates(kind: RateKind, from: number, to: number, windows: RateWindows, into: WholeColumn): boolean;
+  /** Writes the rhythms (rhythm.ts) of the series from <= i < to, of their floats alone, RHYTHM_SIZE numbers each. */
+  rhythms(from: number, to: number, request: RhythmRequest, into: Float64Array): void;
   /** For each series a number that stands for its value of a label: equal numbers, equal values; 0 where it is absent; below 2^30. */
   labelCodes(name: string): Uint32Array;
   /** The value that a number of `labelCodes` stands for; '' for 0. */

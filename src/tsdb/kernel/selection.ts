@@ -9,6 +9,7 @@ import { type HistogramSamples, NO_HISTOGRAM_SAMPLES } from '../../model/histogr
 import type { Labels } from '../../model/labels.ts';
 import type { SampleBuffer } from '../../model/sample.ts';
 import type { RateKind, RateWindows, Selection, SeriesRef, WholeColumn } from '../head.ts';
+import { RHYTHM_SIZE, type RhythmRequest } from '../rhythm.ts';
 import type { Kernel } from './kernel.ts';
 import type { LabelTexts } from './label-text.ts';
 import {
@@ -22,6 +23,7 @@ import {
   RECORD_BYTES,
   RESULT_READ_NEWEST,
   RESULT_READ_SAMPLES,
+  RHYTHM_BYTES,
   SB_COLUMN_BYTES,
   SB_COLUMNS,
   SB_CURSOR,
@@ -179,6 +181,32 @@ export class KernelSelection implements Selection {
       this.#noteRead(into);
     }
     return true;
+  }
+
+  rhythms(first: number, end: number, request: RhythmRequest, into: Float64Array): void {
+    this.#assertOpen();
+    const { u32, f64 } = this.#kernel;
+    const { fromMs, startMs, endMs, lifeMs, gapIntervals, gapSlackMs, intervalMsUnknown } = request;
+    const sources = u32[SB_COLUMNS >>> 2]!;
+    const out = sources + BATCH * RECORD_BYTES;
+    for (let from = first; from < end; from += BATCH) {
+      const n = this.#writeSources(sources, from, Math.min(BATCH, end - from));
+      const isFrozen = Number(this.isFrozen);
+      this.#kernel.rhythms(
+        sources,
+        isFrozen,
+        n,
+        fromMs,
+        startMs,
+        endMs,
+        lifeMs,
+        gapIntervals,
+        gapSlackMs,
+        intervalMsUnknown,
+        out,
+      );
+      into.set(f64.subarray(out >>> 3, (out + n * RHYTHM_BYTES) >>> 3), (from - first) * RHYTHM_SIZE);
+    }
   }
 
   /** Counts what the last call of a window kernel has read, and how new it is. */
