@@ -115,6 +115,11 @@ function walk(
   // Until the interval is known no gap is too long.
   let gapMax = Infinity;
   let isBack = false;
+  // Nearly always: the newest five gaps are one interval, and need not wait for each other.
+  if (time == newest && delta > 0 && <f64>delta <= life && time - <f64>delta * WAITING_MAX > from && isRegular(run, cell + pos, pos)) {
+    gapMax = learn(<f64>delta, newest, start, end, factor, slack, out);
+    waiting = WAITING_MAX;
+  }
   while (more && time > from) {
     const gap = last - time;
     if (gap > 0) {
@@ -128,6 +133,23 @@ function walk(
         if (waiting == WAITING_MAX) gapMax = settle(waiting, newest, start, end, factor, slack, unknown, out);
       } else if (gap > gapMax && last > start) noteHole(out, time, last, gapMax, start);
       last = time;
+    }
+    // Regular samples, many at a time: their gaps are one interval, which is known to be short enough.
+    if (waiting == WAITING_MAX && delta > 0 && <f64>delta <= gapMax && <f64>delta <= life) {
+      let left = stepsTo(from, time, <f64>delta);
+      const repeats = min<u32>(run, left);
+      run -= repeats;
+      left -= repeats;
+      time -= <f64>delta * <f64>repeats;
+      while (run == 0 && left > 0 && pos > <u32>CELL_HEADER_BYTES) {
+        const steps = min<u32>(shortEntries(cell + pos, pos - CELL_HEADER_BYTES), left);
+        if (steps == 0) break;
+        pos -= steps;
+        left -= steps;
+        time -= <f64>delta * <f64>steps;
+      }
+      last = time;
+      if (left == 0) break;
     }
     if (run > 0) {
       run--;
@@ -182,7 +204,38 @@ function walk(
   store<f64>(out, last, RHYTHM_FIRST);
 }
 
-/** Learns the interval from the gaps that wait, and judges them and the time since the newest sample; the longest gap. */
+/** How many steps of an interval lead from a time to the last one above `from`. */
+// @ts-ignore: decorator
+@inline
+function stepsTo(from: f64, time: f64, interval: f64): u32 {
+  return <u32>(min<f64>(Math.ceil((time - from) / interval), 4294967295) - 1);
+}
+
+/** How many entries before a place are nothing but a header that keeps the interval; of `max`, and of sixteen. */
+// @ts-ignore: decorator
+@inline
+function shortEntries(at: usize, max: u32): u32 {
+  // What lies before the cell is read as well, and is beyond `max`.
+  return min<u32>(max, clz<u32>((i8x16.bitmask(v128.load(at - 16)) << 16) | 0x8000));
+}
+
+/** True if the five gaps before a place in a log are alike: the open run says so, or five headers that keep the interval. */
+// @ts-ignore: decorator
+@inline
+function isRegular(run: u32, at: usize, pos: u32): bool {
+  if (run != 0) return run >= WAITING_MAX;
+  return pos >= <u32>CELL_HEADER_BYTES + WAITING_MAX && (load<u64>(at - 8) & 0x8080808080000000) == 0;
+}
+
+/** Notes the interval and judges the time since the newest sample; how long a gap may be. */
+function learn(interval: f64, newest: f64, start: f64, end: f64, factor: f64, slack: f64, out: usize): f64 {
+  store<f64>(out, interval, RHYTHM_INTERVAL);
+  const gapMax = factor * interval + slack;
+  if (end - newest > gapMax && end > start) noteHole(out, newest, end, gapMax, start);
+  return gapMax;
+}
+
+/** Learns the interval from the gaps that wait, and judges them; how long a gap may be. */
 function settle(n: u32, newest: f64, start: f64, end: f64, factor: f64, slack: f64, unknown: f64, out: usize): f64 {
   for (let i: u32 = 0; i < n; i++) {
     const gap = load<f64>(WAITING + (i << 3));
@@ -190,10 +243,9 @@ function settle(n: u32, newest: f64, start: f64, end: f64, factor: f64, slack: f
     for (; at > SORTED && load<f64>(at - 8) > gap; at -= 8) store<f64>(at, load<f64>(at - 8));
     store<f64>(at, gap);
   }
-  const interval = n == 0 ? 0 : load<f64>(SORTED + (((n - 1) >>> 1) << 3));
-  store<f64>(out, interval, RHYTHM_INTERVAL);
-  const gapMax = factor * (n == 0 ? unknown : interval) + slack;
-  if (end - newest > gapMax && end > start) noteHole(out, newest, end, gapMax, start);
+  const interval = n == 0 ? unknown : load<f64>(SORTED + (((n - 1) >>> 1) << 3));
+  const gapMax = learn(interval, newest, start, end, factor, slack, out);
+  if (n == 0) store<f64>(out, 0, RHYTHM_INTERVAL);
   let until = newest;
   for (let i: u32 = 0; i < n; i++) {
     const since = until - load<f64>(WAITING + (i << 3));
