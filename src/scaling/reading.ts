@@ -20,7 +20,7 @@ import { type Evaluation, Evaluator, type Question, questionKey } from './evalua
 import { DEFAULT_POLICY, type Policy, policyText } from './policy.ts';
 import type { Recorder } from './recorder.ts';
 
-export { absenceText, type Reading, type ReadingAbsence, type ReadingValue } from './answer.ts';
+export { absenceText, activityOf, type Reading, type ReadingAbsence, type ReadingValue } from './answer.ts';
 
 /** Who asks; becomes a label of the own metrics. */
 export type Surface = 'keda' | 'kubernetes';
