@@ -2,7 +2,7 @@
 import { test } from 'tap';
 import type { PodState } from '../../src/scaling/coverage.ts';
 import { type Policy, type PolicyKey, parsePolicy } from '../../src/scaling/policy.ts';
-import type { ReadingsOptions } from '../../src/scaling/reading.ts';
+import { activityOf, type Reading, type ReadingsOptions } from '../../src/scaling/reading.ts';
 import { ScalingStack, START_MS } from '../support/scaling-stack.ts';
 
 const MINUTE_MS = 60_000;
@@ -35,9 +35,13 @@ class Fleet {
     this.stack.put(labelsOf('total', pod), this.stack.clock.nowMs() / 1000);
   }
 
-  async ask(query: string, policy: Partial<Record<PolicyKey, string>> = {}): Promise<string> {
+  read(query: string, policy: Partial<Record<PolicyKey, string>> = {}): Promise<Reading> {
     const parsed: Policy = parsePolicy((key) => policy[key] ?? null);
-    const reading = await this.stack.readings.read({ query, scope: null, surface: 'keda', policy: parsed });
+    return this.stack.readings.read({ query, scope: null, surface: 'keda', policy: parsed });
+  }
+
+  async ask(query: string, policy: Partial<Record<PolicyKey, string>> = {}): Promise<string> {
+    const reading = await this.read(query, policy);
     if (reading.kind === 'absence') return `${reading.code}: ${reading.reason}`;
     const value = Math.round(reading.value * 1000) / 1000;
     return reading.origin === 'query' ? String(value) : `${value} ${reading.origin}`;
@@ -168,6 +172,31 @@ test('after a start a query warms up until four fifths of its window are covered
   bold.run(15_000);
   t.equal(await bold.ask(DEPTH), '1');
   t.equal(await bold.ask('sum(nope) or vector(0)'), '0');
+});
+
+test('while warming up, what came so far says yes or nothing', async (t) => {
+  const fleet = new Fleet(['a', 'b'], { uptimeMs: 0 });
+  fleet.run(15_000);
+  const f = async (
+    query: string,
+    want: boolean | null,
+    activation = 0,
+    policy: Partial<Record<PolicyKey, string>> = {},
+  ) => t.equal(activityOf(await fleet.read(query, policy), activation), want, `${query} above ${activation}`);
+  await f(DEPTH, true);
+  await f(DEPTH, null, 2);
+  await f('depth', null);
+  await f('depth', true, 1, { reduce: 'sum' });
+  await f(DEPTH, null, 0, { clampMax: '0' });
+  await f('sum(depth) - 5', null);
+  await f('sum(depth) * NaN', null);
+  await f('sum(depth) + (sum(nope) or vector(1))', null);
+  t.match(await fleet.ask(DEPTH), /^warming_up: warming up: .*, want 80 %; 2 so far$/);
+  fleet.run(MINUTE_MS);
+  await f(DEPTH, true);
+  await f('sum(depth) - 2', false);
+  fleet.stack.clock.jump(-10 * MINUTE_MS);
+  await f(DEPTH, null);
 });
 
 test('what is new while the daemon listens counts from its first sample', async (t) => {
