@@ -182,12 +182,18 @@ function oneElement(
   if (values.length > 1 && policy.reduce === null) {
     return absence(evaluation, 'ambiguous', `ambiguous: ${values.length} series, want one`);
   }
+  const isHistogram = value.kind === 'vector' && value.histograms?.some((histogram) => histogram !== null) === true;
+  if (isHistogram && policy.reduce !== 'count') return absence(evaluation, 'bad_data', HISTOGRAM_REASON);
   const single = reduce(values, policy.reduce);
   if (policy.reduce !== null) tell?.('reduce', `${policy.reduce} of ${values.length} elements is ${single}`);
   if (Number.isNaN(single)) return explainNaN(evaluation, result, help);
   const labels = value.kind === 'vector' && values.length === 1 ? value.labels[0]! : EMPTY_LABELS;
   return { kind: 'draft', value: single, labels, origin: 'query', note: '' };
 }
+
+/** The query is wrong, and stays so: neither waiting nor `noData` helps. */
+const HISTOGRAM_REASON =
+  'cannot read one value: got a native histogram, want a number, for example by histogram_quantile(), histogram_count() or histogram_sum()';
 
 /** As PromQL aggregates: smallest and largest leave NaN out unless there is nothing else. */
 function reduce(values: ArrayLike<number>, reducer: Reducer | null): number {
