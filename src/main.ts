@@ -21,6 +21,7 @@ import { systemClock } from './model/clock.ts';
 import { CodedError } from './model/errors.ts';
 import { LIMITS } from './model/limits.ts';
 import { QueryEngine } from './promql/engine.ts';
+import { NO_POD_STATES } from './scaling/pods.ts';
 import { Readings } from './scaling/reading.ts';
 import { Recorder, type StateChange } from './scaling/recorder.ts';
 import { createLogger } from './telemetry/log.ts';
@@ -150,6 +151,7 @@ function assemble(config: Config, logger: Logger): Daemon {
     lookbackMs: config.query.lookbackDeltaMs,
     forgetAfterMs: config.scaling.forgetAfterMs,
     warmsUp: config.scaling.warmUp,
+    podStates: NO_POD_STATES,
   });
   const retention = setInterval(() => enforceRetention(head), RETENTION_CHECK_MS);
   retention.unref();

@@ -51,6 +51,8 @@ export const LIMITS = {
   lastReadingsMax: 10_000,
   /** When a source that fell silent leaves (flag `--scaling.forget-after`). */
   forgetAfterMs: 5 * 60 * 1000,
+  /** How long a sender that is silent while its pod is known to run keeps a Reading an error. */
+  mutePodMsMax: 60 * 60 * 1000,
   /** Bytes of the flight recorder's ring, and of who asked what. */
   decisionBytesMax: 6 * 1024 * 1024,
   decisionSubjectBytesMax: 9 * 1024 * 1024,

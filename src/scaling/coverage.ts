@@ -37,7 +37,8 @@ import {
   rhythmOf,
 } from '../tsdb/rhythm.ts';
 import type { Look } from './looks.ts';
-import { podName, sourceKey } from './sources.ts';
+import { NO_POD_STATES, type PodState, type PodStates } from './pods.ts';
+import { POD_LABELS, podName, sourceKey } from './sources.ts';
 
 export type SourceState = 'fresh' | 'late' | 'recovering' | 'silent' | 'left';
 
@@ -50,9 +51,6 @@ export interface SourceCover {
   readonly intervalMs: number;
   readonly staleAfterMs: number;
 }
-
-/** What is known of a pod from elsewhere. */
-export type PodState = 'alive' | 'deleted' | 'unknown';
 
 export interface Cover {
   readonly look: Look;
@@ -89,7 +87,7 @@ export interface CoverContext {
   readonly freshnessMs: number | null;
   /** The wall clock jumped back not long ago. */
   readonly isSuspect: boolean;
-  readonly podState: (namespace: string, pod: string) => PodState;
+  readonly podStates: PodStates;
   readonly listsSources: boolean;
 }
 
@@ -113,6 +111,8 @@ interface Source {
   /** The first of its series in the selection: its labels say who it is. */
   first: number;
   series: number;
+  /** All of them name the same pod, or none. */
+  isOnePod: boolean;
   running: number;
   fresh: boolean;
   newestMs: number;
@@ -144,7 +144,7 @@ interface Span {
 export function* cover(look: Look, context: CoverContext): Generator<void, Cover, void> {
   const endMs = (look.atMs ?? context.timeMs) - look.offsetMs;
   const startMs = endMs - look.windowMs;
-  const fromMs = startMs - context.forgetAfterMs;
+  const fromMs = startMs - rememberedMs(context);
   const matchers = context.matchers.length === 0 ? look.matchers : [...look.matchers, ...context.matchers];
   const span = { look, matchers, fromMs, startMs, endMs, rhythm: rhythmRequest(fromMs, startMs, endMs, context) };
   const selection = context.head.select({ matchers, fromMs, toMs: endMs, scope: context.scope });
@@ -160,6 +160,11 @@ export function* cover(look: Look, context: CoverContext): Generator<void, Cover
   } finally {
     selection.close();
   }
+}
+
+/** Silent senders are forgotten, unless somebody says that their pods run: then they are remembered longer. */
+function rememberedMs({ forgetAfterMs, podStates }: CoverContext): number {
+  return podStates === NO_POD_STATES ? forgetAfterMs : Math.max(forgetAfterMs, LIMITS.mutePodMsMax);
 }
 
 function rhythmRequest(fromMs: number, startMs: number, endMs: number, { forgetAfterMs }: CoverContext): RhythmRequest {
@@ -180,6 +185,7 @@ const rhythms = new Float64Array(SERIES_BETWEEN_YIELDS * RHYTHM_SIZE);
 function* gather(selection: Selection, span: Span, context: CoverContext): Generator<void, readonly Source[], void> {
   const sources: Source[] = [];
   const grouping = new Grouping(selection);
+  const pods = context.podStates === NO_POD_STATES ? null : podCodes(selection);
   for (let first = 0; first < selection.count; first += SERIES_BETWEEN_YIELDS) {
     if (first > 0) yield;
     const end = Math.min(selection.count, first + SERIES_BETWEEN_YIELDS);
@@ -194,6 +200,7 @@ function* gather(selection: Selection, span: Span, context: CoverContext): Gener
         source = takeSource(i);
         sources.push(source);
       }
+      if (pods !== null) source.isOnePod &&= pods[i] === pods[source.first];
       merge(source, at, span, context.freshnessMs);
     }
   }
@@ -228,6 +235,13 @@ class Grouping {
   }
 }
 
+/** Numbers of the pods that the series name; 0 for none. */
+function podCodes(selection: Selection): Uint32Array {
+  const [first = new Uint32Array(selection.count), ...others] = POD_LABELS.map((name) => selection.labelCodes(name));
+  for (const codes of others) for (let i = 0; i < first.length; i++) first[i] ||= codes[i]!;
+  return first;
+}
+
 /** Given back sources: a Reading makes one for each sender, every few seconds. Made anew each time, it took 15 % longer. */
 const pool: Source[] = [];
 const POOLED_MAX = 4096;
@@ -236,6 +250,7 @@ function takeSource(first: number): Source {
   const source = pool.pop() ?? {
     first: 0,
     series: 0,
+    isOnePod: true,
     running: 0,
     fresh: false,
     newestMs: 0.5,
@@ -249,6 +264,7 @@ function takeSource(first: number): Source {
   };
   source.first = first;
   source.series = 0;
+  source.isOnePod = true;
   source.running = 0;
   source.fresh = false;
   source.newestMs = -Infinity;
@@ -395,7 +411,9 @@ function summary(
   let mute: SourceCover | null = null;
   const listed: SourceCover[] = [];
   for (const source of sources) {
-    const pod = source.fresh ? 'unknown' : podStateOf(selection.labels(source.first), context);
+    // A sender of series of several pods is none of them, but something that tells of pods.
+    const isPod = !source.fresh && source.isOnePod;
+    const pod = isPod ? podStateOf(selection.labels(source.first), context) : 'unknown';
     const state = stateOf(source, look, endMs, pod, context);
     if (context.listsSources) listed.push(describe(source, selection, state));
     if (state === 'left') continue;
@@ -422,11 +440,11 @@ function summary(
   };
 }
 
-function podStateOf(labels: Labels, { podState }: CoverContext): PodState {
+function podStateOf(labels: Labels, { podStates }: CoverContext): PodState {
   const pod = podName(labels);
   if (pod === '') return 'unknown';
   const namespace = NAMESPACE_LABELS.map((name) => labelValue(labels, name)).find((value) => value !== '') ?? '';
-  return podState(namespace, pod);
+  return podStates.stateOf(namespace, pod);
 }
 
 function stateOf(

@@ -13,9 +13,10 @@ import { formatDuration } from '../model/time.ts';
 import type { QueryEngine } from '../promql/engine.ts';
 import type { QueryResult } from '../promql/result.ts';
 import type { HeadReader } from '../tsdb/head.ts';
-import { type Cover, coverAll, type PodState } from './coverage.ts';
+import { type Cover, coverAll } from './coverage.ts';
 import { Listening } from './listening.ts';
 import { LookCache } from './looks.ts';
+import type { PodStates } from './pods.ts';
 import { SteadyClock } from './steady-clock.ts';
 
 export interface Question {
@@ -58,7 +59,7 @@ export interface EvaluatorOptions {
   readonly warmsUp: boolean;
   /** How long the daemon has been listening already. */
   readonly uptimeMs: number;
-  readonly podState: (namespace: string, pod: string) => PodState;
+  readonly podStates: PodStates;
 }
 
 interface Shared {
@@ -147,7 +148,7 @@ export class Evaluator {
   }
 
   #coverContext(question: Question, timeMs: number, listsSources: boolean) {
-    const { head, forgetAfterMs, podState } = this.#options;
+    const { head, forgetAfterMs, podStates } = this.#options;
     return {
       head,
       scope: question.scope,
@@ -157,7 +158,7 @@ export class Evaluator {
       forgetAfterMs: Math.max(forgetAfterMs, question.freshnessMs ?? 0),
       freshnessMs: question.freshnessMs,
       isSuspect: this.#steady.isSuspect,
-      podState,
+      podStates,
       listsSources,
     };
   }

@@ -14,9 +14,9 @@ import type { QueryEngine } from '../promql/engine.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
 import type { HeadReader } from '../tsdb/head.ts';
 import { answer, outcomeOf, type Reading } from './answer.ts';
-import type { PodState } from './coverage.ts';
 import { type Diagnosis, diagnose } from './diagnosis.ts';
 import { type Evaluation, Evaluator, type Question, questionKey } from './evaluation.ts';
+import { NO_POD_STATES, type PodStates } from './pods.ts';
 import { DEFAULT_POLICY, type Policy, policyText } from './policy.ts';
 import type { Recorder } from './recorder.ts';
 
@@ -65,7 +65,7 @@ export interface ReadingsOptions {
   /** How long the daemon has been listening already. */
   readonly uptimeMs?: number;
   /** What is known of pods from elsewhere. */
-  readonly podState?: (namespace: string, pod: string) => PodState;
+  readonly podStates?: PodStates;
   readonly recorder?: Recorder;
 }
 
@@ -110,7 +110,7 @@ export class Readings {
       forgetAfterMs: this.#forgetAfterMs,
       warmsUp: options.warmsUp ?? true,
       uptimeMs: options.uptimeMs ?? 0,
-      podState: options.podState ?? (() => 'unknown'),
+      podStates: options.podStates ?? NO_POD_STATES,
     });
     this.#outcomes = options.registry.counter(
       'tidegauge_readings_total',
