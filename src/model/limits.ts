@@ -23,13 +23,15 @@ export const LIMITS = {
   queryTextBytesMax: 16 * 1024,
   /** Nesting of a query's syntax tree. */
   queryDepthMax: 128,
-  /** Steps of a range query. */
-  queryStepsMax: 11_000,
+  /** Points a series of a range query, not counting the first (Prometheus' own number). */
+  queryPointsMax: 11_000,
   /** Samples that one query of a person may load. */
   querySamplesMax: 50_000_000,
   /** Samples that one query of an autoscaler may load. */
   scalerSamplesMax: 1_000_000,
-  queryTimeoutMs: 120_000,
+  /** Bytes of a query's result as held in memory: its points and the text of its labels. */
+  queryResultBytesMax: 64 * 1024 * 1024,
+  queryTimeoutMs: 10_000,
   /** An autoscaler's caller has no deadline of its own, so every answer has this one. */
   scalerTimeoutMs: 700,
   /** Parsed and planned queries kept. */

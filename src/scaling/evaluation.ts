@@ -60,6 +60,9 @@ export interface EvaluatorOptions {
   /** How long the daemon has been listening already. */
   readonly uptimeMs: number;
   readonly podStates: PodStates;
+  /** Samples that a query may load, and how long it may take. */
+  readonly samplesMax: number;
+  readonly timeoutMs: number;
 }
 
 interface Shared {
@@ -135,7 +138,7 @@ export class Evaluator {
   async #whole(question: Question, timeMs: number, settling: boolean, listsSources: boolean): Promise<Evaluation> {
     const text = this.#textOf(question);
     const { clock } = this.#options;
-    const deadlineMs = clock.monotonicMs() + LIMITS.scalerTimeoutMs;
+    const deadlineMs = clock.monotonicMs() + this.#options.timeoutMs;
     const covers = await coverAll(
       this.#looks.get(text).looks,
       this.#coverContext(question, timeMs, listsSources),
@@ -164,15 +167,15 @@ export class Evaluator {
   }
 
   #instant(text: string, question: Question, timeMs: number): Promise<QueryResult> {
-    const { lookbackMs } = this.#options;
+    const { lookbackMs, samplesMax, timeoutMs } = this.#options;
     return this.#options.engine.instant({
       text,
       timeMs,
       scope: question.scope,
       matchers: question.matchers,
       lookbackMs: Math.max(lookbackMs, question.freshnessMs ?? 0),
-      samplesMax: LIMITS.scalerSamplesMax,
-      timeoutMs: LIMITS.scalerTimeoutMs,
+      samplesMax,
+      timeoutMs,
     });
   }
 

@@ -66,6 +66,9 @@ export interface ReadingsOptions {
   readonly uptimeMs?: number;
   /** What is known of pods from elsewhere. */
   readonly podStates?: PodStates;
+  /** Samples that a query may load, and how long it may take. */
+  readonly samplesMax?: number;
+  readonly timeoutMs?: number;
   readonly recorder?: Recorder;
 }
 
@@ -111,6 +114,8 @@ export class Readings {
       warmsUp: options.warmsUp ?? true,
       uptimeMs: options.uptimeMs ?? 0,
       podStates: options.podStates ?? NO_POD_STATES,
+      samplesMax: options.samplesMax ?? LIMITS.scalerSamplesMax,
+      timeoutMs: options.timeoutMs ?? LIMITS.scalerTimeoutMs,
     });
     this.#outcomes = options.registry.counter(
       'tidegauge_readings_total',

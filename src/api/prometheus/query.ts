@@ -1,7 +1,6 @@
 /** `query` and `query_range`, and `query_exemplars`, of which there are none. The order of checks is Prometheus'. */
 import type { Clock } from '../../model/clock.ts';
 import { CodedError } from '../../model/errors.ts';
-import { LIMITS } from '../../model/limits.ts';
 import { SCOPE_ALL } from '../../model/scope.ts';
 import type { InstantQuery, QueryEngine, RangeQuery } from '../../promql/engine.ts';
 import type { QueryResult } from '../../promql/result.ts';
@@ -19,7 +18,7 @@ import {
 } from './parameters.ts';
 
 export interface QueryDeps {
-  readonly engine: Pick<QueryEngine, 'instant' | 'range' | 'selectors'>;
+  readonly engine: Pick<QueryEngine, 'instant' | 'range' | 'selectors' | 'checkResolution'>;
   readonly clock: Clock;
   /** How long a query may take; a client can only ask for less. */
   readonly queryTimeoutMs: number;
@@ -38,11 +37,7 @@ export async function answerRange(deps: QueryDeps, form: URLSearchParams, signal
   const endMs = requiredTimeOf(form, 'end');
   if (endMs < startMs) throw inParameterError('end', badData('end timestamp must not be before start time'));
   const stepMs = stepOf(form);
-  if (Math.floor((endMs - startMs) / stepMs) > LIMITS.queryStepsMax) {
-    throw badData(
-      'exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)',
-    );
-  }
+  deps.engine.checkResolution({ startMs, endMs, stepMs });
   // A step below a millisecond counts as one: samples have no finer time.
   const query: RangeQuery = {
     startMs,

@@ -44,7 +44,9 @@ export function* encodeVector(run: Run, bound: BoundVector, timeMs: number): Sli
     const kind = column.present[0];
     if (kind === ABSENT) return;
     const isHistogram = kind === HISTOGRAM;
-    labels.push(vector.rows.labels(row));
+    const own = vector.rows.labels(row);
+    run.chargeResult(own, isHistogram ? histogramBytes(column.histograms![0]!) : BYTES_A_POINT);
+    labels.push(own);
     values.push(isHistogram ? Number.NaN : column.values[0]!);
     histograms.push(isHistogram ? column.histograms![0]! : null);
     anyHistogram ||= isHistogram;
@@ -61,11 +63,25 @@ export function* encodeMatrix(run: Run, bound: BoundVector): Slices<MatrixResult
     const points = pointsOf(vector.grid, column);
     run.charge(points.timesMs.length + (points.histograms?.timesMs.length ?? 0));
     if (points.timesMs.length > 0 || points.histograms !== undefined)
-      series.push({ labels: vector.rows.labels(row), ...points });
+      push(run, series, vector.rows.labels(row), points);
   };
   yield* vector.stream(run, visit);
   series.sort((a, b) => compareLabels(a.labels, b.labels));
   return { kind: 'matrix', series };
+}
+
+/** A time and a value. */
+const BYTES_A_POINT = 16;
+
+function histogramBytes({ positive, negative, customValues }: FloatHistogram): number {
+  return 64 + 8 * (positive.counts.length + negative.counts.length + customValues.length);
+}
+
+function push(run: Run, series: SeriesPoints[], labels: Labels, points: Points): void {
+  let bytes = points.timesMs.length * BYTES_A_POINT;
+  for (const histogram of points.histograms?.values ?? []) bytes += histogramBytes(histogram);
+  run.chargeResult(labels, bytes);
+  series.push({ labels, ...points });
 }
 
 function pointsOf(grid: Grid, { values, present, histograms }: Column): Points {
@@ -115,7 +131,7 @@ export function* encodeRange(run: Run, source: RangeSource): Slices<MatrixResult
     if (points.timesMs.length === 0 && points.histograms === undefined) continue;
     const own = source.rows.labels(row);
     const labels = source.rows.marked(row) ? withoutName(own) : own;
-    series.push({ labels, ...points });
+    push(run, series, labels, points);
     if (run.work(samples.count)) yield;
   }
   series.sort((a, b) => compareLabels(a.labels, b.labels));

@@ -6,6 +6,7 @@
  */
 import type { Clock } from '../../model/clock.ts';
 import { CodedError } from '../../model/errors.ts';
+import type { Labels } from '../../model/labels.ts';
 import type { Matcher } from '../../model/matcher.ts';
 import type { Scope } from '../../model/scope.ts';
 import type { HeadReader, Selection } from '../../tsdb/head.ts';
@@ -31,6 +32,7 @@ export interface RunOptions {
   readonly scope: Scope;
   readonly matchers: readonly Matcher[];
   readonly samplesMax: number;
+  readonly resultBytesMax: number;
   readonly timeoutMs: number;
   readonly signal: AbortSignal | null;
   readonly delayedNameRemoval: boolean;
@@ -50,6 +52,7 @@ export class Run {
   #sliceEndMs: number;
   readonly #deadlineMs: number;
   #selected = 0;
+  #resultBytes = 0;
   #series = 0;
   #samples = 0;
   #newestMs = -Infinity;
@@ -101,6 +104,16 @@ export class Run {
       'query_too_large',
       'query processing would load too many samples into memory in query execution',
     );
+  }
+
+  /** Charges a series of the result: `bytes` of points, and its labels. */
+  chargeResult(labels: Labels, bytes: number): void {
+    let size = bytes;
+    for (let i = 0; i < labels.length; i++) size += labels[i]!.length;
+    this.#resultBytes += size;
+    const { resultBytesMax } = this.options;
+    if (this.#resultBytes <= resultBytesMax) return;
+    throw new CodedError('query_too_large', `query result would be larger than ${resultBytesMax} bytes`);
   }
 
   /** Notes what was read: samples that are no stale markers, and the newest of them (-Infinity if there is none). */

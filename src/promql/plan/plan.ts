@@ -8,8 +8,8 @@ import { LIMITS } from '../../model/limits.ts';
 import type { Matcher } from '../../model/matcher.ts';
 import { TIME_DEPENDENT } from '../functions/table.ts';
 import { children, type Expr, type ValueType } from '../syntax/ast.ts';
-import { type Features, typeOf } from '../syntax/check.ts';
-import { parseExpr } from '../syntax/parse.ts';
+import { typeOf } from '../syntax/check.ts';
+import { type ParseOptions, parseExpr } from '../syntax/parse.ts';
 
 export interface Plan {
   readonly text: string;
@@ -21,8 +21,8 @@ export interface Plan {
   readonly selectors: readonly (readonly Matcher[])[];
 }
 
-export function planQuery(text: string, features: Features): Plan {
-  const expr = parseExpr(text, { features, depthMax: LIMITS.queryDepthMax });
+export function planQuery(text: string, options: ParseOptions): Plan {
+  const expr = parseExpr(text, options);
   const invariant = new Set<Expr>();
   markInvariant(expr, invariant);
   const selectors: (readonly Matcher[])[] = [];
@@ -31,17 +31,17 @@ export function planQuery(text: string, features: Features): Plan {
 }
 
 export class PlanCache {
-  readonly #features: Features;
+  readonly #options: ParseOptions;
   readonly #plans = new LRUCache<string, Plan>({ max: LIMITS.planCacheEntriesMax });
 
-  constructor(features: Features) {
-    this.#features = features;
+  constructor(options: ParseOptions) {
+    this.#options = options;
   }
 
   get(text: string): Plan {
     let plan = this.#plans.get(text);
     if (plan === undefined) {
-      plan = planQuery(text, this.#features);
+      plan = planQuery(text, this.#options);
       this.#plans.set(text, plan);
     }
     return plan;
