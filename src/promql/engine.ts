@@ -58,7 +58,7 @@ const DEFAULT_LIMITS: QueryLimits = {
 };
 
 export interface EngineOptions {
-  readonly head: Pick<HeadReader, 'select'>;
+  readonly head: Pick<HeadReader, 'select' | 'selectSlices'>;
   readonly clock: Clock;
   readonly registry: Registry;
   readonly lookbackMs: number;
@@ -238,11 +238,16 @@ export class QueryEngine {
 
 /** Runs the slices, letting the event loop turn between two of them. */
 async function finish<T>(run: Run, slices: Slices<T>): Promise<T> {
-  for (;;) {
-    run.nextSlice();
-    const step = slices.next();
-    if (step.done) return step.value;
-    await new Promise((resolve) => setImmediate(resolve));
+  try {
+    for (;;) {
+      run.nextSlice();
+      const step = slices.next();
+      if (step.done) return step.value;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  } finally {
+    // What a query has begun and will not go on with is put away.
+    slices.return(undefined as never);
   }
 }
 

@@ -71,6 +71,13 @@ export interface Selection {
   rhythms(from: number, to: number, request: RhythmRequest, into: Float64Array): void;
   /** For each series a number that stands for its value of a label: equal numbers, equal values; 0 where it is absent; below 2^30. */
   labelCodes(name: string): Uint32Array;
+  /**
+   * For each series from <= i < to (all by default) a number that stands for its value of a label: equal numbers, equal
+   * values; 0 where it is absent; below 2^30.
+   */
+  labelCodes(name: string, from?: number, to?: number): Uint32Array;
+  /** False if no series of the store has the label. */
+  mayHave(name: string): boolean;
   /** The value that a number of `labelCodes` stands for; '' for 0. */
   labelText(code: number): string;
   close(): void;
@@ -100,6 +107,11 @@ export interface WholeColumn {
 export interface HeadReader {
   /** Series that fulfil all matchers within the scope and have samples in the range. */
   select(request: SelectRequest): Selection;
+  /**
+   * The same in slices of well below a millisecond: yields how many series it has looked at wherever it may pause. Whoever
+   * does not take it to its end calls `return`.
+   */
+  selectSlices?(request: SelectRequest): Generator<number, Selection, void>;
   /** Names of the labels that the selected series carry, sorted. */
   labelNames(request: SelectRequest): string[];
   /** Values of one label among the selected series, sorted. */

@@ -484,12 +484,16 @@ class HeadSelection implements Selection {
     return true;
   }
 
-  labelCodes(name: string): Uint32Array {
-    return Uint32Array.from(this.#series, (series) => {
+  labelCodes(name: string, from = 0, to = this.count): Uint32Array {
+    return Uint32Array.from(this.#series.slice(from, to), (series) => {
       const value = labelOf(series.labels, name);
       const known = this.#texts.indexOf(value);
       return known >= 0 ? known : this.#texts.push(value) - 1;
     });
+  }
+
+  mayHave(name: string): boolean {
+    return this.#series.some(({ labels }) => labelOf(labels, name) !== '');
   }
 
   labelText(code: number): string {

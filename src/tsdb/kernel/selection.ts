@@ -91,22 +91,26 @@ export class KernelSelection implements Selection {
   }
 
   /** The number of a value is the address of its pair, which is a multiple of 64, by 64. */
-  labelCodes(name: string): Uint32Array {
+  labelCodes(name: string, first = 0, end = this.count): Uint32Array {
     this.#assertOpen();
     const { u32 } = this.#kernel;
-    const codes = new Uint32Array(this.count);
+    const codes = new Uint32Array(end - first);
     const id = this.#texts.findName(name);
     if (id === 0) return codes;
     const sources = u32[SB_COLUMNS >>> 2]!;
-    for (let from = 0; from < this.count; from += BATCH) {
-      const ids = this.#ids.subarray(from, from + BATCH);
+    for (let from = first; from < end; from += BATCH) {
+      const ids = this.#ids.subarray(from, Math.min(from + BATCH, end));
       u32.set(ids, sources >>> 2);
       const out = sources + BATCH * 4;
       this.#kernel.labelColumn(sources, ids.length, id, out);
-      codes.set(u32.subarray(out >>> 2, (out >>> 2) + ids.length), from);
+      codes.set(u32.subarray(out >>> 2, (out >>> 2) + ids.length), from - first);
     }
     for (let i = 0; i < codes.length; i++) codes[i]! >>>= 6;
     return codes;
+  }
+
+  mayHave(name: string): boolean {
+    return this.#texts.findName(name) !== 0;
   }
 
   labelText(code: number): string {
