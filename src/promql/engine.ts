@@ -12,8 +12,11 @@ import type { Scope } from '../model/scope.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
 import type { HeadReader } from '../tsdb/head.ts';
 import { type Binding, bindRange, bindScalar, bindVector } from './eval/bind.ts';
+import type { Grid } from './eval/column.ts';
 import { encodeMatrix, encodeRange, encodeVector, scalarMatrix } from './eval/encode.ts';
 import { Run, type Slices } from './eval/run.ts';
+import { type Explanation, explainPlan } from './explain.ts';
+import { type Outline, outlineOf } from './plan/outline.ts';
 import { type Plan, PlanCache } from './plan/plan.ts';
 import type { QueryResult, QueryValue } from './result.ts';
 import { SWITCHES } from './switches.ts';
@@ -150,6 +153,25 @@ export class QueryEngine {
     });
   }
 
+  /** How a query would be evaluated: nothing is read, but series are counted. A step of 0 is an instant query's. */
+  async explain(query: RangeQuery): Promise<Explanation> {
+    const plan = this.#plan(query.text);
+    const { startMs, endMs, stepMs } = query;
+    if (stepMs > 0) this.checkResolution(query);
+    const grid = { startMs, stepMs, count: stepMs > 0 ? Math.floor((endMs - startMs) / stepMs) + 1 : 1 };
+    const run = this.#run(plan, query, grid, endMs);
+    try {
+      return await finish(run, explainPlan(run, plan));
+    } finally {
+      run.close();
+    }
+  }
+
+  /** What each selector of an expression looks at in an instant query. Throws its parse errors. */
+  outline(text: string): Outline {
+    return outlineOf(this.#plan(text));
+  }
+
   /** Refuses a range query of too many points; a surface may ask before it looks at the text, as Prometheus does. */
   checkResolution({ startMs, endMs, stepMs }: Pick<RangeQuery, 'startMs' | 'endMs' | 'stepMs'>): void {
     const { pointsMax } = this.#limits;
@@ -206,14 +228,25 @@ export class QueryEngine {
     evaluate: (binding: Binding) => Slices<QueryValue>,
   ): Promise<QueryResult> {
     const grid = { startMs, stepMs, count: steps };
-    const run = new Run({
+    const run = this.#run(plan, query, grid, endMs);
+    try {
+      const value = await finish(run, evaluate({ run, plan, grid, hints: 'stored' }));
+      const { warnings, infos } = run.annotations;
+      return { value, warnings, infos, read: run.readStats() };
+    } finally {
+      run.close();
+    }
+  }
+
+  #run(plan: Plan, query: Question, grid: Grid, endMs: number): Run {
+    return new Run({
       head: this.#options.head,
       clock: this.#options.clock,
       text: plan.text,
       grid,
-      startMs,
+      startMs: grid.startMs,
       endMs,
-      stepMs,
+      stepMs: grid.stepMs,
       lookbackMs: query.lookbackMs ?? this.#options.lookbackMs,
       subqueryStepMs: this.#options.subqueryStepMs ?? SUBQUERY_STEP_MS,
       scope: query.scope,
@@ -226,13 +259,6 @@ export class QueryEngine {
       typeAndUnitLabels: this.#experimental.typeAndUnitLabels,
       startTimestamps: this.#experimental.startTimestamps,
     });
-    try {
-      const value = await finish(run, evaluate({ run, plan, grid, hints: 'stored' }));
-      const { warnings, infos } = run.annotations;
-      return { value, warnings, infos, read: run.readStats() };
-    } finally {
-      run.close();
-    }
   }
 }
 

@@ -7,7 +7,7 @@ import { connect } from 'node:net';
 import pino from 'pino';
 import { type Test, test } from 'tap';
 import { buildHttp, listenHttp } from '../../src/api/http.ts';
-import { registerPrometheus } from '../../src/api/prometheus/prometheus.ts';
+import { type PrometheusDeps, registerPrometheus } from '../../src/api/prometheus/prometheus.ts';
 import { systemClock } from '../../src/model/clock.ts';
 import { labelsFromObject } from '../../src/model/labels.ts';
 import { float64High, float64Low } from '../../src/model/sample.ts';
@@ -174,7 +174,8 @@ async function closes(t: Test, engine: QueryEngine, head: KernelHead, path: stri
   let endedMs: number | null = null;
   let outcome = 'answered';
   const app = buildHttp({ logger: pino({ level: 'silent' }) });
-  const watched: Pick<QueryEngine, 'instant' | 'range' | 'selectors' | 'parseSelector' | 'checkResolution'> = {
+  const watched: PrometheusDeps['engine'] = {
+    explain: (query) => engine.explain(query),
     instant: (query) => engine.instant(query),
     selectors: (text) => engine.selectors(text),
     parseSelector: (text) => engine.parseSelector(text),

@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { abortedByClient, acceptForms, parseForm, replyNotReady } from '../http.ts';
 import { type Answer, plain, replyAnswer, replyFailure } from './envelope.ts';
+import { type ExplainDeps, routeExplain } from './explain.ts';
 import { answerExemplars, answerInstant, answerRange, type QueryDeps } from './query.ts';
 import { answerLabelNames, answerLabelValues, answerSeries, type SeriesDeps } from './series.ts';
 import {
@@ -16,7 +17,7 @@ import {
 } from './status.ts';
 
 export interface PrometheusDeps extends QueryDeps, SeriesDeps, StatusDeps {
-  readonly engine: QueryDeps['engine'] & SeriesDeps['engine'];
+  readonly engine: QueryDeps['engine'] & SeriesDeps['engine'] & ExplainDeps['engine'];
   readonly head: SeriesDeps['head'] & StatusDeps['head'];
   /** False until every surface listens, and again while stopping. */
   readonly isReady: () => boolean;
@@ -33,6 +34,7 @@ export function registerPrometheus(app: FastifyInstance, deps: PrometheusDeps): 
     });
     scope.options('/*', async (_request, reply) => reply.code(204).send());
     routeQueries(scope, deps);
+    routeExplain(scope, deps);
     routeSeries(scope, deps);
     routeStatus(scope, deps);
   };

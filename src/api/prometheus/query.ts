@@ -33,19 +33,22 @@ export async function answerInstant(deps: QueryDeps, form: URLSearchParams, sign
 
 export async function answerRange(deps: QueryDeps, form: URLSearchParams, signal: AbortSignal): Promise<Answer> {
   const limit = limitOf(form);
+  const query: RangeQuery = { ...rangeOf(deps, form), ...commonOf(deps, form, signal) };
+  return answerOf(limit, () => deps.engine.range(query));
+}
+
+/** Start, end and step of a range query. */
+export function rangeOf(
+  deps: { readonly engine: Pick<QueryEngine, 'checkResolution'> },
+  form: URLSearchParams,
+): Pick<RangeQuery, 'startMs' | 'endMs' | 'stepMs'> {
   const startMs = requiredTimeOf(form, 'start');
   const endMs = requiredTimeOf(form, 'end');
   if (endMs < startMs) throw inParameterError('end', badData('end timestamp must not be before start time'));
   const stepMs = stepOf(form);
   deps.engine.checkResolution({ startMs, endMs, stepMs });
   // A step below a millisecond counts as one: samples have no finer time.
-  const query: RangeQuery = {
-    startMs,
-    endMs,
-    stepMs: Math.max(1, Math.trunc(stepMs)),
-    ...commonOf(deps, form, signal),
-  };
-  return answerOf(limit, () => deps.engine.range(query));
+  return { startMs, endMs, stepMs: Math.max(1, Math.trunc(stepMs)) };
 }
 
 /** Null stands for an expression without selectors: Prometheus answers it with an empty body. */
@@ -55,7 +58,12 @@ export function answerExemplars({ engine }: QueryDeps, form: URLSearchParams): A
   return engine.selectors(expressionOf(form)).length === 0 ? null : plain([]);
 }
 
-function commonOf({ queryTimeoutMs }: QueryDeps, form: URLSearchParams, signal: AbortSignal) {
+/** What instant and range queries have in common. */
+export function commonOf(
+  { queryTimeoutMs }: Pick<QueryDeps, 'queryTimeoutMs'>,
+  form: URLSearchParams,
+  signal: AbortSignal,
+) {
   const timeoutMs = inParameter('timeout', () => optionalDurationOf(form, 'timeout'));
   const lookbackMs = lookbackOf(form);
   return {

@@ -106,6 +106,13 @@ export class Run {
     toMs: number,
     pointsEach = Number.MAX_VALUE,
   ): Slices<Selection> {
+    const selection = yield* this.open(matchers, fromMs, toMs);
+    this.charge(Math.min(selection.samplesMax, selection.count * pointsEach));
+    return selection;
+  }
+
+  /** The same, charging nothing: for who only wants to know what there is. */
+  *open(matchers: readonly Matcher[], fromMs: number, toMs: number): Slices<Selection> {
     const key = selectionKey(matchers, fromMs, toMs);
     let selection = this.#selections.get(key);
     if (selection === undefined) {
@@ -115,7 +122,6 @@ export class Run {
       this.#open.push(selection);
       this.#series += selection.count;
     }
-    this.charge(Math.min(selection.samplesMax, selection.count * pointsEach));
     return selection;
   }
 

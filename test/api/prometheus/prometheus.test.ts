@@ -37,6 +37,10 @@ class FakeEngine {
     return this.#run(query);
   }
 
+  explain(): Promise<never> {
+    return Promise.reject(new CodedError('bad_data', PARSE_ERROR));
+  }
+
   checkResolution({ startMs, endMs, stepMs }: Pick<RangeQuery, 'startMs' | 'endMs' | 'stepMs'>): void {
     if ((endMs - startMs) / stepMs <= 11_000) return;
     throw new CodedError(
