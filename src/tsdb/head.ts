@@ -69,8 +69,6 @@ export interface Selection {
   rates(kind: RateKind, from: number, to: number, windows: RateWindows, into: WholeColumn): boolean;
   /** Writes the rhythms (rhythm.ts) of the series from <= i < to, of their floats alone, RHYTHM_SIZE numbers each. */
   rhythms(from: number, to: number, request: RhythmRequest, into: Float64Array): void;
-  /** For each series a number that stands for its value of a label: equal numbers, equal values; 0 where it is absent; below 2^30. */
-  labelCodes(name: string): Uint32Array;
   /**
    * For each series from <= i < to (all by default) a number that stands for its value of a label: equal numbers, equal
    * values; 0 where it is absent; below 2^30.
