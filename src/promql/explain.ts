@@ -221,7 +221,8 @@ function lineOf(node: ExplainedNode): string {
     facts.push(`looks back ${formatDuration(selection.windowMs)}`);
     if (selection.offsetMs !== 0) facts.push(`offset ${selection.offsetMs} ms`);
   }
-  const what = node.selection === null && node.type !== 'string' ? node.operator : `${node.operator} ${node.text}`;
+  const isLeaf = node.selection !== null || node.operator === 'number' || node.type === 'string';
+  const what = !isLeaf ? node.operator : `${node.operator} ${node.text}`;
   return facts.length === 0 ? what : `${what}: ${facts.join('; ')}`;
 }
 

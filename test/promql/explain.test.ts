@@ -85,10 +85,10 @@ test('the text has a line a node', async (t) => {
     explanationText(explanation),
     [
       '1. topk',
-      '  2. number',
-      '  3. /',
-      '    4. selector requests_total: 10 series, at most 210 samples; (2023-11-14T22:09:00.000Z, 2023-11-14T22:14:00.000Z]; looks back 5m',
-      '    5. selector requests_total: shared with 4; 10 series, at most 210 samples; (2023-11-14T22:09:00.000Z, 2023-11-14T22:14:00.000Z]; looks back 5m',
+      '  2. /',
+      '    3. selector requests_total: 10 series, at most 210 samples; (2023-11-14T22:09:00.000Z, 2023-11-14T22:14:00.000Z]; looks back 5m',
+      '    4. selector requests_total: shared with 3; 10 series, at most 210 samples; (2023-11-14T22:09:00.000Z, 2023-11-14T22:14:00.000Z]; looks back 5m',
+      '  5. number 2',
       '',
     ].join('\n'),
   );
