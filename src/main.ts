@@ -10,10 +10,12 @@ import { bindHost, buildHttp, listenHttp } from './api/http.ts';
 import { openKeda } from './api/keda/server.ts';
 import { openKubernetes } from './api/kubernetes/server.ts';
 import { registerOps } from './api/ops/ops.ts';
+import { corsOrigins } from './api/prometheus/cors.ts';
 import { registerPrometheus } from './api/prometheus/prometheus.ts';
 import { openOtlpGrpc, registerOtlpHttp, registerPush } from './api/push/push.ts';
 import { registerScale } from './api/scale/scale.ts';
 import { type Command, helpText, parseCommand } from './config/load.ts';
+import { effectiveYaml } from './config/print.ts';
 import type { Config } from './config/schema.ts';
 import type { Address } from './config/values.ts';
 import { Writer } from './ingest/write.ts';
@@ -181,6 +183,9 @@ function assemble(config: Config, logger: Logger): Daemon {
             retentionMs: config.storage.retentionMs,
             startTimeMs: STARTED_MS,
             queryTimeoutMs: config.query.timeoutMs,
+            lookbackMs: config.query.lookbackDeltaMs,
+            configYaml: effectiveYaml(config),
+            corsOrigins: corsOrigins(config.web.corsOrigin),
           });
         }),
     },

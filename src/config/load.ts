@@ -193,7 +193,7 @@ function buildConfig(given: Given, file: FileContent): Config {
   return {
     flags,
     configFile: read(SETTINGS.configFile),
-    web: { listenAddress: read(SETTINGS.webListenAddress) },
+    web: { listenAddress: read(SETTINGS.webListenAddress), corsOrigin: read(SETTINGS.webCorsOrigin) },
     otlp: {
       grpc: { listenAddress: read(SETTINGS.otlpGrpcListenAddress) },
       http: { listenAddress: read(SETTINGS.otlpHttpListenAddress) },

@@ -15,6 +15,7 @@ import {
   DURATION,
   type Kind,
   PATH,
+  PATTERN,
 } from './values.ts';
 
 export interface Setting<T> {
@@ -64,7 +65,7 @@ export interface Config {
   readonly flags: Readonly<Record<string, string>>;
   /** The file that was read, or ''. */
   readonly configFile: string;
-  readonly web: { readonly listenAddress: Address | null };
+  readonly web: { readonly listenAddress: Address | null; readonly corsOrigin: string };
   readonly otlp: {
     readonly grpc: { readonly listenAddress: Address | null };
     readonly http: { readonly listenAddress: Address | null };
@@ -117,6 +118,12 @@ export const SETTINGS = {
     ADDRESS,
     '127.0.0.1:9090',
     'Where to serve the Prometheus HTTP API, remote-write, health and own metrics.',
+  ),
+  webCorsOrigin: setting(
+    'web.cors.origin',
+    PATTERN,
+    '.*',
+    'Pages of which origins may read replies of the query API, as a regular expression that is matched as a whole.',
   ),
   otlpGrpcListenAddress: setting(
     'otlp.grpc.listen-address',

@@ -1,5 +1,6 @@
 /** The kinds of values that a setting can have: how each is read from text, and written as text again. */
 import { isIPv6 } from 'node:net';
+import { compileRegex } from '../model/matcher.ts';
 import { formatDuration, tryParseDuration } from '../model/time.ts';
 
 /** Where to listen. An empty host means all interfaces; port 0 lets the system pick a free one. */
@@ -10,7 +11,7 @@ export interface Address {
 
 export interface Kind<T> {
   /** The word that documents use for it. */
-  readonly name: 'address' | 'path' | 'duration' | 'bytes' | 'choice' | 'choices' | 'boolean' | 'count';
+  readonly name: 'address' | 'path' | 'duration' | 'bytes' | 'choice' | 'choices' | 'boolean' | 'count' | 'pattern';
   /** What a right value looks like, as the end of the sentence "want …". */
   readonly want: string;
   /** The value, or undefined if the text is not one. */
@@ -33,6 +34,23 @@ export const PATH: Kind<string> = {
   parse: (text) => (text.includes('\0') ? undefined : text),
   format: (path) => path,
 };
+
+/** A regular expression (RE2) that must match as a whole. */
+export const PATTERN: Kind<string> = {
+  name: 'pattern',
+  want: 'a regular expression (RE2)',
+  parse: (text) => (isPattern(text) ? text : undefined),
+  format: (pattern) => pattern,
+};
+
+function isPattern(text: string): boolean {
+  try {
+    compileRegex(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Milliseconds above 0. */
 export const DURATION: Kind<number> = {

@@ -77,6 +77,14 @@ export const LIMITS = {
   httpKeepAliveTimeoutMs: 95_000,
   /** Characters of a parameter in a path. */
   httpPathParameterLengthMax: 1024,
+  /** Bytes of a remote-read request after decompression; queries of one; bytes of a frame of its reply, about. */
+  remoteReadBodyBytesMax: 32 * 1024 * 1024,
+  remoteReadQueriesMax: 100,
+  remoteReadFrameBytesMax: 1024 * 1024,
+  /** Samples of a remote-read reply that is not streamed. */
+  remoteReadSamplesMax: 5_000_000,
+  /** Browsers that follow the page's events at the same time. */
+  eventStreamsMax: 64,
   /** Warnings, and infos, of one query that are sent. */
   queryAnnotationsMax: 10,
 } as const;

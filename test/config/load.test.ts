@@ -83,6 +83,7 @@ test('every setting can be given as flag, variable and YAML key', async (t) => {
     count: '7',
     choice: 'error',
     choices: 'promql-delayed-name-removal',
+    pattern: 'https:..x',
   };
   const texts: Readonly<Record<string, string>> = { 'log.format': 'json', 'query.max-text-size': '64KiB' };
   for (const setting of ALL_SETTINGS) {

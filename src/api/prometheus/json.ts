@@ -13,13 +13,18 @@ import type { HistogramPoints, MatrixResult, QueryValue, SeriesPoints, VectorRes
 /** Characters of one piece, about. */
 export const PIECE_LENGTH = 64 * 1024;
 
-/** `{"resultType":…,"result":…}` with the first `limit` series (0 for all). */
-export function* encodeValue(value: QueryValue, limit: number): Generator<string> {
+/** `{"resultType":…,"result":…}` with the first `limit` series (0 for all), and `more` members after them. */
+export function* encodeValue(value: QueryValue, limit: number, more = ''): Generator<string> {
+  yield* encodeResult(value, limit);
+  yield more === '' ? '}' : `,${more}}`;
+}
+
+function* encodeResult(value: QueryValue, limit: number): Generator<string> {
   switch (value.kind) {
     case 'scalar':
-      return yield `{"resultType":"scalar","result":[${value.timeMs / 1000},"${formatPlain(value.value)}"]}`;
+      return yield `{"resultType":"scalar","result":[${value.timeMs / 1000},"${formatPlain(value.value)}"]`;
     case 'string':
-      return yield `{"resultType":"string","result":[${value.timeMs / 1000},${encodeString(value.value)}]}`;
+      return yield `{"resultType":"string","result":[${value.timeMs / 1000},${encodeString(value.value)}]`;
     case 'vector':
       return yield* encodeVector(value, countWithin(value.labels.length, limit));
     case 'matrix':
@@ -109,7 +114,7 @@ function* encodeVector({ timeMs, labels, values, histograms }: VectorResult, cou
     yield text;
     text = '';
   }
-  yield `${text}]}`;
+  yield `${text}]`;
 }
 
 function* encodeMatrix({ series }: MatrixResult, count: number): Generator<string> {
@@ -118,7 +123,7 @@ function* encodeMatrix({ series }: MatrixResult, count: number): Generator<strin
     if (i > 0) yield ',';
     yield* encodeSeries(series[i]!);
   }
-  yield ']}';
+  yield ']';
 }
 
 function* encodeSeries({ labels, timesMs, values, histograms }: SeriesPoints): Generator<string> {

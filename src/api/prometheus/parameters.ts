@@ -29,6 +29,13 @@ export function textOf(form: URLSearchParams, name: string): string {
   return form.get(name) ?? '';
 }
 
+/** The expression to look at. In an absent text there is no position to name, which is what Prometheus says then. */
+export function queryTextOf(form: URLSearchParams): string {
+  const text = textOf(form, 'query');
+  if (text === '') throw badData('unknown position: parse error: no expression found in input');
+  return text;
+}
+
 /** Milliseconds of an optional point in time. */
 export function timeOf(form: URLSearchParams, name: string, fallbackMs: number): number {
   const text = textOf(form, name);

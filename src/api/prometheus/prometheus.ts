@@ -1,44 +1,76 @@
 /** Prometheus' HTTP query API under `/api/v1`, for Grafana, promtool, KEDA's prometheus trigger and their like. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { LIMITS } from '../../model/limits.ts';
 import { abortedByClient, acceptForms, parseForm, replyNotReady } from '../http.ts';
+import { addVary, compressReply } from './compression.ts';
+import { type CorsOrigins, originAllowed } from './cors.ts';
 import { type Answer, plain, replyAnswer, replyFailure } from './envelope.ts';
 import { type ExplainDeps, routeExplain } from './explain.ts';
+import { type FederateDeps, replyFederate } from './federate.ts';
 import { answerExemplars, answerInstant, answerRange, type QueryDeps } from './query.ts';
+import { type ReadDeps, replyRead } from './read/read.ts';
 import { answerLabelNames, answerLabelValues, answerSeries, type SeriesDeps } from './series.ts';
 import {
   answerBuildInfo,
+  answerConfig,
   answerFlags,
   answerMetadata,
   answerRules,
   answerRuntimeInfo,
   answerTsdb,
+  buildInfo,
   EMPTY_ANSWERS,
   type StatusDeps,
 } from './status.ts';
+import { answerFormat, answerParse } from './syntax.ts';
 
-export interface PrometheusDeps extends QueryDeps, SeriesDeps, StatusDeps {
+export interface PrometheusDeps extends QueryDeps, SeriesDeps, StatusDeps, FederateDeps, ReadDeps {
   readonly engine: QueryDeps['engine'] & SeriesDeps['engine'] & ExplainDeps['engine'];
   readonly head: SeriesDeps['head'] & StatusDeps['head'];
+  /** Pages of which origins may read replies; any, if absent. */
+  readonly corsOrigins?: CorsOrigins;
   /** False until every surface listens, and again while stopping. */
   readonly isReady: () => boolean;
   readonly isStopping?: () => boolean;
 }
 
 export function registerPrometheus(app: FastifyInstance, deps: PrometheusDeps): void {
-  const plugin = async (scope: FastifyInstance): Promise<void> => {
-    acceptForms(scope);
-    scope.setErrorHandler(replyFailure);
+  const common = (scope: FastifyInstance): void => {
     scope.addHook('onRequest', async (request, reply) => {
-      allowOrigins(request, reply);
+      allowOrigins(deps.corsOrigins, request, reply);
       if (!deps.isReady()) return replyNotReady(reply, deps.isStopping?.() ?? false);
     });
-    scope.options('/*', async (_request, reply) => reply.code(204).send());
+    scope.addHook('onSend', compressReply);
+    scope.options('*', async (_request, reply) => reply.code(204).send());
+  };
+  const api = async (scope: FastifyInstance): Promise<void> => {
+    acceptForms(scope);
+    scope.setErrorHandler(replyFailure);
+    common(scope);
     routeQueries(scope, deps);
     routeExplain(scope, deps);
     routeSeries(scope, deps);
     routeStatus(scope, deps);
   };
-  void app.register(plugin, { prefix: '/api/v1' });
+  void app.register(api, { prefix: '/api/v1' });
+  void app.register(async (scope) => {
+    common(scope);
+    routeRead(scope, deps);
+  });
+}
+
+/** What is not in the envelope: federation and remote-read, whose errors are plain text. */
+function routeRead(scope: FastifyInstance, deps: PrometheusDeps): void {
+  scope.removeAllContentTypeParsers();
+  scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  scope.get('/version', async (_request, reply) =>
+    reply.type('application/json').send(JSON.stringify(buildInfo(deps))),
+  );
+  scope.get('/federate', (request, reply) => replyFederate(deps, parseForm(request), request.headers.accept, reply));
+  scope.post('/api/v1/read', { bodyLimit: LIMITS.remoteReadBodyBytesMax }, (request, reply) => {
+    const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
+    return replyRead(deps, body, reply);
+  });
 }
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => Answer | null | Promise<Answer | null>;
@@ -53,6 +85,8 @@ function routeQueries(scope: FastifyInstance, deps: PrometheusDeps): void {
   route(scope, GET_AND_POST, '/query_range', (request, reply) =>
     answerRange(deps, parseForm(request), abortedByClient(reply)),
   );
+  route(scope, GET_AND_POST, '/format_query', (request) => answerFormat(parseForm(request)));
+  route(scope, GET_AND_POST, '/parse_query', (request) => answerParse(parseForm(request)));
   route(scope, GET_AND_POST, '/query_exemplars', (request) => answerExemplars(deps, parseForm(request)));
 }
 
@@ -67,6 +101,7 @@ function routeSeries(scope: FastifyInstance, deps: PrometheusDeps): void {
 
 function routeStatus(scope: FastifyInstance, deps: PrometheusDeps): void {
   route(scope, GET, '/status/buildinfo', () => answerBuildInfo(deps));
+  route(scope, GET, '/status/config', () => answerConfig(deps));
   route(scope, GET, '/status/flags', () => answerFlags(deps));
   route(scope, GET, '/status/runtimeinfo', () => answerRuntimeInfo(deps));
   route(scope, GET, '/status/tsdb', (request) => answerTsdb(deps, parseForm(request)));
@@ -87,13 +122,15 @@ function route(scope: FastifyInstance, method: string[], url: string, handler: H
 }
 
 /** What browsers need before they let a page of another origin read a reply; any origin, as Prometheus does by default. */
-function allowOrigins(request: FastifyRequest, reply: FastifyReply): void {
-  reply.header('vary', 'Origin');
-  if (request.headers.origin === undefined) return;
+function allowOrigins(origins: CorsOrigins | undefined, request: FastifyRequest, reply: FastifyReply): void {
+  addVary(reply, 'Origin');
+  const { origin } = request.headers;
+  if (origin === undefined) return;
   reply.headers({
     'access-control-allow-headers': 'Accept, Authorization, Content-Type, Origin',
     'access-control-allow-methods': 'GET, POST, OPTIONS',
-    'access-control-allow-origin': '*',
     'access-control-expose-headers': 'Date',
   });
+  const allowed = originAllowed(origins, origin);
+  if (allowed !== null) reply.header('access-control-allow-origin', allowed);
 }

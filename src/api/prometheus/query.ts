@@ -3,7 +3,7 @@ import type { Clock } from '../../model/clock.ts';
 import { CodedError } from '../../model/errors.ts';
 import { SCOPE_ALL } from '../../model/scope.ts';
 import type { InstantQuery, QueryEngine, RangeQuery } from '../../promql/engine.ts';
-import type { QueryResult } from '../../promql/result.ts';
+import type { QueryResult, ReadStats } from '../../promql/result.ts';
 import { type Answer, plain, withTruncation } from './envelope.ts';
 import { encodeValue, exceedsLimit } from './json.ts';
 import {
@@ -12,6 +12,7 @@ import {
   inParameter,
   inParameterError,
   limitOf,
+  queryTextOf,
   requiredTimeOf,
   textOf,
   timeOf,
@@ -28,13 +29,14 @@ export async function answerInstant(deps: QueryDeps, form: URLSearchParams, sign
   const limit = limitOf(form);
   const timeMs = timeOf(form, 'time', deps.clock.nowMs());
   const query: InstantQuery = { timeMs, ...commonOf(deps, form, signal) };
-  return answerOf(limit, () => deps.engine.instant(query));
+  const stats = statsOf(form);
+  return answerOf(deps.clock, limit, stats, [timeMs], () => deps.engine.instant(query));
 }
 
 export async function answerRange(deps: QueryDeps, form: URLSearchParams, signal: AbortSignal): Promise<Answer> {
   const limit = limitOf(form);
   const query: RangeQuery = { ...rangeOf(deps, form), ...commonOf(deps, form, signal) };
-  return answerOf(limit, () => deps.engine.range(query));
+  return answerOf(deps.clock, limit, statsOf(form), null, () => deps.engine.range(query));
 }
 
 /** Start, end and step of a range query. */
@@ -55,7 +57,7 @@ export function rangeOf(
 export function answerExemplars({ engine }: QueryDeps, form: URLSearchParams): Answer | null {
   const { startMs, endMs } = boundsOf(form);
   if (endMs < startMs) throw badData('end timestamp must not be before start timestamp');
-  return engine.selectors(expressionOf(form)).length === 0 ? null : plain([]);
+  return engine.selectors(queryTextOf(form)).length === 0 ? null : plain([]);
 }
 
 /** What instant and range queries have in common. */
@@ -67,19 +69,12 @@ export function commonOf(
   const timeoutMs = inParameter('timeout', () => optionalDurationOf(form, 'timeout'));
   const lookbackMs = lookbackOf(form);
   return {
-    text: inParameter('query', () => expressionOf(form)),
+    text: inParameter('query', () => queryTextOf(form)),
     scope: SCOPE_ALL,
     signal,
     timeoutMs: timeoutMs === null ? queryTimeoutMs : Math.min(timeoutMs, queryTimeoutMs),
     ...(lookbackMs === null ? {} : { lookbackMs }),
   };
-}
-
-/** In an absent text there is no position to name, which is what Prometheus says then. */
-function expressionOf(form: URLSearchParams): string {
-  const text = textOf(form, 'query');
-  if (text === '') throw badData('unknown position: parse error: no expression found in input');
-  return text;
 }
 
 function stepOf(form: URLSearchParams): number {
@@ -106,13 +101,63 @@ function optionalDurationOf(form: URLSearchParams, name: string): number | null 
   return ms > 0 ? ms : null;
 }
 
-async function answerOf(limit: number, run: () => Promise<QueryResult>): Promise<Answer> {
+async function answerOf(
+  clock: Clock,
+  limit: number,
+  stats: StatsWanted,
+  stepsMs: readonly number[] | null,
+  run: () => Promise<QueryResult>,
+): Promise<Answer> {
   try {
-    const { value, warnings, infos } = await run();
-    return { data: encodeValue(value, limit), warnings: withTruncation(warnings, exceedsLimit(value, limit)), infos };
+    const beganMs = clock.monotonicMs();
+    const { value, warnings, infos, read } = await run();
+    const more =
+      stats.detail === 'none' ? '' : `"stats":${statsText(read, clock.monotonicMs() - beganMs, stats, stepsMs)}`;
+    return {
+      data: encodeValue(value, limit, more),
+      warnings: withTruncation([...stats.warnings, ...warnings], exceedsLimit(value, limit)),
+      infos,
+    };
   } catch (error) {
     throw inParameterError('query', error);
   }
+}
+
+interface StatsWanted {
+  readonly detail: 'none' | 'totals' | 'steps';
+  readonly warnings: readonly string[];
+}
+
+function statsOf(form: URLSearchParams): StatsWanted {
+  const text = textOf(form, 'stats');
+  if (text === '') return { detail: 'none', warnings: [] };
+  if (text === 'all') return { detail: 'steps', warnings: [] };
+  if (text === 'true') return { detail: 'totals', warnings: [] };
+  const warning = `value ${JSON.stringify(text)} for parameter "stats" is deprecated and will be rejected in the next major release, use "true" or "all"`;
+  return { detail: 'totals', warnings: [warning] };
+}
+
+/** Times in seconds. Evaluation is measured as a whole: what its parts would show is in it. */
+function statsText(
+  { samples }: ReadStats,
+  tookMs: number,
+  { detail }: StatsWanted,
+  stepsMs: readonly number[] | null,
+): string {
+  const seconds = tookMs / 1000;
+  const timings = {
+    evalTotalTime: seconds,
+    resultSortTime: 0,
+    queryPreparationTime: 0,
+    innerEvalTime: seconds,
+    execQueueTime: 0,
+    execTotalTime: seconds,
+  };
+  const totals = { totalQueryableSamples: samples, samplesRead: samples, peakSamples: samples };
+  if (detail !== 'steps' || stepsMs === null) return JSON.stringify({ timings, samples: totals });
+  const steps = stepsMs.map((timeMs) => [timeMs / 1000, samples]);
+  const perStep = { totalQueryableSamplesPerStep: steps, samplesReadPerStep: steps };
+  return JSON.stringify({ timings, samples: { ...totals, ...perStep } });
 }
 
 function badData(message: string): CodedError {

@@ -9,8 +9,11 @@ import { type Answer, limited } from './envelope.ts';
 import { encodeLabelSets, encodeStrings } from './json.ts';
 import { boundsOf, inParameter, limitOf } from './parameters.ts';
 
-export interface SeriesDeps {
+export interface SelectorDeps {
   readonly engine: Pick<QueryEngine, 'parseSelector'>;
+}
+
+export interface SeriesDeps extends SelectorDeps {
   readonly head: Pick<HeadReader, 'select' | 'labelNames' | 'labelValues'>;
 }
 
@@ -71,7 +74,8 @@ function answerStrings(
   return limited(strings, limit, encodeStrings);
 }
 
-function selectorsOf({ engine }: SeriesDeps, form: URLSearchParams): readonly (readonly Matcher[])[] {
+/** Matchers of each `match[]`; at least one of each must want something. */
+export function selectorsOf({ engine }: SelectorDeps, form: URLSearchParams): readonly (readonly Matcher[])[] {
   const selectors = form.getAll(MATCH).map((text) => engine.parseSelector(text));
   if (selectors.some((matchers) => matchers.every(matchesEmpty))) {
     throw badData('match[] must contain at least one non-empty matcher');

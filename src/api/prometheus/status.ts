@@ -15,6 +15,8 @@ export interface StatusDeps {
   readonly version: string;
   /** Flags without their dashes, and the texts of their values. */
   readonly flags: Readonly<Record<string, string>>;
+  /** The configuration in effect, as a file would have it. Secrets are not in it. */
+  readonly configYaml?: string;
   readonly retentionMs: number;
   readonly startTimeMs: number;
 }
@@ -25,8 +27,12 @@ export interface StatusDeps {
  */
 const PROMETHEUS_VERSION = '3.5.0';
 
-export function answerBuildInfo({ version }: StatusDeps): Answer {
-  return plain({
+export function answerBuildInfo(deps: StatusDeps): Answer {
+  return plain(buildInfo(deps));
+}
+
+export function buildInfo({ version }: Pick<StatusDeps, 'version'>): object {
+  return {
     version: PROMETHEUS_VERSION,
     revision: '',
     branch: '',
@@ -34,11 +40,15 @@ export function answerBuildInfo({ version }: StatusDeps): Answer {
     buildDate: '',
     goVersion: '',
     tidegaugeVersion: version,
-  });
+  };
 }
 
 export function answerFlags({ flags }: StatusDeps): Answer {
   return plain(flags);
+}
+
+export function answerConfig({ configYaml = '' }: StatusDeps): Answer {
+  return plain({ yaml: configYaml });
 }
 
 export function answerRuntimeInfo({ clock, retentionMs, startTimeMs }: StatusDeps): Answer {
@@ -51,6 +61,12 @@ export function answerRuntimeInfo({ clock, retentionMs, startTimeMs }: StatusDep
     reloadConfigSuccess: true,
     lastConfigTime: startTime,
     corruptionCount: 0,
+    // What is Go's has no counterpart here; clients expect the keys.
+    goroutineCount: 0,
+    GOMAXPROCS: 1,
+    GOMEMLIMIT: 0,
+    GOGC: '',
+    GODEBUG: '',
     storageRetention: formatDuration(retentionMs),
   });
 }
@@ -113,4 +129,5 @@ export const EMPTY_ANSWERS: Readonly<Record<string, unknown>> = {
   scrape_pools: { scrapePools: [] },
   targets: { activeTargets: [], droppedTargets: [], droppedTargetCounts: {} },
   'targets/metadata': [],
+  'status/walreplay': { min: 0, max: 0, current: 0 },
 };

@@ -138,6 +138,7 @@ function build(overrides: Partial<PrometheusDeps> = {}): FastifyInstance {
     version: '0.1.0',
     flags: { 'log.level': 'info' },
     queryTimeoutMs: 120_000,
+    lookbackMs: 300_000,
     retentionMs: 7_200_000,
     startTimeMs: NOW_MS - 1000,
     ...overrides,
@@ -340,6 +341,10 @@ test('every error of the table, in its words', async (t) => {
     'error parsing lookback delta duration: cannot parse "x" to a valid duration',
   );
   await f('query_exemplars?query=%2B', PARSE_ERROR);
+  for (const path of ['format_query', 'parse_query']) {
+    await f(path, 'invalid parameter "query": unknown position: parse error: no expression found in input');
+    await f(`${path}?query=sum(`, 'invalid parameter "query": 1:5: parse error: unclosed left parenthesis');
+  }
   await f('metadata?limit=x', 'limit must be a number');
   await f('metadata?limit_per_metric=x', 'limit_per_metric must be a number');
   await f('rules?type=x', 'invalid parameter "type": not supported value "x"');
@@ -500,10 +505,13 @@ test('not ready, wrong method, unknown path, other origins', async (t) => {
   const preflight = await app.inject({ method: 'OPTIONS', url: '/api/v1/query', headers: { origin: 'http://x' } });
   t.strictSame(
     [preflight.statusCode, preflight.headers['access-control-allow-origin'], preflight.headers.vary],
-    [204, '*', 'Origin'],
+    [204, '*', 'Origin, Accept-Encoding'],
   );
   const sameOrigin = await app.inject({ method: 'GET', url: '/api/v1/labels' });
-  t.strictSame([sameOrigin.headers['access-control-allow-origin'], sameOrigin.headers.vary], [undefined, 'Origin']);
+  t.strictSame(
+    [sameOrigin.headers['access-control-allow-origin'], sameOrigin.headers.vary],
+    [undefined, 'Origin, Accept-Encoding'],
+  );
 });
 
 test('over a socket: a long reply is whole, and a client that goes away cancels its query', async (t) => {
