@@ -6,11 +6,13 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --no-audit --no-fund
 COPY scripts ./scripts
 COPY src ./src
+COPY web ./web
 RUN npm run build
 
 FROM gcr.io/distroless/nodejs24-debian12:nonroot
 WORKDIR /app
 COPY --from=build /build/dist/main.js ./main.js
+COPY --from=build /build/dist/web ./web
 COPY LICENSE ./
 USER 65532:65532
 # Inside a container the loopback interface reaches nobody. The Kubernetes port stays on loopback until its callers can

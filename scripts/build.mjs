@@ -1,5 +1,6 @@
 /**
- * `npm run build`: the store's kernel (AssemblyScript → WebAssembly), then dist/main.js, the daemon as one bundle.
+ * `npm run build`: the store's kernel (AssemblyScript → WebAssembly), then dist/main.js, the daemon as one bundle, and
+ * dist/web, the page that it serves.
  * Does nothing when its inputs have not changed.
  */
 import { readFileSync } from 'node:fs';
@@ -18,6 +19,16 @@ export async function build() {
     ),
   ];
   await whenChanged(join(root, 'dist', '.built'), inputs, [BUNDLE], bundleDaemon);
+  await buildPage();
+}
+
+async function buildPage() {
+  const inputs = [
+    ...filesBelow(join(root, 'web')),
+    ...['package-lock.json', 'scripts/lib/page.mjs'].map((name) => join(root, name)),
+  ];
+  const { bundlePage, PAGE } = await import('./lib/page.mjs');
+  await whenChanged(join(root, 'dist', '.page-built'), inputs, [PAGE], bundlePage);
 }
 
 async function bundleDaemon() {

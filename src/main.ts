@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { bindHost, buildHttp, listenHttp } from './api/http.ts';
@@ -14,6 +15,8 @@ import { corsOrigins } from './api/prometheus/cors.ts';
 import { registerPrometheus } from './api/prometheus/prometheus.ts';
 import { openOtlpGrpc, registerOtlpHttp, registerPush } from './api/push/push.ts';
 import { registerScale } from './api/scale/scale.ts';
+import { registerUi } from './api/ui/ui.ts';
+import { runClientCommand } from './cli/cli.ts';
 import { type Command, helpText, parseCommand } from './config/load.ts';
 import { effectiveYaml } from './config/print.ts';
 import type { Config } from './config/schema.ts';
@@ -43,6 +46,8 @@ interface Listener {
 
 type SurfaceName = 'web' | 'otlpGrpc' | 'otlpHttp' | 'keda' | 'kubernetes';
 
+/** The page lies beside the bundle. */
+const WEB_FOLDER = fileURLToPath(new URL('./web/', import.meta.url));
 const STARTED_MS = Date.now() - performance.now();
 /** The least that a series costs, all in: how many there can be at most follows from it. */
 const SERIES_BYTES = 320;
@@ -59,6 +64,11 @@ const STOP_MS_MAX = 20_000;
 await main();
 
 async function main(): Promise<void> {
+  const status = await runClientCommand(process.argv);
+  if (status !== null) {
+    process.exitCode = status;
+    return;
+  }
   const command = readCommand();
   if (command === null) return;
   switch (command.kind) {
@@ -172,6 +182,7 @@ function assemble(config: Config, logger: Logger): Daemon {
           registerOps(app, { registry, isReady, isStopping });
           registerPush(app, { writer, logger });
           registerScale(app, { readings, recorder, head });
+          registerUi(app, { recorder, registry, folder: WEB_FOLDER });
           registerPrometheus(app, {
             engine,
             head,
@@ -340,7 +351,7 @@ function announce(config: Config, logger: Logger, listen: Readonly<Partial<Recor
   logger.info({ event: 'ready', listen, version: TIDEGAUGE_VERSION }, 'ready');
   if (config.log.format === 'json' || listen.web === undefined) return;
   const what: Readonly<Record<SurfaceName, string>> = {
-    web: 'PromQL, remote-write, own metrics    http://',
+    web: 'Page, PromQL, remote-write           http://',
     otlpGrpc: 'OTLP over gRPC                       ',
     otlpHttp: 'OTLP over HTTP                       http://',
     keda: 'KEDA external scaler                 ',

@@ -22,6 +22,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'api/kubernetes': ['model', 'telemetry', 'promql', 'scaling', 'api'],
   'api/scale': ['model', 'telemetry', 'promql', 'scaling', 'api'],
   'api/ops': ['model', 'telemetry', 'api'],
+  'api/ui': ['model', 'telemetry', 'scaling', 'api'],
+  cli: ['model', 'config', 'promql', 'scaling', 'api/keda'],
   'main.ts': [
     'model',
     'config',
@@ -37,6 +39,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'api/kubernetes',
     'api/scale',
     'api/ops',
+    'api/ui',
+    'cli',
   ],
 };
 

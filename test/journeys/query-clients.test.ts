@@ -139,7 +139,7 @@ test('prometheus-query and the client of the editor', async (t) => {
   t.match(await driver.alerts(), []);
   t.match(await driver.alertmanagers(), {});
   t.match(await driver.statusBuildinfo(), { version: String });
-  t.match(await driver.statusRuntimeinfo(), { storageRetention: '2h' });
+  t.match(await driver.statusRuntimeInfo(), { storageRetention: '2h' });
   t.match(await driver.statusFlags(), { 'log.format': 'json' });
   t.match(await driver.status(), { yaml: /retention: 2h/ });
   await t.rejects(driver.instantQuery('sum('), /parse error/);

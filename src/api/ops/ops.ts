@@ -1,4 +1,4 @@
-/** Operation of the daemon: is it alive, is it ready, its own metrics, and a signpost for people at `/`. */
+/** Operation of the daemon: is it alive, is it ready, and its own metrics. */
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { Registry } from '../../telemetry/registry.ts';
 import { replyNotReady } from '../http.ts';
@@ -16,10 +16,6 @@ const TEXT = 'text/plain; charset=utf-8';
 const EXPOSITION = 'text/plain; version=0.0.4; charset=utf-8';
 const METHODS = ['GET', 'HEAD'];
 
-const SIGNPOST = `Tidegauge: metrics in, scaling answers out. Query it at /api/v1/query?query=up, its own metrics are at /metrics.
-Documentation: README.md and docs/configuration.md of the project; health at /-/healthy and /-/ready.
-`;
-
 export function registerOps(app: FastifyInstance, deps: OpsDeps): void {
   const { registry, isReady, isStopping = () => false, isHealthy = () => true } = deps;
   const get = (url: string, handler: (reply: FastifyReply) => FastifyReply) =>
@@ -33,5 +29,4 @@ export function registerOps(app: FastifyInstance, deps: OpsDeps): void {
   get('/-/ready', (reply) =>
     isReady() ? reply.type(TEXT).send('Tidegauge is Ready.\n') : replyNotReady(reply, isStopping()),
   );
-  get('/', (reply) => reply.type(TEXT).send(SIGNPOST));
 }

@@ -85,8 +85,8 @@ function routeQueries(scope: FastifyInstance, deps: PrometheusDeps): void {
   route(scope, GET_AND_POST, '/query_range', (request, reply) =>
     answerRange(deps, parseForm(request), abortedByClient(reply)),
   );
-  route(scope, GET_AND_POST, '/format_query', (request) => answerFormat(parseForm(request)));
-  route(scope, GET_AND_POST, '/parse_query', (request) => answerParse(parseForm(request)));
+  route(scope, GET_AND_POST, '/format_query', (request) => answerFormat(deps, parseForm(request)));
+  route(scope, GET_AND_POST, '/parse_query', (request) => answerParse(deps, parseForm(request)));
   route(scope, GET_AND_POST, '/query_exemplars', (request) => answerExemplars(deps, parseForm(request)));
 }
 

@@ -1,8 +1,9 @@
 /** `format_query` and `parse_query`: what an expression says, without evaluating it. */
 import { CodedError } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
-import { SWITCHES } from '../../promql/switches.ts';
+import { type Switch, SWITCHES } from '../../promql/switches.ts';
 import type { Expr } from '../../promql/syntax/ast.ts';
+import type { Features } from '../../promql/syntax/check.ts';
 import { parseExpr } from '../../promql/syntax/parse.ts';
 import { prettyExpr } from '../../promql/syntax/print.ts';
 import { type Answer, plain } from './envelope.ts';
@@ -11,27 +12,37 @@ import { treeOf } from './tree.ts';
 
 /** Characters of a line, as Prometheus' own formatter has them. */
 const WIDTH = 100;
-const FEATURES = {
-  experimentalFunctions: SWITCHES.experimentalFunctions.isOn,
-  durationExpressions: SWITCHES.durationExpressions.isOn,
-  extendedRangeSelectors: SWITCHES.extendedRangeSelectors.isOn,
-  fillModifiers: SWITCHES.fillModifiers.isOn,
-};
 
-export function answerFormat(form: URLSearchParams): Answer {
-  return plain(prettyExpr(expressionOf(form), WIDTH));
+export interface SyntaxDeps {
+  /** Flags without their dashes; `enable-feature` names parts of the language that are switched on. */
+  readonly flags: Readonly<Record<string, string>>;
 }
 
-export function answerParse(form: URLSearchParams): Answer {
-  return plain(treeOf(expressionOf(form)));
+export function answerFormat(deps: SyntaxDeps, form: URLSearchParams): Answer {
+  return plain(prettyExpr(expressionOf(deps, form), WIDTH));
 }
 
-function expressionOf(form: URLSearchParams): Expr {
+export function answerParse(deps: SyntaxDeps, form: URLSearchParams): Answer {
+  return plain(treeOf(expressionOf(deps, form)));
+}
+
+function expressionOf({ flags }: SyntaxDeps, form: URLSearchParams): Expr {
   return inParameter('query', () => {
     const text = queryTextOf(form);
     if (Buffer.byteLength(text) > LIMITS.queryTextBytesMax) {
       throw new CodedError('bad_data', `cannot parse query: want at most ${LIMITS.queryTextBytesMax} bytes`);
     }
-    return parseExpr(text, { features: FEATURES, depthMax: LIMITS.queryDepthMax });
+    return parseExpr(text, { features: featuresOf(flags['enable-feature'] ?? ''), depthMax: LIMITS.queryDepthMax });
   });
+}
+
+function featuresOf(enabled: string): Features {
+  const names = enabled.split(',');
+  const isOn = ({ isOn: byDefault, flag }: Switch): boolean => byDefault || names.includes(flag);
+  return {
+    experimentalFunctions: isOn(SWITCHES.experimentalFunctions),
+    durationExpressions: isOn(SWITCHES.durationExpressions),
+    extendedRangeSelectors: isOn(SWITCHES.extendedRangeSelectors),
+    fillModifiers: isOn(SWITCHES.fillModifiers),
+  };
 }

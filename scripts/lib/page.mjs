@@ -1,0 +1,39 @@
+/** Bundles web/ into dist/web: index.html and, under assets/, files whose names change with what is in them. */
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { root } from './setup.mjs';
+
+const FOLDER = join(root, 'dist', 'web');
+export const PAGE = join(FOLDER, 'index.html');
+
+export async function bundlePage() {
+  const { build } = await import('esbuild');
+  rmSync(FOLDER, { recursive: true, force: true });
+  const assets = join(FOLDER, 'assets');
+  mkdirSync(assets, { recursive: true });
+  const { metafile } = await build({
+    entryPoints: [join(root, 'web', 'main.tsx')],
+    outdir: assets,
+    entryNames: '[name]-[hash]',
+    chunkNames: '[name]-[hash]',
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    target: ['chrome110', 'firefox115', 'safari16'],
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    minify: true,
+    metafile: true,
+    legalComments: 'none',
+    tsconfig: join(root, 'web', 'tsconfig.json'),
+    absWorkingDir: root,
+    logLevel: 'warning',
+  });
+  const outputs = Object.entries(metafile.outputs);
+  const [script, entry] = outputs.find(([, { entryPoint }]) => entryPoint === 'web/main.tsx');
+  const html = readFileSync(join(root, 'web', 'index.html'), 'utf8')
+    .replace('<!-- styles -->', `<link rel="stylesheet" href="/assets/${basename(entry.cssBundle)}" />`)
+    .replace('<!-- scripts -->', `<script type="module" src="/assets/${basename(script)}"></script>`);
+  copyFileSync(join(root, 'web', 'favicon.svg'), join(assets, 'favicon.svg'));
+  writeFileSync(PAGE, html);
+}

@@ -1,0 +1,236 @@
+/** The page in Debian's chromium: what people do with it, in light and dark, wide and narrow; its size and its policy. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { type Test, test } from 'tap';
+import { ARTEFACTS, openBrowser, openPage } from '../support/browser.ts';
+import { startDaemon } from '../support/daemon.ts';
+import { KedaClient } from '../support/keda-client.ts';
+import { skipWithout } from '../support/real-programs.ts';
+import { encodeWriteRequest, type SeriesToEncode } from '../support/remote-write-encoder.ts';
+
+const SHIPPED = fileURLToPath(new URL('../../dist/web/', import.meta.url));
+const FIRST_BYTES_MAX = 60 * 1024;
+const skip = skipWithout('chromium');
+
+test('before the editor is loaded the page is at most 60 KiB compressed, and nothing names another host', async (t) => {
+  const html = readFileSync(join(SHIPPED, 'index.html'), 'utf8');
+  const linked = [...html.matchAll(/(?:src|href)="\/(assets\/[^"]+)"/g)].map((match) => match[1]!);
+  // What the first script imports at once belongs to it; what it imports later does not.
+  const scripts = linked.filter((name) => name.endsWith('.js'));
+  for (const name of scripts) {
+    const text = readFileSync(join(SHIPPED, name), 'utf8');
+    for (const [, chunk] of text.matchAll(/(?:^|;|\})import(?:[^("';]*from)?"\.\/([^"]+)"/g))
+      scripts.push(`assets/${chunk}`);
+  }
+  const names = ['index.html', ...new Set([...linked, ...scripts])];
+  const bytes = names.map((name) => gzipSync(readFileSync(join(SHIPPED, name))).length).reduce((a, b) => a + b);
+  const all = readdirSync(join(SHIPPED, 'assets')).map(
+    (name) => gzipSync(readFileSync(join(SHIPPED, 'assets', name))).length,
+  );
+  t.comment(`${bytes} bytes before the editor, ${all.reduce((a, b) => a + b)} with it: ${names.join(' ')}`);
+  t.ok(names.length >= 4, names.join(' '));
+  t.ok(bytes <= FIRST_BYTES_MAX, `${bytes} bytes`);
+  t.ok(all.length > names.length - 1, 'the editor is a file of its own');
+});
+
+async function send(web: string, series: readonly SeriesToEncode[]): Promise<void> {
+  const reply = await fetch(`http://${web}/api/v1/write`, {
+    method: 'POST',
+    body: encodeWriteRequest(series),
+    headers: { 'content-encoding': 'snappy', 'content-type': 'application/x-protobuf' },
+  });
+  if (!reply.ok) throw new Error(`cannot feed: ${reply.status} ${await reply.text()}`);
+}
+
+function seriesOf(name: string, count: number, points: number, stepMs: number): readonly SeriesToEncode[] {
+  const endMs = Date.now();
+  return Array.from({ length: count }, (_, i) => ({
+    labels: { __name__: name, instance: `pod-${String(i).padStart(4, '0')}`, job: 'shop', namespace: 'shop' },
+    samples: Array.from({ length: points }, (_, k) => ({
+      timestampMs: endMs - (points - 1 - k) * stepMs,
+      value: k * (i + 1) + (k % 5),
+    })),
+  }));
+}
+
+async function openWorld(t: Test) {
+  const daemon = await startDaemon(['--scaling.warm-up=false']);
+  t.teardown(() => daemon.stop());
+  const { web, keda: address } = daemon.listen;
+  const keda = new KedaClient(address);
+  t.teardown(() => keda.close());
+  const browser = await openBrowser();
+  t.teardown(() => browser.close());
+  return { web, keda, browser };
+}
+
+const TRIGGER = {
+  namespace: 'shop',
+  name: 'checkout',
+  metadata: { query: 'sum(rate(orders_total[2m]))', targetValue: '2' },
+};
+
+test('empty states say what to do, with a command', { skip }, async (t) => {
+  const { web, browser } = await openWorld(t);
+  const { page, faults } = await openPage(browser, web);
+  const empty = async (path: string, want: RegExp) => {
+    await page.goto(path);
+    const panel = page.locator('[data-empty]').first();
+    await panel.waitFor();
+    t.match(await panel.innerText(), want, path);
+    t.ok(await panel.getByRole('button', { name: 'Copy' }).isVisible());
+  };
+  await empty('/', /No autoscaler has asked yet[\s\S]*scalerAddress/);
+  await empty('/query', /Type an expression/);
+  await empty('/query?g0.expr=nothing_here&g0.tab=table', /No series has a sample[\s\S]*curl/);
+  await empty('/cardinality', /no series yet[\s\S]*remote_write/);
+  await empty('/status', /Nobody has sent anything yet[\s\S]*remote_write/);
+  await empty('/scaling/why?surface=keda&namespace=a&name=b&query=up', /no answer for this trigger[\s\S]*curl/);
+  t.strictSame(faults, []);
+});
+
+test('scaling: triggers live, and why', { skip }, async (t) => {
+  const { web, keda, browser } = await openWorld(t);
+  const { page, faults } = await openPage(browser, web, { colorScheme: 'dark' });
+  const began = performance.now();
+  await page.goto('/');
+  await page.locator('[data-empty]').waitFor();
+  t.comment(`interactive after ${Math.round(performance.now() - began)} ms`);
+  t.equal(await page.evaluate('document.documentElement.dataset.theme'), 'dark');
+  // The trigger is asked for while the page is open: it appears by itself.
+  await send(web, seriesOf('orders_total', 3, 20, 15_000));
+  t.equal((await keda.poll(TRIGGER)).kind, 'value');
+  const link = page.getByRole('link', { name: 'shop/checkout' });
+  await link.waitFor();
+  const row = page.locator('tbody tr').first();
+  t.match(await row.innerText(), /active/);
+  const wrong = { ...TRIGGER, name: 'typo', metadata: { query: 'sum(rate(ordrs_total[2m]))', targetValue: '2' } };
+  t.equal((await keda.poll(wrong)).kind, 'error');
+  await page.getByText('error: unknown_metric').waitFor();
+  await page.screenshot({ path: join(ARTEFACTS, 'scaling-dark.png') });
+  await link.click();
+  await page.locator('[data-chain]').waitFor();
+  const text = await page.locator('main').innerText();
+  for (const want of [
+    /Why shop\/checkout/,
+    /sum\(rate\(orders_total\[2m\]\)\)/,
+    /matched 3 series/,
+    /pod-0001/,
+    /KEDA is active/,
+    /HPA wants/,
+    /Last \d+ answers/,
+    /Steps of the policy/,
+  ])
+    t.match(text, want);
+  await page.locator('.plot canvas').waitFor();
+  await page.screenshot({ path: join(ARTEFACTS, 'why-dark.png'), fullPage: true });
+  // The address alone leads there again.
+  const shared = page.url();
+  const other = await openPage(browser, web);
+  await other.page.goto(shared);
+  await other.page.locator('[data-chain]').waitFor();
+  t.strictSame([...faults, ...other.faults], []);
+});
+
+test('explore: type, complete, see table, graph and tree, share the link', { skip }, async (t) => {
+  const { web, browser } = await openWorld(t);
+  await send(web, seriesOf('orders_total', 3, 40, 15_000));
+  const { page, faults } = await openPage(browser, web);
+  await page.goto('/query');
+  await page.locator('[data-editor=ready]').waitFor();
+  const editor = page.getByRole('textbox', { name: 'Expression' });
+  await editor.click();
+  await page.keyboard.type('orders');
+  // Completion knows the metrics of the daemon.
+  await page.locator('.cm-tooltip-autocomplete').getByText('orders_total').first().waitFor();
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('Control+a');
+  await page.keyboard.type('sum by (instance) (rate(orders_total[1m]))');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('Control+Enter');
+  await page.locator('[data-result=matrix] .plot[data-lines="3"] canvas').waitFor();
+  t.match(page.url(), /g0\.expr=sum\+by\+/);
+  await page.screenshot({ path: join(ARTEFACTS, 'explore-light.png') });
+  await page.getByRole('tab', { name: 'Table' }).click();
+  await page.locator('[data-result=vector]').waitFor();
+  t.equal(await page.locator('[data-result=vector] tbody tr').count(), 3);
+  await page.getByRole('tab', { name: 'Explain' }).click();
+  await page.locator('[data-tree]').waitFor();
+  t.match(await page.locator('[data-tree]').innerText(), /sum[\s\S]*rate/);
+  await page.goBack();
+  await page.locator('[data-result=vector]').waitFor();
+  // A link of Prometheus 2, and an expression that is wrong.
+  const shared = await openPage(browser, web);
+  await shared.page.goto('/graph?g0.expr=orders_total&g0.tab=0&g0.range_input=5m&g1.expr=sum(&g1.tab=1');
+  await shared.page.locator('.plot[data-lines="3"] canvas').waitFor();
+  t.match(await shared.page.getByRole('alert').innerText(), /1:5: parse error: unclosed left parenthesis/);
+  t.strictSame([...faults, ...shared.faults.filter((fault) => !/status of 400/.test(fault))], []);
+});
+
+test('explore: a thousand series of an hour are drawn without a long task', { skip }, async (t) => {
+  const { web, browser } = await openWorld(t);
+  for (let i = 0; i < 4; i++) await send(web, thousand(i));
+  const { page, faults } = await openPage(browser, web);
+  await page.addInitScript(
+    'window.longest = 0; new PerformanceObserver((list) => { for (const e of list.getEntries()) longest = Math.max(longest, e.duration); }).observe({ type: "longtask", buffered: true });',
+  );
+  await page.goto('/query?g0.expr=many&g0.tab=graph&g0.range_input=1h');
+  await page.locator('.plot[data-painted="1000"] canvas').waitFor();
+  // Moving over the plot must stay smooth too.
+  for (let x = 100; x < 1000; x += 100) await page.mouse.move(x, 500);
+  const longest = Number(await page.evaluate('longest'));
+  t.comment(`longest task ${Math.round(longest)} ms`);
+  t.ok(longest < LONG_TASK_MS_MAX, `${longest} ms`);
+  t.strictSame(faults, []);
+});
+
+/** The target is 200 ms on a machine that is not busy; one that runs other tests too gets some slack. */
+const LONG_TASK_MS_MAX = 500;
+
+function thousand(part: number): readonly SeriesToEncode[] {
+  return seriesOf('many', 1000, 240, 15_000).slice(part * 250, part * 250 + 250);
+}
+
+test('cardinality and status, at phone width', { skip }, async (t) => {
+  const { web, keda, browser } = await openWorld(t);
+  await send(web, seriesOf('orders_total', 3, 20, 15_000));
+  await keda.poll(TRIGGER);
+  const { page, faults } = await openPage(browser, web, { viewport: { width: 390, height: 800 } });
+  await page.goto('/cardinality');
+  await page.getByRole('link', { name: 'orders_total', exact: true }).waitFor();
+  t.match(await page.locator('main').innerText(), /Who sends them\s+job=shop\s+3/);
+  // By keys alone: the status, then back to the triggers.
+  await page.keyboard.press('4');
+  await page.getByText('Configuration in effect').waitFor();
+  await page.getByText('Resident memory').waitFor();
+  t.match(await page.locator('main').innerText(), /listen-address/);
+  await page.screenshot({ path: join(ARTEFACTS, 'status-phone.png') });
+  await page.keyboard.press('1');
+  await page.getByRole('link', { name: 'shop/checkout' }).waitFor();
+  await page.screenshot({ path: join(ARTEFACTS, 'scaling-phone.png') });
+  for (const path of ['/', '/query?g0.expr=orders_total', '/cardinality', '/status']) {
+    await page.goto(path);
+    await page.locator('main h1').waitFor();
+    const wider = await page.evaluate('document.documentElement.scrollWidth - innerWidth');
+    t.ok(Number(wider) <= 0, `${path} is no wider than the phone (${wider})`);
+  }
+  t.strictSame(faults, []);
+});
+
+test('policy, caching and what is not there', async (t) => {
+  const daemon = await startDaemon();
+  t.teardown(() => daemon.stop());
+  const get = (path: string) => fetch(`http://${daemon.listen.web}${path}`);
+  const page = await get('/query?g0.expr=up');
+  t.equal(page.headers.get('content-type'), 'text/html; charset=utf-8');
+  const policy = page.headers.get('content-security-policy')!;
+  t.match(policy, "default-src 'none'");
+  t.notMatch(policy, /unsafe|https?:/);
+  t.equal(page.headers.get('cache-control'), 'no-cache');
+  const script = /src="([^"]+)"/.exec(await page.text())![1]!;
+  t.match((await get(script)).headers.get('cache-control'), 'immutable');
+  for (const path of ['/assets/nothing.js', '/assets/..%2f..%2fmain.js', '/nothing'])
+    t.equal((await get(path)).status, 404, path);
+});

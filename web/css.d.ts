@@ -1,0 +1,2 @@
+/** The bundler takes styles as modules; they export nothing. */
+declare module '*.css';

@@ -1,0 +1,173 @@
+/** Status: what comes in and what is refused, memory against its limit, and how the daemon is set up. */
+import { ask } from './api.ts';
+import { formatBytes, formatCount, formatValue } from './format.ts';
+import { type OwnMetrics, useOwnMetrics } from './live.ts';
+import { Busy, Empty, Failure, useLoaded } from './parts.tsx';
+
+type Texts = Readonly<Record<string, string>>;
+
+export function Status() {
+  const own = useOwnMetrics();
+  const { data, error } = useLoaded('', async (signal) => {
+    const [build, runtime, flags, config] = await Promise.all([
+      ask<Texts>('status/buildinfo', {}, signal),
+      ask<Texts>('status/runtimeinfo', {}, signal),
+      ask<Texts>('status/flags', {}, signal),
+      ask<{ readonly yaml: string }>('status/config', {}, signal),
+    ]);
+    return { build: build.data, runtime: runtime.data, flags: flags.data, yaml: config.data.yaml };
+  });
+  if (error !== '') return <Failure error={error} />;
+  if (data === null) return <Busy what="Reading the status" />;
+  return (
+    <>
+      <h1>Status</h1>
+      {own === null ? <Busy what="Waiting for the daemon's metrics" /> : <Flow own={own} flags={data.flags} />}
+      <Table
+        title="Daemon"
+        rows={[
+          ['version', data.build.tidegaugeVersion ?? ''],
+          ['query API of Prometheus', data.build.version ?? ''],
+          ...Object.entries(data.runtime).filter(([, value]) => value !== ''),
+        ]}
+      />
+      <Table title="Flags" rows={Object.entries(data.flags)} />
+      <section>
+        <h2>Configuration in effect</h2>
+        <p class="soft">Secrets come from files; only the files' names stand here.</p>
+        <pre>{data.yaml}</pre>
+      </section>
+    </>
+  );
+}
+
+function Flow({ own, flags }: { readonly own: OwnMetrics; readonly flags: Texts }) {
+  const requests = labelled(own, 'tidegauge_ingest_requests_total').filter(({ value }) => value > 0);
+  const refused = labelled(own, 'tidegauge_ingest_samples_refused_total').filter(({ value }) => value > 0);
+  const rss = own.values.get('process_resident_memory_bytes') ?? 0;
+  const limit = bytesOf(flags['storage.memory-limit'] ?? '');
+  return (
+    <>
+      <section class="cards">
+        <Card name="Samples stored" value={`${formatValue(sum(own.perSecond, 'tidegauge_ingest_samples_total'))} /s`} />
+        <Card
+          name="Samples refused"
+          value={`${formatValue(sum(own.perSecond, 'tidegauge_ingest_samples_refused_total'))} /s`}
+        />
+        <Card name="Series" value={formatCount(own.values.get('tidegauge_head_series') ?? 0)} />
+        <Card name="Queries" value={`${formatValue(sum(own.perSecond, 'tidegauge_promql_queries_total'))} /s`} />
+        <Card
+          name="Answers to autoscalers"
+          value={`${formatValue(sum(own.perSecond, 'tidegauge_readings_total'))} /s`}
+        />
+        <div>
+          Resident memory <b>{formatBytes(rss)}</b>
+          {limit === null ? null : (
+            <>
+              <progress max={limit} value={rss} aria-label="Memory against the limit" />
+              <span class="soft">of {formatBytes(limit)}</span>
+            </>
+          )}
+        </div>
+      </section>
+      <section>
+        <h2>Senders</h2>
+        {requests.length === 0 ? (
+          <Empty command={`remote_write:\n  - url: ${location.origin}/api/v1/write`}>
+            Nobody has sent anything yet. Add this to a Prometheus, or point an OpenTelemetry exporter at port 4317:
+          </Empty>
+        ) : (
+          <Lines rows={requests} perSecond={own.perSecond} unit="requests" />
+        )}
+      </section>
+      <section>
+        <h2>Refused samples by reason</h2>
+        {refused.length === 0 ? (
+          <p class="soft">None.</p>
+        ) : (
+          <Lines rows={refused} perSecond={own.perSecond} unit="samples" />
+        )}
+      </section>
+    </>
+  );
+}
+
+function Lines({
+  rows,
+  perSecond,
+  unit,
+}: {
+  readonly rows: readonly Labelled[];
+  readonly perSecond: OwnMetrics['perSecond'];
+  readonly unit: string;
+}) {
+  return (
+    <table>
+      <thead>
+        <tr>
+          <th>What</th>
+          <th class="n">{unit}</th>
+          <th class="n">per second</th>
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map(({ key, labels, value }) => (
+          <tr key={key}>
+            <td class="mono">{labels}</td>
+            <td class="n">{formatCount(value)}</td>
+            <td class="n">{formatValue(perSecond.get(key) ?? 0)}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Card({ name, value }: { readonly name: string; readonly value: string }) {
+  return (
+    <div>
+      {name} <b>{value}</b>
+    </div>
+  );
+}
+
+function Table({ title, rows }: { readonly title: string; readonly rows: readonly (readonly [string, unknown])[] }) {
+  return (
+    <section>
+      <h2>{title}</h2>
+      <table>
+        <tbody>
+          {rows.map(([name, value]) => (
+            <tr key={name}>
+              <td>{name}</td>
+              <td class="mono">{String(value)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+interface Labelled {
+  readonly key: string;
+  readonly labels: string;
+  readonly value: number;
+}
+
+function labelled({ values }: OwnMetrics, name: string): readonly Labelled[] {
+  return [...values]
+    .filter(([key]) => key.startsWith(`${name}{`))
+    .map(([key, value]) => ({ key, labels: key.slice(name.length + 1, -1).replaceAll(',', ', '), value }));
+}
+
+function sum(numbers: ReadonlyMap<string, number>, name: string): number {
+  let total = 0;
+  for (const [key, value] of numbers) if (key === name || key.startsWith(`${name}{`)) total += value;
+  return total;
+}
+
+function bytesOf(text: string): number | null {
+  const match = /^([\d.]+)(B|KiB|MiB|GiB)?$/.exec(text);
+  return match === null ? null : Number(match[1]) * 1024 ** ['B', 'KiB', 'MiB', 'GiB'].indexOf(match[2] ?? 'B');
+}
