@@ -105,6 +105,7 @@ test('GET /api/v1/explain answers the tree, and text where that is asked for', a
     version: '0',
     flags: {},
     queryTimeoutMs: 1000,
+    lookbackMs: 300_000,
     retentionMs: 7_200_000,
     startTimeMs: T0,
   });

@@ -200,6 +200,7 @@ async function closes(t: Test, engine: QueryEngine, head: KernelHead, path: stri
     version: '0',
     flags: {},
     queryTimeoutMs: 1e6,
+    lookbackMs: 300_000,
     retentionMs: 7_200_000,
     startTimeMs: T0,
   });

@@ -1,5 +1,5 @@
 /** Replies under gzip or deflate, for clients that ask for it. */
-import { Readable } from 'node:stream';
+import { pipeline, Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { constants, createDeflate, createGzip, deflate, gzip } from 'node:zlib';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -15,20 +15,32 @@ const OPTIONS = { level: constants.Z_BEST_SPEED };
 /** Below this a reply fits into one packet anyway. */
 const BYTES_MIN = 1024;
 
-/** An `onSend` hook. `Vary` says in any case that the reply depends on what the client takes. */
-export async function compressReply(request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
+/**
+ * An `onSend` hook. `Vary` says in any case that the reply depends on what the client takes. What is not compressed goes on
+ * at once, without a turn in which its client may go away.
+ */
+export function compressReply(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  payload: unknown,
+  done: (error: Error | null, payload?: unknown) => void,
+): void {
   addVary(reply, 'Accept-Encoding');
   const encoding = acceptedEncoding(request.headers['accept-encoding']);
-  if (encoding === null || reply.hasHeader('content-encoding')) return payload;
-  const encoder = ENCODERS[encoding];
-  if (payload instanceof Readable) {
+  const encoder = encoding === null || reply.hasHeader('content-encoding') ? null : ENCODERS[encoding];
+  if (encoder !== null && payload instanceof Readable) {
     reply.header('content-encoding', encoding).removeHeader('content-length');
-    return payload.pipe(encoder.stream(OPTIONS)).once('close', () => payload.destroy());
-  }
-  if (!Buffer.isBuffer(payload) || payload.length < BYTES_MIN) return payload;
-  const bytes = await encoder.whole(payload, OPTIONS);
-  reply.header('content-encoding', encoding).header('content-length', bytes.length);
-  return bytes;
+    // A pipeline ends both sides when either ends early.
+    done(
+      null,
+      pipeline(payload, encoder.stream(OPTIONS), () => {}),
+    );
+  } else if (encoder !== null && Buffer.isBuffer(payload) && payload.length >= BYTES_MIN) {
+    encoder.whole(payload, OPTIONS).then((bytes) => {
+      reply.header('content-encoding', encoding).header('content-length', bytes.length);
+      done(null, bytes);
+    }, done);
+  } else done(null, payload);
 }
 
 /** Whichever comes first as a bare token; one with a quality is not recognised. (prometheus, util/httputil/compression.go) */

@@ -1,7 +1,7 @@
 /** `format_query` and `parse_query`: what an expression says, without evaluating it. */
 import { CodedError } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
-import { type Switch, SWITCHES } from '../../promql/switches.ts';
+import { SWITCHES, type Switch } from '../../promql/switches.ts';
 import type { Expr } from '../../promql/syntax/ast.ts';
 import type { Features } from '../../promql/syntax/check.ts';
 import { parseExpr } from '../../promql/syntax/parse.ts';

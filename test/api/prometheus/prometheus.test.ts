@@ -531,7 +531,9 @@ test('over a socket: a long reply is whole, and a client that goes away cancels 
   const server = build({ engine: waiting });
   t.teardown(() => server.close());
   const address = await listenHttp(server, { host: '127.0.0.1', port: 0 });
-  const response = await fetch(`http://${address}/api/v1/query?query=huge`);
+  const response = await fetch(`http://${address}/api/v1/query?query=huge`, {
+    headers: { 'accept-encoding': 'identity' },
+  });
   const { data } = (await response.json()) as { data: { result: unknown[] } };
   t.strictSame([response.headers.get('content-type'), data.result.length], ['application/json', 20_000]);
   t.strictSame(data.result[19_999], { metric: { i: '19999' }, value: [NOW_MS / 1000, '0'] });
