@@ -93,6 +93,12 @@ export class WireReader {
     this.position = at + 8;
   }
 
+  /** Reads a double; a NaN may lose its payload on the way. */
+  readFloat64(): number {
+    this.readFixed64();
+    return this.#view.getFloat64(this.position - 8, true);
+  }
+
   /** Reads the length of a length-delimited field and checks that its bytes are there; they begin at `position`. */
   readLength(): number {
     this.readVarint();

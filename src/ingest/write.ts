@@ -6,16 +6,18 @@ import type { Clock } from '../model/clock.ts';
 import { CodedError, type ErrorCode } from '../model/errors.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
+import { Exemplars } from '../tsdb/exemplars.ts';
+import { Metadata } from '../tsdb/metadata.ts';
 import { storeExportRequest } from './otlp/decode.ts';
 import { OTLP_DEFAULTS, type OtlpSettings } from './otlp/settings.ts';
 import { REASON_NAMES } from './reasons.ts';
-import { type RemoteWriteHead, storeRemoteWrite } from './remote-write/store.ts';
+import { type RemoteWriteHead, type RemoteWriteTarget, storeRemoteWrite, storeRequest } from './remote-write/store.ts';
 import { Tally } from './tally.ts';
 
 export type Protocol = 'remote_write' | 'otlp';
 
 export interface WriteOutcome {
-  /** Samples that are in the store now; repeated ones with the same bits count. */
+  /** Samples that are in the store now, histograms among them; repeated ones with the same bits count. */
   readonly samplesStored: number;
   /** Samples refused; for OTLP, data points refused (each may stand for several samples). */
   readonly samplesRefused: number;
@@ -23,20 +25,47 @@ export interface WriteOutcome {
   readonly message: string;
 }
 
+/** What a remote-write 2.0 sender is told besides. */
+export interface RequestOutcome extends WriteOutcome {
+  /** Native histograms among the samples. */
+  readonly histogramsStored: number;
+  readonly exemplarsStored: number;
+}
+
 export interface WriterOptions {
   readonly head: RemoteWriteHead;
   readonly clock: Clock;
   readonly registry: Registry;
   readonly otlp?: Partial<OtlpSettings>;
+  /** Where exemplars and metadata go; places of the writer's own if absent. */
+  readonly exemplars?: Exemplars;
+  readonly metadata?: Metadata;
+}
+
+/** A request that was only partly stored because there was no room: the sender is to repeat all of it later. */
+export class PartlyStored extends CodedError {
+  readonly outcome: RequestOutcome;
+
+  constructor(cause: CodedError, outcome: RequestOutcome) {
+    super(cause.code, cause.message, { cause });
+    this.name = 'PartlyStored';
+    this.outcome = outcome;
+  }
 }
 
 export class Writer {
   readonly #head: RemoteWriteHead;
+  readonly #clock: Clock;
+  readonly #exemplars: Exemplars;
+  readonly #metadata: Metadata;
   readonly #otlp: OtlpSettings;
   readonly #counters: Record<Protocol, ProtocolCounters>;
 
-  constructor({ head, registry, otlp }: WriterOptions) {
+  constructor({ head, clock, registry, otlp, exemplars, metadata }: WriterOptions) {
     this.#head = head;
+    this.#clock = clock;
+    this.#exemplars = exemplars ?? defaultExemplars(LIMITS.exemplarsMax);
+    this.#metadata = metadata ?? new Metadata();
     this.#otlp = { ...OTLP_DEFAULTS, ...otlp };
     this.#counters = protocolCounters(registry);
   }
@@ -46,14 +75,23 @@ export class Writer {
    * series follows upon what is learnt for each. Throws `bad_body`, `body_too_large` or `overloaded`.
    */
   remoteWrite(body: Uint8Array, connection = 0): WriteOutcome {
-    return this.#store('remote_write', body, (tally) => {
-      storeRemoteWrite(body, connection, this.#head, tally);
+    const tally = this.#store('remote_write', body, (tally) => {
+      storeRemoteWrite(body, connection, this.#remoteWriteTarget(tally));
     });
+    return outcomeOf(tally);
+  }
+
+  /** As `remoteWrite`, of a remote-write 2.0 body. */
+  remoteWrite2(body: Uint8Array, connection = 0): RequestOutcome {
+    const tally = this.#store('remote_write', body, (tally) => {
+      storeRequest(body, connection, this.#remoteWriteTarget(tally));
+    });
+    return requestOutcomeOf(tally);
   }
 
   /** Stores an OTLP `ExportMetricsServiceRequest`, decompressed. Throws `bad_body` or `body_too_large`. */
   otlp(body: Uint8Array): WriteOutcome {
-    return this.#store('otlp', body, (tally) => {
+    const tally = this.#store('otlp', body, (tally) => {
       if (body.length > LIMITS.otlpBodyBytesMax) {
         throw new CodedError(
           'body_too_large',
@@ -62,6 +100,7 @@ export class Writer {
       }
       storeExportRequest(body, this.#head, this.#otlp, tally);
     });
+    return outcomeOf(tally);
   }
 
   /** Counts a request that was refused before its body came here. */
@@ -69,7 +108,13 @@ export class Writer {
     this.#counters[protocol].requests.with(protocol, code).value++;
   }
 
-  #store(protocol: Protocol, body: Uint8Array, store: (tally: Tally) => void): WriteOutcome {
+  #remoteWriteTarget(tally: Tally): RemoteWriteTarget {
+    const latestMs = this.#clock.nowMs() + LIMITS.futureMsMax;
+    const sink = { head: this.#head, exemplars: this.#exemplars, latestMs, tally };
+    return { head: this.#head, metadata: this.#metadata, sink };
+  }
+
+  #store(protocol: Protocol, body: Uint8Array, store: (tally: Tally) => void): Tally {
     const counters = this.#counters[protocol];
     const tally = new Tally();
     counters.bytes.value += body.length;
@@ -77,14 +122,36 @@ export class Writer {
       store(tally);
     } catch (error) {
       this.countRefused(protocol, error instanceof CodedError ? error.code : 'internal');
+      if (error instanceof CodedError && error.code === 'overloaded') {
+        throw new PartlyStored(error, requestOutcomeOf(tally));
+      }
       throw error;
     } finally {
       // In the case of a fault, too: what is in the store by then stays there.
       counters.add(tally);
     }
     counters.requests.with(protocol, tally.refusedCount === 0 ? 'stored' : 'partial').value++;
-    return { samplesStored: tally.samplesStored, samplesRefused: tally.refusedCount, message: tally.message() };
+    return tally;
   }
+}
+
+/** A ring of so many exemplars, within the limits of everything else. */
+export function defaultExemplars(countMax: number): Exemplars {
+  return new Exemplars({
+    countMax,
+    bytesMax: LIMITS.exemplarBytesMax,
+    labelCharactersMax: LIMITS.exemplarLabelCharactersMax,
+    outOfOrderMsMax: LIMITS.outOfOrderMsMax,
+  });
+}
+
+function outcomeOf(tally: Tally): WriteOutcome {
+  return { samplesStored: tally.samplesStored, samplesRefused: tally.refusedCount, message: tally.message() };
+}
+
+function requestOutcomeOf(tally: Tally): RequestOutcome {
+  const { histogramsStored, exemplarsStored } = tally;
+  return { ...outcomeOf(tally), histogramsStored, exemplarsStored };
 }
 
 interface ProtocolCounters {
@@ -106,10 +173,12 @@ function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters
     'Bytes of request bodies: remote-write as sent, OTLP decompressed.',
     'protocol',
   );
-  const samples = registry.counter(name('samples'), 'Samples stored.', 'protocol');
+  const samples = registry.counter(name('samples'), 'Samples stored, native histograms among them.', 'protocol');
+  const histograms = registry.counter(name('histograms'), 'Native histograms stored.', 'protocol');
+  const exemplarsStored = registry.counter(name('exemplars'), 'Exemplars kept.', 'protocol');
   const refused = registry.counter(
     name('samples_refused'),
-    'Samples refused by reason; for OTLP, data points.',
+    'Samples (and exemplars of remote-write 2.0) refused by reason; for OTLP, data points.',
     'protocol',
     'reason',
   );
@@ -125,6 +194,8 @@ function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters
     for (const outcome of ['stored', 'partial', 'bad_body']) requests.with(protocol, outcome);
     const cells = {
       samples: samples.with(protocol),
+      histograms: histograms.with(protocol),
+      exemplarsStored: exemplarsStored.with(protocol),
       exemplars: exemplars.with(protocol),
       metadata: metadata.with(protocol),
     };
@@ -133,6 +204,8 @@ function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters
       bytes: bytes.with(protocol),
       add(tally) {
         cells.samples.value += tally.samplesStored;
+        cells.histograms.value += tally.histogramsStored;
+        cells.exemplarsStored.value += tally.exemplarsStored;
         cells.exemplars.value += tally.exemplarsIgnored;
         cells.metadata.value += tally.metadataIgnored;
         for (const [reason, count] of tally.refusals()) refused.with(protocol, reason).value += count;

@@ -17,6 +17,14 @@ export const LIMITS = {
   futureMsMax: 10 * 60 * 1000,
   /** How far behind the newest sample of its series a sample may be. */
   outOfOrderMsMax: 5 * 60 * 1000,
+  /** Exemplars kept (flag `--storage.exemplars-limit`), their bytes, and the characters of one's labels (OpenMetrics' number). */
+  exemplarsMax: 10_000,
+  exemplarBytesMax: 16 * 1024 * 1024,
+  exemplarLabelCharactersMax: 128,
+  /** Metric families whose type and help are kept, different descriptions of one, and characters of one. */
+  metadataFamiliesMax: 10_000,
+  metadataVariantsMax: 4,
+  metadataTextLengthMax: 2048,
   /** Bytes of a query's text. */
   queryTextBytesMax: 16 * 1024,
   /** Nesting of a query's syntax tree. */

@@ -1,12 +1,15 @@
 /** A writer over a fresh head, and what is in the head, for the tests of ingest and of the push surface. */
 
-import { Writer, type WriterOptions } from '../../src/ingest/write.ts';
+import { defaultExemplars, Writer, type WriterOptions } from '../../src/ingest/write.ts';
 import { type Labels, labelsText } from '../../src/model/labels.ts';
 import { LIMITS } from '../../src/model/limits.ts';
 import { SampleBuffer } from '../../src/model/sample.ts';
 import { SCOPE_ALL } from '../../src/model/scope.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
+import type { Exemplars } from '../../src/tsdb/exemplars.ts';
 import { KernelHead } from '../../src/tsdb/kernel-head.ts';
+
+import { Metadata } from '../../src/tsdb/metadata.ts';
 
 export const NOW_MS = 1_700_000_000_000;
 
@@ -14,6 +17,8 @@ export interface Bench {
   readonly writer: Writer;
   readonly head: KernelHead;
   readonly registry: Registry;
+  readonly exemplars: Exemplars;
+  readonly metadata: Metadata;
 }
 
 export function bench(
@@ -28,8 +33,17 @@ export function bench(
     seriesMax: options.seriesMax ?? 100_000,
   });
   const registry = new Registry();
-  const writer = new Writer({ head, clock, registry, ...(options.otlp && { otlp: options.otlp }) });
-  return { writer, head, registry };
+  const exemplars = defaultExemplars(LIMITS.exemplarsMax);
+  const metadata = new Metadata();
+  const writer = new Writer({
+    head,
+    clock,
+    registry,
+    exemplars,
+    metadata,
+    ...(options.otlp && { otlp: options.otlp }),
+  });
+  return { writer, head, registry, exemplars, metadata };
 }
 
 /** One line a series, sorted: `up{job="a"} 1@0 stale@15000`, times relative to `NOW_MS`. */

@@ -36,6 +36,8 @@ export interface KernelExports {
   init(pages: number, seriesMax: number, bodyBytesMax: number): number;
   ingest(bytes: number, connection: number): number;
   ingestMore(): number;
+  ingest2(bytes: number, connection: number): number;
+  ingest2More(): number;
   append(id: number, timestampMs: number, low: number, high: number, startMs: number): number;
   appendHistogram(id: number, timestampMs: number, bytes: number, startMs: number): number;
   hasHistograms(id: number, serial: number): number;

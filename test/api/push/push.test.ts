@@ -79,15 +79,15 @@ test('remote write: replies', async (t) => {
     type('application/json'),
     GOOD,
     415,
-    /^cannot take Content-Type: got "application\/json", want application\/x-protobuf\n$/,
+    /^cannot take Content-Type: got "application\/json", want application\/x-protobuf, with proto/,
   );
   await f(type('text/plain'), GOOD, 415, /^cannot take Content-Type/);
   await f(type('nonsense'), GOOD, 415, /^cannot take Content-Type/);
   await f(
-    type('application/x-protobuf;proto=io.prometheus.write.v2.Request'),
+    type('application/x-protobuf; charset=utf-8 ; proto=prometheus.Nothing'),
     GOOD,
     415,
-    /^remote-write 2\.0 is not supported yet/,
+    /^cannot take Content-Type/,
   );
   await f(type('application/x-protobuf;proto=some.Other'), GOOD, 415, /^cannot take Content-Type/);
   await f(encoding('gzip'), GOOD, 415, /^cannot take Content-Encoding: got "gzip", want snappy/);
