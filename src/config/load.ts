@@ -210,6 +210,7 @@ function buildConfig(given: Given, file: FileContent): Config {
       retentionMs: read(SETTINGS.storageRetention),
       memoryLimitBytes: read(SETTINGS.storageMemoryLimit),
       seriesLimit: read(SETTINGS.storageSeriesLimit),
+      exemplarsLimit: read(SETTINGS.storageExemplarsLimit),
     },
     query: { lookbackDeltaMs: read(SETTINGS.queryLookbackDelta), timeoutMs: read(SETTINGS.queryTimeout) },
     scaling: { forgetAfterMs: read(SETTINGS.scalingForgetAfter), warmUp: read(SETTINGS.scalingWarmUp) },

@@ -3,6 +3,7 @@
  * (`TIDEGAUGE_WEB_LISTEN_ADDRESS`) and its place in the YAML file (`web: {listen-address: …}`).
  * docs/configuration.md lists the table; a test compares the two.
  */
+import { LIMITS } from '../model/limits.ts';
 import { ADDRESS, type Address, BOOLEAN, bytesBetween, COUNT, choiceOf, DURATION, type Kind, PATH } from './values.ts';
 
 export interface Setting<T> {
@@ -60,6 +61,8 @@ export interface Config {
     readonly memoryLimitBytes: number;
     /** 0 leaves it to the memory limit. */
     readonly seriesLimit: number;
+    /** 0 keeps none. */
+    readonly exemplarsLimit: number;
   };
   readonly query: { readonly lookbackDeltaMs: number; readonly timeoutMs: number };
   readonly scaling: {
@@ -142,6 +145,12 @@ export const SETTINGS = {
     COUNT,
     '0',
     'How many series are kept at most; 0 for as many as memory allows.',
+  ),
+  storageExemplarsLimit: setting(
+    'storage.exemplars-limit',
+    COUNT,
+    String(LIMITS.exemplarsMax),
+    'How many exemplars are kept at most; 0 for none.',
   ),
   queryLookbackDelta: setting(
     'query.lookback-delta',

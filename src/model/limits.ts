@@ -17,7 +17,7 @@ export const LIMITS = {
   futureMsMax: 10 * 60 * 1000,
   /** How far behind the newest sample of its series a sample may be. */
   outOfOrderMsMax: 5 * 60 * 1000,
-  /** Exemplars kept (flag `--storage.exemplars-limit`), their bytes, and the characters of one's labels (OpenMetrics' number). */
+  /** Exemplars kept (flag `--storage.exemplars-limit`), their bytes, and characters of one's labels (OpenMetrics' number). */
   exemplarsMax: 10_000,
   exemplarBytesMax: 16 * 1024 * 1024,
   exemplarLabelCharactersMax: 128,

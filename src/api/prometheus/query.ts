@@ -1,25 +1,16 @@
-/** `query` and `query_range`, and `query_exemplars`, of which there are none. The order of checks is Prometheus'. */
+/** `query` and `query_range`. The order of checks is Prometheus'. */
 import type { Clock } from '../../model/clock.ts';
 import { CodedError } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
 import { SCOPE_ALL } from '../../model/scope.ts';
 import type { InstantQuery, QueryEngine, RangeQuery } from '../../promql/engine.ts';
 import type { QueryResult } from '../../promql/result.ts';
-import { type Answer, plain, withTruncation } from './envelope.ts';
+import { type Answer, withTruncation } from './envelope.ts';
 import { encodeValue, exceedsLimit } from './json.ts';
-import {
-  boundsOf,
-  durationMs,
-  inParameter,
-  inParameterError,
-  limitOf,
-  requiredTimeOf,
-  textOf,
-  timeOf,
-} from './parameters.ts';
+import { durationMs, inParameter, inParameterError, limitOf, requiredTimeOf, textOf, timeOf } from './parameters.ts';
 
 export interface QueryDeps {
-  readonly engine: Pick<QueryEngine, 'instant' | 'range' | 'selectors'>;
+  readonly engine: Pick<QueryEngine, 'instant' | 'range'>;
   readonly clock: Clock;
   /** How long a query may take; a client can only ask for less. */
   readonly queryTimeoutMs: number;
@@ -51,13 +42,6 @@ export async function answerRange(deps: QueryDeps, form: URLSearchParams, signal
     ...commonOf(deps, form, signal),
   };
   return answerOf(limit, () => deps.engine.range(query));
-}
-
-/** Null stands for an expression without selectors: Prometheus answers it with an empty body. */
-export function answerExemplars({ engine }: QueryDeps, form: URLSearchParams): Answer | null {
-  const { startMs, endMs } = boundsOf(form);
-  if (endMs < startMs) throw badData('end timestamp must not be before start timestamp');
-  return engine.selectors(expressionOf(form)).length === 0 ? null : plain([]);
 }
 
 function commonOf({ queryTimeoutMs }: QueryDeps, form: URLSearchParams, signal: AbortSignal) {
