@@ -21,7 +21,6 @@ import {
   SB_RESULT,
   SB_VALUE_BYTES_MAX,
   SET_ENTRY_BYTES,
-  SYMBOL_BLOB,
   SYMBOL_BYTES,
   SYMBOL_HASH,
   SYMBOL_LENGTH,
@@ -85,25 +84,41 @@ export function refsMatch(record: usize, p: usize, end: usize): bool {
   const table = <usize>load<u32>(SB_IN);
   const count = symbolCount();
   while (entry < last) {
-    // References of one byte, which most are; the rest is read in full.
-    let name = <u32>load<u8>(p);
-    let value = <u32>load<u8>(p, 1);
-    if (p + 2 <= end && name < 0x80 && value < 0x80) p += 2;
-    else {
-      p = readVarint(p, end);
-      if (p == 0) return false;
+    // Both references by one load where they take a byte or two each; the rest is read in full.
+    const word = load<u32>(p);
+    let name = word & 0x7f;
+    let rest = word >>> 8;
+    let next = p + 1;
+    if ((word & 0x80) != 0) {
+      name |= (word >>> 1) & 0x3f80;
+      rest = word >>> 16;
+      next = p + 2;
+    }
+    let value = rest & 0x7f;
+    let length: usize = 1;
+    if ((rest & 0x80) != 0) {
+      value |= (rest >>> 1) & 0x3f80;
+      length = 2;
+    }
+    next += length;
+    // A third byte of either would stand where this one's second has its high bit.
+    if ((word & 0x8080) == 0x8080 || (rest & 0x8080) == 0x8080 || next > end) {
+      next = readVarint(p, end);
+      if (next == 0) return false;
       name = <u32>min<u64>(varint(), u32.MAX_VALUE);
-      p = readVarint(p, end);
-      if (p == 0) return false;
+      next = readVarint(next, end);
+      if (next == 0) return false;
       value = <u32>min<u64>(varint(), u32.MAX_VALUE);
     }
-    if (name >= count || value >= count) return false;
+    p = next;
+    if (value >= count) return false;
     const symbol = table + <usize>value * SYMBOL_BYTES;
     const blob = load<u32>(entry);
-    if (load<u32>(symbol, SYMBOL_BLOB) != blob || load<u32>(symbol, SYMBOL_NAME) != name) {
-      if (!isLabel(blob, table + <usize>name * SYMBOL_BYTES, symbol)) return false;
-      store<u32>(symbol, name, SYMBOL_NAME);
-      store<u32>(symbol, blob, SYMBOL_BLOB);
+    // Name and blob in one compare; a name that stands there was looked at before.
+    const seen = <u64>name | (<u64>blob << 32);
+    if (load<u64>(symbol, SYMBOL_NAME) != seen) {
+      if (name >= count || !isLabel(blob, table + <usize>name * SYMBOL_BYTES, symbol)) return false;
+      store<u64>(symbol, seen, SYMBOL_NAME);
     }
     entry += SET_ENTRY_BYTES;
   }
@@ -212,15 +227,30 @@ export function noteMetadata(refs: usize, refsEnd: usize, message: usize): void 
 // @ts-ignore: decorator
 @inline
 function metricSymbol(p: usize, end: usize): usize {
+  const pair = load<u32>(p);
+  // The common case: two bytes for the pair, or three.
+  if (p + 3 <= end && (pair & 0x80) == 0 && (pair & 0x808000) != 0x808000) {
+    const value = (pair & 0x8000) == 0 ? (pair >>> 8) & 0x7f : ((pair >>> 8) & 0x7f) | ((pair >>> 9) & 0x3f80);
+    const name = symbolEntry(pair & 0x7f);
+    if ((pair & 0x7f) < symbolCount() && value < symbolCount() && isMetricName(name)) return symbolEntry(value);
+  }
+  return metricSymbolAnywhere(p, end);
+}
+
+// @ts-ignore: decorator
+@inline
+function isMetricName(name: usize): bool {
+  return load<u32>(name, SYMBOL_LENGTH) == 8 && load<u64>(load<u32>(name, SYMBOL_TEXT)) == METRIC_NAME;
+}
+
+function metricSymbolAnywhere(p: usize, end: usize): usize {
   while (p < end) {
     p = readRef(p, end);
     if (p == 0) return 0;
     const name = symbolEntry(<u32>varint());
     p = readRef(p, end);
     if (p == 0) return 0;
-    if (load<u32>(name, SYMBOL_LENGTH) == 8 && load<u64>(load<u32>(name, SYMBOL_TEXT)) == METRIC_NAME) {
-      return symbolEntry(<u32>varint());
-    }
+    if (isMetricName(name)) return symbolEntry(<u32>varint());
   }
   return 0;
 }

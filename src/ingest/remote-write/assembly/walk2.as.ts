@@ -124,7 +124,46 @@ function checkRequest(start: usize, end: usize): u32 {
 }
 
 /** Checks one TimeSeries. Histograms and exemplars are checked when they are decoded. */
+// @ts-ignore: decorator
+@inline
 function checkSeries(p: usize, end: usize): bool {
+  return isPlainSeries(p, end) || checkFields(p, end);
+}
+
+/** True for references, one plain sample, and metadata or nothing behind it, all lengths of one byte. */
+// @ts-ignore: decorator
+@inline
+function isPlainSeries(p: usize, end: usize): bool {
+  const refs = <u32>load<u8>(p, 1);
+  const rest = p + 2 + refs;
+  if (load<u8>(p) != <u8>TAG_REFS || refs >= 0x80 || rest + 2 > end) return false;
+  const sampleEnd = rest + 2 + load<u8>(rest, 1);
+  if (sampleEnd > end || !isPlainSample(rest, sampleEnd) || !checkRefs(p + 2, rest)) return false;
+  return sampleEnd == end || isPlainMetadata(sampleEnd, end);
+}
+
+/** True for type, help and unit, each at most once, in this order, and of at most two bytes: `08 t 18 h 20 u`. */
+// @ts-ignore: decorator
+@inline
+function isPlainMetadata(p: usize, end: usize): bool {
+  if (load<u8>(p) != <u8>TAG_METADATA || <usize>load<u8>(p, 1) != end - p - 2 || end - p > 0x7f) return false;
+  let at = p + 2;
+  if (at < end && load<u8>(at) == 0x08) at += load<u8>(at, 1) < 0x80 ? 2 : 128;
+  if (at < end && load<u8>(at) == 0x18) at += refBytes(at + 1);
+  if (at < end && load<u8>(at) == 0x20) at += refBytes(at + 1);
+  return at == end;
+}
+
+/** Bytes of a tag and its varint of one or two bytes; more than any message has for a longer one. */
+// @ts-ignore: decorator
+@inline
+function refBytes(p: usize): usize {
+  if (load<u8>(p) < 0x80) return 2;
+  return load<u8>(p, 1) < 0x80 ? 3 : 128;
+}
+
+/** Checks any fields of a TimeSeries. */
+function checkFields(p: usize, end: usize): bool {
   while (p < end) {
     p = readTag(p, end);
     if (p == 0) return false;
