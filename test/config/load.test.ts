@@ -35,7 +35,13 @@ test('without any setting the defaults hold', async (t) => {
   t.strictSame(config.keda.listenAddress, { host: '127.0.0.1', port: 6000 });
   t.strictSame(config.kubernetes.listenAddress, { host: '127.0.0.1', port: 6443 });
   t.equal(config.kubernetes.insecureAllowUnauthenticated, false);
-  t.strictSame(config.storage, { path: '', retentionMs: 7_200_000, memoryLimitBytes: 3 * GIB, seriesLimit: 0 });
+  t.strictSame(config.storage, {
+    path: '',
+    retentionMs: 7_200_000,
+    memoryLimitBytes: 3 * GIB,
+    seriesLimit: 0,
+    exemplarsLimit: 10_000,
+  });
   t.strictSame(config.query, { lookbackDeltaMs: 300_000, timeoutMs: 120_000 });
   t.strictSame(config.log, { level: 'info', format: 'logfmt' });
   t.strictSame(config.externalMetrics, []);

@@ -6,10 +6,12 @@ import protobuf from 'protobufjs/minimal.js';
 import { test } from 'tap';
 import { acceptForms, buildHttp, listenHttp, parseForm } from '../../../src/api/http.ts';
 import { registerOtlpHttp, registerPush } from '../../../src/api/push/push.ts';
+import { PartlyStored } from '../../../src/ingest/write.ts';
 import { CodedError } from '../../../src/model/errors.ts';
 import { LIMITS } from '../../../src/model/limits.ts';
 import { type Bench, bench, dump, metric, NOW_MS } from '../../ingest/support.ts';
 import { encodeExportRequest } from '../../support/otlp-encoder.ts';
+import { encodeRequest } from '../../support/remote-write-2-encoder.ts';
 import { encodePlainWriteRequest, encodeWriteRequest } from '../../support/remote-write-encoder.ts';
 
 const PROTOBUF = 'application/x-protobuf';
@@ -113,6 +115,71 @@ test('remote write: replies', async (t) => {
     [9, 2, 5, 2, 7],
   );
   t.strictSame(logs, [], 'what a sender does wrong is not logged as a fault of ours');
+});
+
+test('remote write 2.0: replies say what was written, faults included', async (t) => {
+  const { app, head, writer } = surface();
+  const sent = { 'content-type': `${PROTOBUF};proto=io.prometheus.write.v2.Request`, 'content-encoding': 'snappy' };
+  type Written = readonly [samples: number, histograms: number, exemplars: number];
+  const f = async (
+    headers: Headers,
+    payload: Uint8Array,
+    status: number,
+    text: string | RegExp,
+    want: Written | null,
+  ) => {
+    const reply = await app.inject({ method: 'POST', url: '/api/v1/write', headers, payload: Buffer.from(payload) });
+    t.equal(reply.statusCode, status, reply.payload);
+    t.match(reply.payload, text);
+    const written = ['samples', 'histograms', 'exemplars'].map((what) => {
+      return reply.headers[`x-prometheus-remote-write-${what}-written`];
+    });
+    t.strictSame(written, want === null ? [undefined, undefined, undefined] : want.map(String), `written, ${status}`);
+    return reply;
+  };
+  const up = [['__name__', 'up']] as const;
+  const exemplars = [{ labels: [['trace_id', '1']] as const, value: 1, timestampMs: NOW_MS }];
+  const histograms = [{ timestampMs: NOW_MS }];
+  const all = encodeRequest([
+    { labels: up, samples, exemplars },
+    { labels: [['__name__', 'h']], histograms },
+  ]);
+  const partial = encodeRequest([
+    { labels: up, samples },
+    { labels: [['job', 'x']], samples, histograms },
+  ]);
+  await f(sent, all, 204, /^$/, [1, 1, 1]);
+  await f(
+    { ...sent, 'content-type': 'application/x-protobuf; proto="io.prometheus.write.v2.Request"' },
+    all,
+    204,
+    /^$/,
+    [1, 1, 1],
+  );
+  // The version header is for people: the type decides.
+  await f({ ...sent, 'x-prometheus-remote-write-version': '0.1.0' }, all, 204, /^$/, [1, 1, 1]);
+  await f(sent, encodeRequest([]), 204, /^$/, [0, 0, 0]);
+  await f(sent, partial, 400, /^label set without a metric name: 2 refused/, [1, 0, 0]);
+  await f(sent, Buffer.from('not snappy'), 400, /^cannot decode snappy block/, [0, 0, 0]);
+  await f(sent, GOOD, 400, /^cannot decode body/, [0, 0, 0]);
+  await f(sent, Uint8Array.of(0x81, 0x80, 0x80, 0x10, 0), 413, /33554433 bytes/, [0, 0, 0]);
+  await f({ ...sent, 'content-encoding': 'zstd' }, all, 415, /^cannot take Content-Encoding/, null);
+  t.strictSame(dump(head), ['h ', 'up 1@0']);
+
+  const outcome = { samplesStored: 3, histogramsStored: 1, exemplarsStored: 4, samplesRefused: 0, message: '' };
+  const overloaded = new PartlyStored(new CodedError('overloaded', 'memory is full'), outcome);
+  Object.assign(writer, {
+    remoteWrite2: () => {
+      throw overloaded;
+    },
+    remoteWrite: () => {
+      throw overloaded;
+    },
+  });
+  const busy = await f(sent, all, 503, /^memory is full\n$/, [2, 1, 4]);
+  t.match(busy.headers['retry-after'], /^[1-9]\d*$/);
+  const busy1 = await f({}, GOOD, 503, /^memory is full\n$/, null);
+  t.match(busy1.headers['retry-after'], /^[1-9]\d*$/, '1.0 is told when, too');
 });
 
 test('remote write: aliases, and other methods than POST', async (t) => {
