@@ -1,10 +1,9 @@
 /** The plain way of a remote-write 2.0 body into a head: what the kernel's way is compared with. */
 import { checkBody, FIELD, type MessageSchema, WIRE, WireReader } from '../../src/ingest/protobuf.ts';
-import { addMetadata, type Symbols, storeSeries } from '../../src/ingest/remote-write/decode2.ts';
+import { type Symbols, storeSeries } from '../../src/ingest/remote-write/decode2.ts';
 import type { Tally } from '../../src/ingest/tally.ts';
 import { defaultExemplars } from '../../src/ingest/write.ts';
 import type { HeadWriter } from '../../src/tsdb/head.ts';
-import { Metadata } from '../../src/tsdb/metadata.ts';
 
 const { varint, fixed64 } = FIELD;
 /** 1 value, 2 timestamp, 3 start. */
@@ -18,13 +17,6 @@ export function storePlainRequest(body: Uint8Array, head: HeadWriter, tally: Tal
   const symbols: Symbols = { count: texts.length, text: (i) => texts[i] ?? null };
   const sink = { head, exemplars: defaultExemplars(1000), latestMs: Infinity, tally };
   for (const timeSeries of series) storeSeries({ timeSeries, symbols, ref: null }, sink);
-}
-
-/** The metadata of a message, as the store keeps it. */
-export function plainMetadata(seriesName: string, message: Uint8Array, texts: readonly string[]): Metadata {
-  const metadata = new Metadata();
-  addMetadata(seriesName, message, { count: texts.length, text: (i) => texts[i] ?? null }, metadata);
-  return metadata;
 }
 
 function readRequest(body: Uint8Array): { texts: (string | null)[]; series: Uint8Array[] } {

@@ -38,11 +38,11 @@ function randomOf(seed: number): (n: number) => number {
   };
 }
 
-function heads(seriesMax = 5000) {
+function heads(seriesMax = 5000, bodyBytesMax = 131_072) {
   const clock = new TestClock(T0);
   const options = { clock, retentionMs: 3_600_000, outOfOrderMsMax: 300_000, futureMsMax: 600_000, seriesMax };
   const memoryBytes = 32 * 2 ** 20;
-  const kernel = new KernelHead({ ...options, wasm: KERNEL_WASM_BASE64, memoryBytes, bodyBytesMax: 131_072 });
+  const kernel = new KernelHead({ ...options, wasm: KERNEL_WASM_BASE64, memoryBytes, bodyBytesMax });
   return { kernel, model: new PlainHead(options) };
 }
 
@@ -92,7 +92,7 @@ const NAME: LabelPairs = [['__name__', 'm']];
 
 test('what the kernel takes by itself is what the plain decoder takes', async (t) => {
   const f = (name: string, odd: number, series: readonly Series2ToEncode[], options: RequestOptions = {}): void => {
-    const { kernel, model } = heads();
+    const { kernel, model } = heads(5000, 2 ** 20);
     const body = encodePlainRequest(series, options);
     // Three times: new, known by its labels, and predicted.
     for (const connection of [1, 2, 1]) {
@@ -118,8 +118,10 @@ test('what the kernel takes by itself is what the plain decoder takes', async (t
     { labels: [...NAME, ['ab', 'c']], samples: [at(0)] },
     { labels: [...NAME, ['a', 'bc']], samples: [at(0)] },
   ]);
-  f('references of two and three bytes', 0, [{ labels: two, samples: [at(0)] }], { padding: 200 });
-  f('references of three bytes', 0, [{ labels: two, samples: [at(0)] }], { padding: 2400 });
+  f('references of two bytes', 0, [{ labels: two, samples: [at(0)] }], { padding: 200 });
+  f('references of one and two bytes', 0, [{ labels: [...two, ['b', 'y']], samples: [at(0)] }], { padding: 122 });
+  f('references of three bytes', 0, [{ labels: two, samples: [at(0)] }], { padding: 17_000 });
+  f('references of two and three bytes', 0, [{ labels: [...two, ['b', 'y']], samples: [at(0)] }], { padding: 16_378 });
   f('symbols behind the series', 0, [{ labels: two, samples: [at(0)] }], { symbolsLast: true });
   f('several samples, a stale one', 0, [{ labels: NAME, samples: [at(0), at(1), at(2, 'stale')] }]);
   f('metadata', 0, [{ labels: two, samples: [at(0)], metadata: { type: 1, help: 'h', unit: 'u' } }]);
