@@ -114,6 +114,15 @@ test('what the kernel takes by itself is what the plain decoder takes', async (t
     { labels: [...NAME, ['a', 'x'], ['b', 'x']], samples: [at(0)] },
     { labels: [...NAME, ['b', 'x'], ['c', 'x']], samples: [at(0)] },
   ]);
+  // Behind the same series once `a="y"` and once `b="y"`: what was remembered of y holds for one name only.
+  f('a value that was just seen under another name', 0, [
+    { labels: [...NAME, ['p', '1']], samples: [at(0)] },
+    { labels: [...NAME, ['a', 'y']], samples: [at(0)] },
+    { labels: [...NAME, ['p', '1']], samples: [at(1)] },
+    { labels: [...NAME, ['a', 'y']], samples: [at(1)] },
+    { labels: [...NAME, ['p', '1']], samples: [at(2)] },
+    { labels: [...NAME, ['b', 'y']], samples: [at(2)] },
+  ]);
   f('names and values that differ only in where they part', 0, [
     { labels: [...NAME, ['ab', 'c']], samples: [at(0)] },
     { labels: [...NAME, ['a', 'bc']], samples: [at(0)] },
