@@ -7,6 +7,7 @@
  */
 import { append } from './append.ts';
 import { decode } from './decode.ts';
+import { plan } from './plan.ts';
 import { readings } from './readings.ts';
 import { select } from './select.ts';
 import type { Row } from './support/measure.ts';
@@ -25,6 +26,7 @@ const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<Row[]>
   append,
   select,
   window,
+  plan,
   readings,
 };
 

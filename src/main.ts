@@ -21,6 +21,8 @@ import { systemClock } from './model/clock.ts';
 import { CodedError } from './model/errors.ts';
 import { LIMITS } from './model/limits.ts';
 import { QueryEngine } from './promql/engine.ts';
+import { SWITCHES } from './promql/switches.ts';
+import { NO_POD_STATES } from './scaling/pods.ts';
 import { Readings } from './scaling/reading.ts';
 import { Recorder, type StateChange } from './scaling/recorder.ts';
 import { createLogger } from './telemetry/log.ts';
@@ -143,7 +145,7 @@ function assemble(config: Config, logger: Logger): Daemon {
   const metadata = new Metadata();
   registerBesideMetrics(registry, exemplars, metadata);
   const writer = new Writer({ head, clock, registry, exemplars, metadata });
-  const engine = new QueryEngine({ head, clock, registry, lookbackMs: config.query.lookbackDeltaMs });
+  const engine = openEngine(config, head, registry);
   const recorder = new Recorder({ onChange: (change) => logStateChange(logger, change) });
   registerRecorderMetrics(registry, recorder);
   const readings = new Readings({
@@ -155,6 +157,9 @@ function assemble(config: Config, logger: Logger): Daemon {
     lookbackMs: config.query.lookbackDeltaMs,
     forgetAfterMs: config.scaling.forgetAfterMs,
     warmsUp: config.scaling.warmUp,
+    podStates: NO_POD_STATES,
+    samplesMax: config.scaling.samplesMax,
+    timeoutMs: config.scaling.timeoutMs,
   });
   const retention = setInterval(() => enforceRetention(head), RETENTION_CHECK_MS);
   retention.unref();
@@ -255,6 +260,27 @@ function openHead(config: Config): KernelHead {
     seriesMax: config.storage.seriesLimit > 0 ? config.storage.seriesLimit : Math.floor(memoryBytes / SERIES_BYTES),
     memoryBytes,
     hashKeys: crypto.getRandomValues(new Uint32Array(8)),
+  });
+}
+
+function openEngine({ query, features }: Config, head: KernelHead, registry: Registry): QueryEngine {
+  const isOn = (name: keyof typeof SWITCHES): boolean =>
+    SWITCHES[name].isOn || (features as readonly string[]).includes(SWITCHES[name].flag);
+  return new QueryEngine({
+    head,
+    clock: systemClock,
+    registry,
+    lookbackMs: query.lookbackDeltaMs,
+    limits: query,
+    delayedNameRemoval: isOn('delayedNameRemoval'),
+    experimental: {
+      experimentalFunctions: isOn('experimentalFunctions'),
+      durationExpressions: isOn('durationExpressions'),
+      extendedRangeSelectors: isOn('extendedRangeSelectors'),
+      fillModifiers: isOn('fillModifiers'),
+      typeAndUnitLabels: isOn('typeAndUnitLabels'),
+      startTimestamps: isOn('startTimestamps'),
+    },
   });
 }
 

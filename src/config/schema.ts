@@ -4,7 +4,19 @@
  * docs/configuration.md lists the table; a test compares the two.
  */
 import { LIMITS } from '../model/limits.ts';
-import { ADDRESS, type Address, BOOLEAN, bytesBetween, COUNT, choiceOf, DURATION, type Kind, PATH } from './values.ts';
+import {
+  ADDRESS,
+  type Address,
+  BOOLEAN,
+  bytesBetween,
+  COUNT,
+  choiceOf,
+  choicesOf,
+  countFrom,
+  DURATION,
+  type Kind,
+  PATH,
+} from './values.ts';
 
 export interface Setting<T> {
   /** The flag without its dashes; the dots are the levels of the YAML file. */
@@ -20,6 +32,18 @@ export interface Machine {
   /** Memory that the process may use (its cgroup's limit); 0 or more than there is, if nothing constrains it. */
   readonly constrainedMemoryBytes: number;
 }
+
+/** What `--enable-feature` takes, in Prometheus' names. */
+const FEATURES = [
+  'promql-experimental-functions',
+  'promql-duration-expr',
+  'promql-extended-range-selectors',
+  'promql-binop-fill-modifiers',
+  'promql-delayed-name-removal',
+  'use-start-timestamps',
+  'type-and-unit-labels',
+] as const;
+export type Feature = (typeof FEATURES)[number];
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type LogFormat = 'logfmt' | 'json';
@@ -64,8 +88,20 @@ export interface Config {
     /** 0 keeps none. */
     readonly exemplarsLimit: number;
   };
-  readonly query: { readonly lookbackDeltaMs: number; readonly timeoutMs: number };
+  readonly query: {
+    readonly lookbackDeltaMs: number;
+    readonly timeoutMs: number;
+    readonly samplesMax: number;
+    readonly textBytesMax: number;
+    readonly depthMax: number;
+    readonly pointsMax: number;
+    readonly resultBytesMax: number;
+  };
+  /** What of Prometheus' experimental features is on. */
+  readonly features: readonly Feature[];
   readonly scaling: {
+    readonly timeoutMs: number;
+    readonly samplesMax: number;
     readonly forgetAfterMs: number;
     readonly warmUp: boolean;
   };
@@ -158,7 +194,45 @@ export const SETTINGS = {
     '5m',
     'How old the newest sample of a series may be for a query to see it.',
   ),
-  queryTimeout: setting('query.timeout', DURATION, '2m', 'How long a query may take.'),
+  queryTimeout: setting('query.timeout', DURATION, '10s', 'How long a query may take.'),
+  queryMaxSamples: setting(
+    'query.max-samples',
+    countFrom(1),
+    '50000000',
+    'Samples that a query may load into memory, results included.',
+  ),
+  queryMaxTextSize: setting('query.max-text-size', bytesBetween(64, 2 ** 20), '16KiB', 'Size of the text of a query.'),
+  queryMaxDepth: setting(
+    'query.max-depth',
+    countFrom(1),
+    '128',
+    'How many parentheses and calls of a query may stand inside each other.',
+  ),
+  queryMaxPoints: setting(
+    'query.max-points',
+    countFrom(1),
+    '11000',
+    'Points a series that a range query may ask for, not counting the first.',
+  ),
+  queryMaxResultSize: setting(
+    'query.max-result-size',
+    bytesBetween(1024, 2 ** 30),
+    '64MiB',
+    'Size of the result of a query as held in memory: its points and the text of its labels.',
+  ),
+  enableFeature: setting(
+    'enable-feature',
+    choicesOf(...FEATURES),
+    '',
+    "Prometheus' experimental features to switch on, separated by commas.",
+  ),
+  scalingTimeout: setting('scaling.timeout', DURATION, '700ms', "How long an autoscaler's query may take."),
+  scalingMaxSamples: setting(
+    'scaling.max-samples',
+    countFrom(1),
+    '1000000',
+    "Samples that an autoscaler's query may load into memory.",
+  ),
   scalingForgetAfter: setting(
     'scaling.forget-after',
     DURATION,

@@ -10,7 +10,7 @@ export interface Address {
 
 export interface Kind<T> {
   /** The word that documents use for it. */
-  readonly name: 'address' | 'path' | 'duration' | 'bytes' | 'choice' | 'boolean' | 'count';
+  readonly name: 'address' | 'path' | 'duration' | 'bytes' | 'choice' | 'choices' | 'boolean' | 'count';
   /** What a right value looks like, as the end of the sentence "want …". */
   readonly want: string;
   /** The value, or undefined if the text is not one. */
@@ -75,6 +75,30 @@ export function choiceOf<const C extends string>(...choices: readonly C[]): Kind
     name: 'choice',
     want: choices.join(', ').replace(/, ([^,]*)$/, ' or $1'),
     parse: (text) => choices.find((choice) => choice === text),
+    format: String,
+  };
+}
+
+/** Any number of the choices, separated by commas; each once, in the order of the choices. */
+export function choicesOf<const C extends string>(...choices: readonly C[]): Kind<readonly C[]> {
+  return {
+    name: 'choices',
+    want: `any of ${choices.join(', ')}, separated by commas`,
+    parse(text) {
+      const words = text.split(',').filter((word) => word !== '');
+      if (!words.every((word) => (choices as readonly string[]).includes(word))) return undefined;
+      return choices.filter((choice) => words.includes(choice));
+    },
+    format: (chosen) => chosen.join(','),
+  };
+}
+
+/** A whole number from `min`. */
+export function countFrom(min: number): Kind<number> {
+  return {
+    name: 'count',
+    want: `a whole number from ${min}`,
+    parse: (text) => (/^\d{1,15}$/.test(text) && Number(text) >= min ? Number(text) : undefined),
     format: String,
   };
 }

@@ -25,6 +25,8 @@ export const REASONS = {
   malformed_exemplar: 'exemplar that cannot be decoded',
   out_of_order_exemplar: 'out of order exemplar',
   exemplar_too_far_ahead: 'exemplar out of bounds: timestamp is too far in the future',
+  // What is wrong with a line of text.
+  malformed_line: 'line that cannot be read',
   // What is not taken yet.
   exponential_histogram_unsupported: 'exponential histograms are not supported yet',
   delta_temporality_unsupported: 'delta temporality is not supported yet: set the exporter to cumulative',

@@ -13,8 +13,10 @@ import { OTLP_DEFAULTS, type OtlpSettings } from './otlp/settings.ts';
 import { REASON_NAMES } from './reasons.ts';
 import { type RemoteWriteHead, type RemoteWriteTarget, storeRemoteWrite, storeRequest } from './remote-write/store.ts';
 import { Tally } from './tally.ts';
+import { storeText } from './text/store.ts';
+import type { TextFormat } from './text/transcode.ts';
 
-export type Protocol = 'remote_write' | 'otlp';
+export type Protocol = 'remote_write' | 'otlp' | 'text';
 
 export interface WriteOutcome {
   /** Samples that are in the store now, histograms among them; repeated ones with the same bits count. */
@@ -100,6 +102,22 @@ export class Writer {
       }
       storeExportRequest(body, this.#head, this.#otlp, tally);
     });
+    return outcomeOf(tally);
+  }
+
+  /**
+   * Stores Prometheus' text format or OpenMetrics, decompressed; samples without a time get the clock's. Throws `bad_body`
+   * or `overloaded`.
+   */
+  text(
+    body: Uint8Array,
+    format: Omit<TextFormat, 'timestampMs'> & { timestampMs?: number },
+    connection = 0,
+  ): WriteOutcome {
+    const { timestampMs = this.#clock.nowMs() } = format;
+    const tally = this.#store('text', body, (tally) =>
+      storeText(body, { ...format, timestampMs }, connection, this.#remoteWriteTarget(tally)),
+    );
     return outcomeOf(tally);
   }
 
@@ -212,5 +230,5 @@ function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters
       },
     };
   };
-  return { remote_write: of('remote_write'), otlp: of('otlp') };
+  return { remote_write: of('remote_write'), otlp: of('otlp'), text: of('text') };
 }

@@ -7,6 +7,8 @@ export const LIMITS = {
   remoteWriteBodyBytesMax: 32 * 1024 * 1024,
   /** Bytes of an OTLP body, as sent and after decompression (recommended by the OTLP specification). */
   otlpBodyBytesMax: 64 * 1024 * 1024,
+  /** Bytes of a body of Prometheus text or OpenMetrics, as sent and after decompression. */
+  importBodyBytesMax: 32 * 1024 * 1024,
   /** Bytes of any other request body (forms of the query API). */
   formBodyBytesMax: 1024 * 1024,
   /** Labels of one series, the metric name included. */
@@ -29,13 +31,15 @@ export const LIMITS = {
   queryTextBytesMax: 16 * 1024,
   /** Nesting of a query's syntax tree. */
   queryDepthMax: 128,
-  /** Steps of a range query. */
-  queryStepsMax: 11_000,
+  /** Points a series of a range query, not counting the first (Prometheus' own number). */
+  queryPointsMax: 11_000,
   /** Samples that one query of a person may load. */
   querySamplesMax: 50_000_000,
   /** Samples that one query of an autoscaler may load. */
   scalerSamplesMax: 1_000_000,
-  queryTimeoutMs: 120_000,
+  /** Bytes of a query's result as held in memory: its points and the text of its labels. */
+  queryResultBytesMax: 64 * 1024 * 1024,
+  queryTimeoutMs: 10_000,
   /** An autoscaler's caller has no deadline of its own, so every answer has this one. */
   scalerTimeoutMs: 700,
   /** Parsed and planned queries kept. */
@@ -57,6 +61,8 @@ export const LIMITS = {
   lastReadingsMax: 10_000,
   /** When a source that fell silent leaves (flag `--scaling.forget-after`). */
   forgetAfterMs: 5 * 60 * 1000,
+  /** How long a sender that is silent while its pod is known to run keeps a Reading an error. */
+  mutePodMsMax: 60 * 60 * 1000,
   /** Bytes of the flight recorder's ring, and of who asked what. */
   decisionBytesMax: 6 * 1024 * 1024,
   decisionSubjectBytesMax: 9 * 1024 * 1024,

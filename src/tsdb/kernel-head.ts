@@ -9,6 +9,7 @@ import { compareCodePoints, type Labels, labelsText, METRIC_NAME } from '../mode
 import { LIMITS } from '../model/limits.ts';
 import { APPENDED, type Appended, type HeadStats, type SelectRequest, type SeriesRef } from './head.ts';
 import { type Cardinality, CardinalityWalk } from './kernel/cardinality.ts';
+import { GATHERED_IDS, Gathering } from './kernel/gathering.ts';
 import { type Kernel, openKernel } from './kernel/kernel.ts';
 import { LabelTexts } from './kernel/label-text.ts';
 import {
@@ -155,6 +156,8 @@ export class KernelHead {
   readonly #open = new Map<KernelSelection, number>();
   /** Open selections whose records are not copied yet. */
   readonly #unfrozen = new Set<KernelSelection>();
+  /** Selections that are being made, slice by slice. */
+  readonly #gatherings = new Set<Gathering>();
   readonly #onClose = (selection: KernelSelection): void => this.#closed(selection);
 
   constructor(options: KernelHeadOptions) {
@@ -278,6 +281,10 @@ export class KernelHead {
     const ids = this.#collect(request, false);
     const samplesMax = ids.length === 0 ? 0 : this.#kernel.f64[(SB_RESULT + RESULT_SAMPLES_MAX) >>> 3]!;
     const extras = ids.length === 0 ? 0 : this.#result(RESULT_EXTRAS);
+    return this.#selectionOf(ids, samplesMax, extras);
+  }
+
+  #selectionOf(ids: Uint32Array, samplesMax: number, extras: number): KernelSelection {
     const selection = new KernelSelection(this.#kernel, this.#texts, ids, samplesMax, extras, this.#onClose);
     if (ids.length > 0) {
       this.#open.set(selection, this.#options.clock.monotonicMs());
@@ -285,6 +292,28 @@ export class KernelHead {
       this.#kernel.u32[SB_PINS >>> 2]!++;
     }
     return selection;
+  }
+
+  /** The same in slices of well below a millisecond; see `HeadReader`. */
+  *selectSlices(request: SelectRequest): Generator<number, KernelSelection, void> {
+    yield* this.#matching.prepare(request.matchers);
+    if (!this.#matching.match(request.matchers, request.scope)) return this.#selectionOf(NO_IDS, 0, 0);
+    const gathering = new Gathering(this.#kernel, request.fromMs, request.toMs);
+    if (gathering.slice()) return this.#selectionOf(...gathering.result());
+    // Whoever writes meanwhile lets it come to its end first, and nothing is freed.
+    this.#gatherings.add(gathering);
+    this.#kernel.u32[SB_PINS >>> 2]!++;
+    let selection: KernelSelection | null = null;
+    try {
+      do yield GATHERED_IDS;
+      while (gathering.selection === null && !gathering.slice());
+      selection = gathering.selection ?? this.#selectionOf(...gathering.result());
+      return selection;
+    } finally {
+      if (selection === null) gathering.selection?.close();
+      this.#gatherings.delete(gathering);
+      this.#kernel.u32[SB_PINS >>> 2]!--;
+    }
   }
 
   /** Names of the labels that the selected series carry, sorted. */
@@ -417,8 +446,19 @@ export class KernelHead {
   }
 
   #beforeWrite(): void {
+    if (this.#gatherings.size !== 0) this.#endGatherings();
     if (this.#unfrozen.size !== 0) this.#freeze();
     this.#setClock();
+  }
+
+  #endGatherings(): void {
+    for (const gathering of this.#gatherings) {
+      while (!gathering.slice()) {
+        // Each slice does a part.
+      }
+      gathering.selection = this.#selectionOf(...gathering.result());
+    }
+    this.#gatherings.clear();
   }
 
   #freeze(): void {

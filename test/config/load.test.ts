@@ -10,6 +10,8 @@ import {
 } from '../../src/config/schema.ts';
 import { type Address, isLoopback } from '../../src/config/values.ts';
 import { CodedError } from '../../src/model/errors.ts';
+import { LIMITS } from '../../src/model/limits.ts';
+import { SWITCHES } from '../../src/promql/switches.ts';
 
 const GIB = 2 ** 30;
 const MACHINE = { memoryBytes: 4 * GIB, constrainedMemoryBytes: 0 };
@@ -42,7 +44,19 @@ test('without any setting the defaults hold', async (t) => {
     seriesLimit: 0,
     exemplarsLimit: 10_000,
   });
-  t.strictSame(config.query, { lookbackDeltaMs: 300_000, timeoutMs: 120_000 });
+  t.strictSame(config.query, {
+    lookbackDeltaMs: 300_000,
+    timeoutMs: LIMITS.queryTimeoutMs,
+    samplesMax: LIMITS.querySamplesMax,
+    textBytesMax: LIMITS.queryTextBytesMax,
+    depthMax: LIMITS.queryDepthMax,
+    pointsMax: LIMITS.queryPointsMax,
+    resultBytesMax: LIMITS.queryResultBytesMax,
+  });
+  t.strictSame(
+    [config.scaling.timeoutMs, config.scaling.samplesMax],
+    [LIMITS.scalerTimeoutMs, LIMITS.scalerSamplesMax],
+  );
   t.strictSame(config.log, { level: 'info', format: 'logfmt' });
   t.strictSame(config.externalMetrics, []);
   t.strictSame(Object.keys(config.flags).sort(), ALL_SETTINGS.map((setting) => setting.name).sort());
@@ -74,11 +88,13 @@ test('every setting can be given as flag, variable and YAML key', async (t) => {
     boolean: 'true',
     count: '7',
     choice: 'error',
+    choices: 'promql-delayed-name-removal',
   };
+  const texts: Readonly<Record<string, string>> = { 'log.format': 'json', 'query.max-text-size': '64KiB' };
   for (const setting of ALL_SETTINGS) {
     const key = yamlKeyOf(setting);
     if (key === null || setting.name.includes('tls-')) continue;
-    const text = setting.name === 'log.format' ? 'json' : values[setting.kind.name];
+    const text = texts[setting.name] ?? values[setting.kind.name];
     const want = text === '90m' ? '1h30m' : text;
     const levels = key.split('.');
     const yaml = `${levels.map((level, i) => `${'  '.repeat(i)}${level}:`).join('\n')} ${JSON.stringify(text).replace(/^"([\w.]+)"$/, '$1')}\n`;
@@ -86,6 +102,19 @@ test('every setting can be given as flag, variable and YAML key', async (t) => {
     t.equal(load([], { [environmentNameOf(setting)]: text }).flags[setting.name], want, environmentNameOf(setting));
     t.equal(load([], {}, yaml).flags[setting.name], want, yaml);
   }
+});
+
+test('features are those of the engine, and may stand together', async (t) => {
+  const f = (text: string, want: readonly string[]) => t.strictSame(load([`--enable-feature=${text}`]).features, want);
+  f('', []);
+  f('use-start-timestamps,promql-duration-expr', ['promql-duration-expr', 'use-start-timestamps']);
+  const all = Object.values(SWITCHES).map(({ flag }) => flag);
+  f(all.join(','), load([`--enable-feature=${all.join(',')}`]).features);
+  t.equal(load([`--enable-feature=${all.join(',')}`]).features.length, all.length);
+  t.match(
+    message(() => load(['--enable-feature=promql-at-modifier'])),
+    'cannot use --enable-feature from the command line: got "promql-at-modifier", want any of promql-experimental-functions,',
+  );
 });
 
 test('addresses', async (t) => {

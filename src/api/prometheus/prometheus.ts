@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { abortedByClient, acceptForms, parseForm, replyNotReady } from '../http.ts';
 import { type Answer, plain, replyAnswer, replyFailure } from './envelope.ts';
 import { answerExemplars, type ExemplarDeps } from './exemplars.ts';
+import { type ExplainDeps, routeExplain } from './explain.ts';
 import { answerMetadata, type MetadataDeps } from './metadata.ts';
 import { answerInstant, answerRange, type QueryDeps } from './query.ts';
 import { answerLabelNames, answerLabelValues, answerSeries, type SeriesDeps } from './series.ts';
@@ -17,7 +18,7 @@ import {
 } from './status.ts';
 
 export interface PrometheusDeps extends QueryDeps, SeriesDeps, StatusDeps, ExemplarDeps, MetadataDeps {
-  readonly engine: QueryDeps['engine'] & SeriesDeps['engine'] & ExemplarDeps['engine'];
+  readonly engine: QueryDeps['engine'] & SeriesDeps['engine'] & ExemplarDeps['engine'] & ExplainDeps['engine'];
   readonly head: SeriesDeps['head'] & StatusDeps['head'] & MetadataDeps['head'];
   /** False until every surface listens, and again while stopping. */
   readonly isReady: () => boolean;
@@ -34,6 +35,7 @@ export function registerPrometheus(app: FastifyInstance, deps: PrometheusDeps): 
     });
     scope.options('/*', async (_request, reply) => reply.code(204).send());
     routeQueries(scope, deps);
+    routeExplain(scope, deps);
     routeSeries(scope, deps);
     routeStatus(scope, deps);
   };

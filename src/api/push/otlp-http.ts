@@ -2,11 +2,10 @@
  * OTLP metrics over HTTP. Replies and errors come in the content type of the request, as the protocol wants it.
  * Source: open-telemetry/opentelemetry-proto, docs/specification.md, "OTLP/HTTP".
  */
-import { promisify } from 'node:util';
-import { gunzip } from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
+import { inflateGzip } from './inflate.ts';
 import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
 import { encodeExportResponse, encodeStatus, shorten } from './otlp-reply.ts';
 import type { PushDeps } from './push.ts';
@@ -14,7 +13,6 @@ import { type Fault, faultOf } from './reply.ts';
 
 const PROTOBUF = 'application/x-protobuf';
 const JSON_TYPE = 'application/json';
-const inflate = promisify<Buffer | Uint8Array, { maxOutputLength: number }, Buffer>(gunzip);
 
 /** The route, on a scope of its own: its parser and error handler reach no other route. */
 export function registerOtlp(scope: FastifyInstance, url: string, { writer, logger }: PushDeps): void {
@@ -29,7 +27,9 @@ export function registerOtlp(scope: FastifyInstance, url: string, { writer, logg
     // Before the body is read: nobody should send megabytes to learn that their type is wrong.
     onRequest: async (request) => checkHeaders(request),
     handler: async (request, reply) => {
-      const body = await decompress(rawBody(request.body), encodingOf(request.headers['content-encoding']));
+      const sent = rawBody(request.body);
+      const isGzip = encodingOf(request.headers['content-encoding']) === 'gzip';
+      const body = isGzip ? await inflateGzip(sent, LIMITS.otlpBodyBytesMax) : sent;
       request.writerCalled = true;
       const outcome = writer.otlp(body);
       return reply.code(200).type(PROTOBUF).send(encodeExportResponse(outcome));
@@ -50,25 +50,6 @@ function checkHeaders(request: FastifyRequest): void {
   const encoding = encodingOf(request.headers['content-encoding']);
   if (!['', 'identity', 'gzip'].includes(encoding)) {
     throw unsupported(`cannot take Content-Encoding: got ${JSON.stringify(encoding)}, want gzip or none`);
-  }
-}
-
-/** Inflates piece by piece outside of the main thread and stops at the limit, so that a small body cannot become a flood. */
-async function decompress(body: Uint8Array, encoding: string): Promise<Uint8Array> {
-  if (encoding !== 'gzip') return body;
-  try {
-    return await inflate(body, { maxOutputLength: LIMITS.otlpBodyBytesMax });
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') {
-      throw new CodedError(
-        'body_too_large',
-        `cannot take body: got more than ${LIMITS.otlpBodyBytesMax} bytes after decompression`,
-        { cause },
-      );
-    }
-    throw new CodedError('bad_body', `cannot decompress gzip body: ${cause instanceof Error ? cause.message : cause}`, {
-      cause,
-    });
   }
 }
 

@@ -5,38 +5,35 @@
  * Replies to 2.0 say what was written, faults included. Replies to 1.0 do not: those headers are how a sender of 2.0
  * recognises a receiver of 2.0 (prometheus/docs, docs/specs/prw/remote_write_spec_2_0.md).
  */
-import type { FastifyReply } from 'fastify';
 import { PartlyStored, type RequestOutcome, type WriteOutcome } from '../../ingest/write.ts';
+import type { Answer } from '../hot-route.ts';
 import type { RemoteWriteVersion } from './remote-write-negotiation.ts';
 import type { Fault } from './reply.ts';
 
 /** Overload passes with the next period of retention, or with the load: senders back off by themselves from there. */
 const RETRY_AFTER_SECONDS = 5;
-const TEXT = 'text/plain; charset=utf-8';
 const NOTHING = { samplesStored: 0, histogramsStored: 0, exemplarsStored: 0 };
+const ALL_STORED: Answer = { status: 204 };
 
-export function replyOutcome(reply: FastifyReply, outcome: WriteOutcome | RequestOutcome): FastifyReply {
-  if ('exemplarsStored' in outcome) sayWritten(reply, outcome);
-  if (outcome.samplesRefused === 0) return reply.code(204).send();
-  return reply.code(400).type(TEXT).send(`${outcome.message}\n`);
+export function answerOutcome(outcome: WriteOutcome | RequestOutcome): Answer {
+  const { samplesRefused, message } = outcome;
+  if (!('exemplarsStored' in outcome)) return samplesRefused === 0 ? ALL_STORED : { status: 400, text: `${message}\n` };
+  const headers = written(outcome);
+  return samplesRefused === 0 ? { status: 204, headers } : { status: 400, headers, text: `${message}\n` };
 }
 
-/** `version` is null for a request whose version was not made out. */
-export function replyFault(
-  reply: FastifyReply,
-  version: RemoteWriteVersion | null,
-  error: unknown,
-  { httpStatus, message }: Fault,
-): FastifyReply {
-  if (version === 2) sayWritten(reply, error instanceof PartlyStored ? error.outcome : NOTHING);
-  if (httpStatus === 503) reply.header('retry-after', RETRY_AFTER_SECONDS);
-  return reply.code(httpStatus).type(TEXT).send(`${message}\n`);
+export function answerFault(version: RemoteWriteVersion, error: unknown, { httpStatus, message }: Fault): Answer {
+  const headers: Record<string, string> =
+    version === 2 ? written(error instanceof PartlyStored ? error.outcome : NOTHING) : {};
+  if (httpStatus === 503) headers['retry-after'] = String(RETRY_AFTER_SECONDS);
+  return { status: httpStatus, headers, text: `${message}\n` };
 }
 
-type Written = Pick<RequestOutcome, 'samplesStored' | 'histogramsStored' | 'exemplarsStored'>;
-
-function sayWritten(reply: FastifyReply, { samplesStored, histogramsStored, exemplarsStored }: Written): void {
-  reply.header('x-prometheus-remote-write-samples-written', samplesStored - histogramsStored);
-  reply.header('x-prometheus-remote-write-histograms-written', histogramsStored);
-  reply.header('x-prometheus-remote-write-exemplars-written', exemplarsStored);
+function written(outcome: Pick<RequestOutcome, 'samplesStored' | 'histogramsStored' | 'exemplarsStored'>) {
+  const { samplesStored, histogramsStored, exemplarsStored } = outcome;
+  return {
+    'x-prometheus-remote-write-samples-written': String(samplesStored - histogramsStored),
+    'x-prometheus-remote-write-histograms-written': String(histogramsStored),
+    'x-prometheus-remote-write-exemplars-written': String(exemplarsStored),
+  };
 }

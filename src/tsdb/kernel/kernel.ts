@@ -85,6 +85,19 @@ export interface KernelExports {
     outValues: number,
     outValid: number,
   ): number;
+  rhythms(
+    sources: number,
+    copies: number,
+    count: number,
+    fromMs: number,
+    startMs: number,
+    endMs: number,
+    lifeMs: number,
+    gapIntervals: number,
+    gapSlackMs: number,
+    intervalMsUnknown: number,
+    out: number,
+  ): void;
   retentionSlice(budget: number): number;
   periodSummary(out: number): number;
   pagesFree(): number;

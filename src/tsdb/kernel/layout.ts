@@ -351,6 +351,15 @@ export const LOG_BLOB = 28;
 /** A histogram is one cell, and a cell lies in one page. */
 export const HISTOGRAM_BYTES_MAX = 65504;
 
+// The rhythm of a series, f64 each; ../rhythm.ts has the same as places.
+export const RHYTHM_BYTES = 48;
+export const RHYTHM_STATE = 0;
+export const RHYTHM_NEWEST = 8;
+export const RHYTHM_FIRST = 16;
+export const RHYTHM_INTERVAL = 24;
+export const RHYTHM_HOLES = 32;
+export const RHYTHM_GAP_START = 40;
+
 /** Samples that may be moved to let one in out of order. */
 export const TAIL_SAMPLES_MAX = 16384;
 /** Room for the labels of one series, as handed in by `series`. */

@@ -39,6 +39,18 @@ class FakeEngine {
     return this.#run(query);
   }
 
+  explain(): Promise<never> {
+    return Promise.reject(new CodedError('bad_data', PARSE_ERROR));
+  }
+
+  checkResolution({ startMs, endMs, stepMs }: Pick<RangeQuery, 'startMs' | 'endMs' | 'stepMs'>): void {
+    if ((endMs - startMs) / stepMs <= 11_000) return;
+    throw new CodedError(
+      'bad_data',
+      'exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)',
+    );
+  }
+
   selectors(text: string): readonly (readonly Matcher[])[] {
     return text === '1' ? [] : [this.parseSelector(text)];
   }

@@ -73,6 +73,7 @@ export { nameOf, pairOf } from './labels';
 export { pagesFree } from './memory';
 export { periodSummary } from './period';
 export { retentionSlice } from './retention';
+export { rhythms } from './rhythm';
 export {
   bitmapAnd,
   bitmapAndNot,
