@@ -6,7 +6,8 @@ import type { Clock } from '../model/clock.ts';
 import { CodedError, type ErrorCode } from '../model/errors.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
-import { storeExportRequest } from './otlp/decode.ts';
+import { OtlpDecoder, type OtlpHead } from './otlp/decode.ts';
+import type { Originals } from './otlp/originals.ts';
 import { OTLP_DEFAULTS, type OtlpSettings } from './otlp/settings.ts';
 import { REASON_NAMES } from './reasons.ts';
 import { type RemoteWriteHead, storeRemoteWrite } from './remote-write/store.ts';
@@ -26,22 +27,25 @@ export interface WriteOutcome {
 }
 
 export interface WriterOptions {
-  readonly head: RemoteWriteHead;
+  readonly head: RemoteWriteHead & OtlpHead;
   readonly clock: Clock;
   readonly registry: Registry;
   readonly otlp?: Partial<OtlpSettings>;
+  /** Eight random numbers that no sender knows: the keys of the hash of OTLP identities. */
+  readonly hashKeys?: Uint32Array;
 }
 
 export class Writer {
   readonly #head: RemoteWriteHead;
   readonly #clock: Clock;
-  readonly #otlp: OtlpSettings;
+  readonly #otlp: OtlpDecoder;
   readonly #counters: Record<Protocol, ProtocolCounters>;
 
-  constructor({ head, clock, registry, otlp }: WriterOptions) {
+  constructor({ head, clock, registry, otlp, hashKeys }: WriterOptions) {
     this.#head = head;
     this.#clock = clock;
-    this.#otlp = { ...OTLP_DEFAULTS, ...otlp };
+    const settings: OtlpSettings = { ...OTLP_DEFAULTS, ...otlp };
+    this.#otlp = new OtlpDecoder({ head, clock, registry, settings, ...(hashKeys && { hashKeys }) });
     this.#counters = protocolCounters(registry);
   }
 
@@ -64,7 +68,7 @@ export class Writer {
           `cannot take body: got ${body.length} bytes, want at most ${LIMITS.otlpBodyBytesMax}`,
         );
       }
-      storeExportRequest(body, this.#head, this.#otlp, tally);
+      this.#otlp.store(body, tally);
     });
   }
 
@@ -81,6 +85,11 @@ export class Writer {
     return this.#store('text', body, (tally) =>
       storeText(body, { ...format, timestampMs }, connection, this.#head, tally),
     );
+  }
+
+  /** What the names of OTLP metrics and attributes were before they were translated. */
+  get otlpOriginals(): Originals {
+    return this.#otlp.originals;
   }
 
   /** Counts a request that was refused before its body came here. */
