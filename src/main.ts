@@ -139,7 +139,13 @@ function assemble(config: Config, logger: Logger): Daemon {
   registerProcessMetrics({ registry, version: TIDEGAUGE_VERSION, startTimeMs: STARTED_MS });
   const head = openHead(config);
   registerHeadMetrics(registry, head);
-  const writer = new Writer({ head, clock, registry });
+  const writer = new Writer({
+    head,
+    clock,
+    registry,
+    otlp: { ...config.otlp.translation, lookbackMs: config.query.lookbackDeltaMs },
+    hashKeys: crypto.getRandomValues(new Uint32Array(8)),
+  });
   const engine = openEngine(config, head, registry);
   const recorder = new Recorder({ onChange: (change) => logStateChange(logger, change) });
   registerRecorderMetrics(registry, recorder);

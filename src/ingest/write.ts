@@ -7,6 +7,7 @@ import { CodedError, type ErrorCode } from '../model/errors.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
 import { OtlpDecoder, type OtlpHead } from './otlp/decode.ts';
+import { exportRequestFromJson } from './otlp/json.ts';
 import type { Originals } from './otlp/originals.ts';
 import { OTLP_DEFAULTS, type OtlpSettings } from './otlp/settings.ts';
 import { REASON_NAMES } from './reasons.ts';
@@ -62,12 +63,7 @@ export class Writer {
   /** Stores an OTLP `ExportMetricsServiceRequest`, decompressed. Throws `bad_body` or `body_too_large`. */
   otlp(body: Uint8Array): WriteOutcome {
     return this.#store('otlp', body, (tally) => {
-      if (body.length > LIMITS.otlpBodyBytesMax) {
-        throw new CodedError(
-          'body_too_large',
-          `cannot take body: got ${body.length} bytes, want at most ${LIMITS.otlpBodyBytesMax}`,
-        );
-      }
+      checkSize(body, LIMITS.otlpBodyBytesMax);
       this.#otlp.store(body, tally);
     });
   }
@@ -85,6 +81,14 @@ export class Writer {
     return this.#store('text', body, (tally) =>
       storeText(body, { ...format, timestampMs }, connection, this.#head, tally),
     );
+  }
+
+  /** Stores one that came as JSON, decompressed. Throws `bad_body` or `body_too_large`. */
+  otlpJson(body: Uint8Array): WriteOutcome {
+    return this.#store('otlp', body, (tally) => {
+      checkSize(body, LIMITS.otlpJsonBodyBytesMax);
+      this.#otlp.store(exportRequestFromJson(body), tally);
+    });
   }
 
   /** What the names of OTLP metrics and attributes were before they were translated. */
@@ -113,6 +117,11 @@ export class Writer {
     counters.requests.with(protocol, tally.refusedCount === 0 ? 'stored' : 'partial').value++;
     return { samplesStored: tally.samplesStored, samplesRefused: tally.refusedCount, message: tally.message() };
   }
+}
+
+function checkSize(body: Uint8Array, bytesMax: number): void {
+  if (body.length <= bytesMax) return;
+  throw new CodedError('body_too_large', `cannot take body: got ${body.length} bytes, want at most ${bytesMax}`);
 }
 
 interface ProtocolCounters {

@@ -9,6 +9,8 @@ export const LIMITS = {
   otlpBodyBytesMax: 64 * 1024 * 1024,
   /** Bytes of a body of Prometheus text or OpenMetrics, as sent and after decompression. */
   importBodyBytesMax: 32 * 1024 * 1024,
+  /** Bytes of an OTLP body as JSON: what it becomes in memory is many times as large. */
+  otlpJsonBodyBytesMax: 16 * 1024 * 1024,
   /** Bytes of any other request body (forms of the query API). */
   formBodyBytesMax: 1024 * 1024,
   /** Labels of one series, the metric name included. */
