@@ -58,7 +58,8 @@ async function expectSum(store: Store, timeMs: number, round: number, points: nu
   const { value } = await store.engine.instant({ text: 'sum({__name__=~"bench_.+"})', timeMs, scope: SCOPE_ALL });
   const got = value.kind === 'vector' ? value.values[0] : undefined;
   expectNear('sum of the newest values', got ?? Number.NaN, round * points + (points * (points - 1)) / 2);
-  expectEqual('series', store.head.stats().series, points);
+  // Each request is a resource, and each resource has its `target_info`.
+  expectEqual('series', store.head.stats().series, points + points / POINTS_PER_REQUEST);
 }
 
 export async function otlp({ series, rounds, runs }: BenchOptions): Promise<Row[]> {

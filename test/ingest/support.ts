@@ -14,12 +14,18 @@ export interface Bench {
   readonly writer: Writer;
   readonly head: KernelHead;
   readonly registry: Registry;
+  /** Moves the monotonic clock. */
+  advance(ms: number): void;
 }
 
 export function bench(
   options: { seriesMax?: number; otlp?: NonNullable<WriterOptions['otlp']>; nowMs?: () => number } = {},
 ): Bench {
-  const clock = { nowMs: options.nowMs ?? (() => NOW_MS), monotonicMs: () => 0 };
+  let monotonicMs = 0;
+  const clock = { nowMs: options.nowMs ?? (() => NOW_MS), monotonicMs: () => monotonicMs };
+  const advance = (ms: number): void => {
+    monotonicMs += ms;
+  };
   const head = new KernelHead({
     clock,
     retentionMs: 7_200_000,
@@ -29,7 +35,7 @@ export function bench(
   });
   const registry = new Registry();
   const writer = new Writer({ head, clock, registry, ...(options.otlp && { otlp: options.otlp }) });
-  return { writer, head, registry };
+  return { writer, head, registry, advance };
 }
 
 /** One line a series, sorted: `up{job="a"} 1@0 stale@15000`, times relative to `NOW_MS`. */
