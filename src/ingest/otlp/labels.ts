@@ -26,11 +26,14 @@ export class LabelNames {
   readonly #strategy: NamingStrategy;
   readonly #originals: Originals;
   readonly #names = new Map<string, string | null>();
+  /** Order of two label names: that of code points, which is JavaScript's own while all names are ASCII. */
+  readonly compare: (a: string, b: string) => number;
 
   constructor(settings: OtlpSettings, originals: Originals) {
     this.settings = settings;
     this.#strategy = settings.strategy;
     this.#originals = originals;
+    this.compare = escapes(settings.strategy) ? compareAscii : compareCodePoints;
   }
 
   /** Null where no valid name comes out. */
@@ -45,14 +48,26 @@ export class LabelNames {
   }
 }
 
+function compareAscii(a: string, b: string): number {
+  return a === b ? 0 : a < b ? -1 : 1;
+}
+
 /** What the series of one resource have in common. */
 export interface ResourceLabels {
   /** Promoted attributes by label name: they fill. */
   readonly promoted: ReadonlyMap<string, string>;
   /** `job` and `instance`, as far as known: they overwrite. */
   readonly identity: ReadonlyMap<string, string>;
+  /** Both, names in order, each with its value and whether it overwrites. */
+  readonly common: readonly CommonLabel[];
   /** Labels of the resource's `target_info`, or null if it has none. */
   readonly targetInfo: Labels | null;
+}
+
+interface CommonLabel {
+  readonly name: string;
+  readonly value: string;
+  readonly overwrites: boolean;
 }
 
 /** What a setting says instead of a list of attributes: all of them. */
@@ -69,7 +84,11 @@ export function resourceLabels(attributes: readonly string[], names: LabelNames)
     if (name !== null && value !== '' && !promoted.has(name)) promoted.set(name, value);
   }
   const identity = identityLabels(byKey);
-  return { promoted, identity, targetInfo: targetInfoLabels(attributes, identity, names) };
+  const common: CommonLabel[] = [];
+  for (const [name, value] of promoted) if (!identity.has(name)) common.push({ name, value, overwrites: false });
+  for (const [name, value] of identity) common.push({ name, value, overwrites: true });
+  common.sort((a, b) => names.compare(a.name, b.name));
+  return { promoted, identity, common, targetInfo: targetInfoLabels(attributes, identity, names) };
 }
 
 function promotedKeys(byKey: ReadonlyMap<string, string>, settings: OtlpSettings): readonly string[] {
@@ -108,12 +127,61 @@ export function pointLabels(
   scope: ReadonlyMap<string, string>,
   names: LabelNames,
 ): Labels | Reason {
+  if (scope.size === 0) {
+    const quick = mergedLabels(attributes, resource.common, names);
+    if (quick !== null) return quick;
+  }
   const labels = translateAttributes(attributes, names);
   if (labels === null) return 'invalid_attribute_name';
   for (const [name, value] of resource.promoted) if ((labels.get(name) ?? '') === '') labels.set(name, value);
   for (const [name, value] of resource.identity) labels.set(name, value);
   for (const [name, value] of scope) labels.set(name, value);
   return labelsFromPairs(labels);
+}
+
+/** Attributes of a point that are sorted and merged without a map between. */
+const MERGED_MAX = 64;
+const order = new Int32Array(MERGED_MAX);
+const translated: string[] = [];
+
+/**
+ * Fast path of the labels of a point: names are sorted by insertion, since senders mostly have them in order, and merged with
+ * those of the resource. Null for what is rare: names that collide, or are none, and very many attributes. Plainly:
+ * translateAttributes, promoted, identity, labelsFromPairs, which took three times as long.
+ */
+function mergedLabels(attributes: readonly string[], common: readonly CommonLabel[], names: LabelNames): Labels | null {
+  const count = attributes.length / 2;
+  if (count > MERGED_MAX) return null;
+  for (let i = 0; i < count; i++) {
+    const name = names.nameOf(attributes[2 * i]!);
+    if (name === null || name === METRIC_NAME) return null;
+    let at = i;
+    for (; at > 0; at--) {
+      const before = names.compare(translated[order[at - 1]!]!, name);
+      if (before === 0) return null;
+      if (before < 0) break;
+      order[at] = order[at - 1]!;
+    }
+    order[at] = i;
+    translated[i] = name;
+  }
+  const labels: string[] = [];
+  let next = 0;
+  for (let at = 0; at < count; at++) {
+    const i = order[at]!;
+    const name = translated[i]!;
+    let value = attributes[2 * i + 1]!;
+    for (; next < common.length; next++) {
+      const { name: other, value: its, overwrites } = common[next]!;
+      const ahead = names.compare(other, name);
+      if (ahead > 0) break;
+      if (ahead < 0) labels.push(other, its);
+      else if (overwrites || value === '') value = its;
+    }
+    if (value !== '') labels.push(name, value);
+  }
+  for (; next < common.length; next++) labels.push(common[next]!.name, common[next]!.value);
+  return labels;
 }
 
 function identityLabels(byKey: ReadonlyMap<string, string>): Map<string, string> {
