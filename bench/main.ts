@@ -7,8 +7,8 @@
  */
 import { append } from './append.ts';
 import { decode } from './decode.ts';
-import { plan } from './plan.ts';
 import { otlp } from './otlp.ts';
+import { plan } from './plan.ts';
 import { readings } from './readings.ts';
 import { select } from './select.ts';
 import type { Row } from './support/measure.ts';
