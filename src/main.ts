@@ -144,7 +144,15 @@ function assemble(config: Config, logger: Logger): Daemon {
   const exemplars = defaultExemplars(config.storage.exemplarsLimit);
   const metadata = new Metadata();
   registerBesideMetrics(registry, exemplars, metadata);
-  const writer = new Writer({ head, clock, registry, exemplars, metadata });
+  const writer = new Writer({
+    head,
+    clock,
+    registry,
+    exemplars,
+    metadata,
+    otlp: { ...config.otlp.translation, lookbackMs: config.query.lookbackDeltaMs },
+    hashKeys: crypto.getRandomValues(new Uint32Array(8)),
+  });
   const engine = openEngine(config, head, registry);
   const recorder = new Recorder({ onChange: (change) => logStateChange(logger, change) });
   registerRecorderMetrics(registry, recorder);

@@ -33,6 +33,8 @@ export interface Store {
   write(body: Uint8Array, connection: number): WriteOutcome;
   /** The same of a 2.0 body. */
   write2(body: Uint8Array, connection: number): WriteOutcome;
+  /** Stores an OTLP body. */
+  writeOtlp(body: Uint8Array): WriteOutcome;
 }
 
 /** A store without series; it takes at most `seriesMax`. */
@@ -45,5 +47,6 @@ export async function openStore(seriesMax: number): Promise<Store> {
   const engine = new QueryEngine({ head, clock, registry, lookbackMs: LOOKBACK_MS });
   // The writer predicts the next series for each connection where it can; where it cannot, it ignores the number.
   const remoteWrite: (body: Uint8Array, connection: number) => WriteOutcome = writer.remoteWrite.bind(writer);
-  return { head, engine, clock, write: remoteWrite, write2: writer.remoteWrite2.bind(writer) };
+  const write2 = writer.remoteWrite2.bind(writer);
+  return { head, engine, clock, write: remoteWrite, write2, writeOtlp: (body) => writer.otlp(body) };
 }

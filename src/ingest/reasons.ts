@@ -27,11 +27,11 @@ export const REASONS = {
   exemplar_too_far_ahead: 'exemplar out of bounds: timestamp is too far in the future',
   // What is wrong with a line of text.
   malformed_line: 'line that cannot be read',
-  // What is not taken yet.
-  exponential_histogram_unsupported: 'exponential histograms are not supported yet',
-  delta_temporality_unsupported: 'delta temporality is not supported yet: set the exporter to cumulative',
   // What is wrong with an OTLP data point.
-  temporality_unspecified: 'aggregation temporality is unspecified: want cumulative',
+  temporality_unspecified: 'aggregation temporality is unspecified: want cumulative or delta',
+  exponential_scale_too_low: 'exponential histogram with a scale below -4',
+  delta_too_late: 'delta point older than those that its sum still remembers',
+  delta_series_limit: 'new delta series above the limit of those that are added up',
   timestamp_unset: 'data point without a timestamp',
   value_unset: 'data point without a value',
   invalid_metric_name: 'metric name that no translation makes valid',

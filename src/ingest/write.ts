@@ -8,7 +8,9 @@ import { LIMITS } from '../model/limits.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
 import { Exemplars } from '../tsdb/exemplars.ts';
 import { Metadata } from '../tsdb/metadata.ts';
-import { storeExportRequest } from './otlp/decode.ts';
+import { OtlpDecoder, type OtlpHead } from './otlp/decode.ts';
+import { exportRequestFromJson } from './otlp/json.ts';
+import type { Originals } from './otlp/originals.ts';
 import { OTLP_DEFAULTS, type OtlpSettings } from './otlp/settings.ts';
 import { REASON_NAMES } from './reasons.ts';
 import { type RemoteWriteHead, type RemoteWriteTarget, storeRemoteWrite, storeRequest } from './remote-write/store.ts';
@@ -35,13 +37,15 @@ export interface RequestOutcome extends WriteOutcome {
 }
 
 export interface WriterOptions {
-  readonly head: RemoteWriteHead;
+  readonly head: RemoteWriteHead & OtlpHead;
   readonly clock: Clock;
   readonly registry: Registry;
   readonly otlp?: Partial<OtlpSettings>;
   /** Where exemplars and metadata go; places of the writer's own if absent. */
   readonly exemplars?: Exemplars;
   readonly metadata?: Metadata;
+  /** Eight random numbers that no sender knows: the keys of the hash of OTLP identities. */
+  readonly hashKeys?: Uint32Array;
 }
 
 /** A request that was only partly stored because there was no room: the sender is to repeat all of it later. */
@@ -60,15 +64,16 @@ export class Writer {
   readonly #clock: Clock;
   readonly #exemplars: Exemplars;
   readonly #metadata: Metadata;
-  readonly #otlp: OtlpSettings;
+  readonly #otlp: OtlpDecoder;
   readonly #counters: Record<Protocol, ProtocolCounters>;
 
-  constructor({ head, clock, registry, otlp, exemplars, metadata }: WriterOptions) {
+  constructor({ head, clock, registry, otlp, hashKeys, exemplars, metadata }: WriterOptions) {
     this.#head = head;
     this.#clock = clock;
     this.#exemplars = exemplars ?? defaultExemplars(LIMITS.exemplarsMax);
     this.#metadata = metadata ?? new Metadata();
-    this.#otlp = { ...OTLP_DEFAULTS, ...otlp };
+    const settings: OtlpSettings = { ...OTLP_DEFAULTS, ...otlp };
+    this.#otlp = new OtlpDecoder({ head, clock, registry, settings, ...(hashKeys && { hashKeys }) });
     this.#counters = protocolCounters(registry);
   }
 
@@ -94,13 +99,8 @@ export class Writer {
   /** Stores an OTLP `ExportMetricsServiceRequest`, decompressed. Throws `bad_body` or `body_too_large`. */
   otlp(body: Uint8Array): WriteOutcome {
     const tally = this.#store('otlp', body, (tally) => {
-      if (body.length > LIMITS.otlpBodyBytesMax) {
-        throw new CodedError(
-          'body_too_large',
-          `cannot take body: got ${body.length} bytes, want at most ${LIMITS.otlpBodyBytesMax}`,
-        );
-      }
-      storeExportRequest(body, this.#head, this.#otlp, tally);
+      checkSize(body, LIMITS.otlpBodyBytesMax);
+      this.#otlp.store(body, tally);
     });
     return outcomeOf(tally);
   }
@@ -119,6 +119,20 @@ export class Writer {
       storeText(body, { ...format, timestampMs }, connection, this.#remoteWriteTarget(tally)),
     );
     return outcomeOf(tally);
+  }
+
+  /** Stores one that came as JSON, decompressed. Throws `bad_body` or `body_too_large`. */
+  otlpJson(body: Uint8Array): WriteOutcome {
+    const tally = this.#store('otlp', body, (tally) => {
+      checkSize(body, LIMITS.otlpJsonBodyBytesMax);
+      this.#otlp.store(exportRequestFromJson(body), tally);
+    });
+    return outcomeOf(tally);
+  }
+
+  /** What the names of OTLP metrics and attributes were before they were translated. */
+  get otlpOriginals(): Originals {
+    return this.#otlp.originals;
   }
 
   /** Counts a request that was refused before its body came here. */
@@ -170,6 +184,11 @@ function outcomeOf(tally: Tally): WriteOutcome {
 function requestOutcomeOf(tally: Tally): RequestOutcome {
   const { histogramsStored, exemplarsStored } = tally;
   return { ...outcomeOf(tally), histogramsStored, exemplarsStored };
+}
+
+function checkSize(body: Uint8Array, bytesMax: number): void {
+  if (body.length <= bytesMax) return;
+  throw new CodedError('body_too_large', `cannot take body: got ${body.length} bytes, want at most ${bytesMax}`);
 }
 
 interface ProtocolCounters {

@@ -141,6 +141,27 @@ export interface RequestCounts extends Omit<RemoteWriteCounts, 'odd'> {
   readonly symbols: RequestSymbols;
 }
 
+/** Rows of one outcome, and the first of them. */
+export interface RefusedRows {
+  readonly outcome: number;
+  count: number;
+  readonly row: number;
+}
+
+/** What became of rows of known OTLP points. */
+export interface RowCounts {
+  /** Stored, or stored before. */
+  readonly stored: number;
+  /** Rows whose series was removed. */
+  readonly gone: readonly number[];
+  readonly refused: readonly RefusedRows[];
+}
+
+const NO_ROWS: RowCounts = { stored: 0, gone: [], refused: [] };
+/** Where a row says what became of it, as a word; and that its series is gone. */
+const ROW_OUTCOME_WORD = 8;
+const ROW_GONE = 8;
+
 /** Work of one slice of retention, in records: about a millisecond. */
 const RETENTION_BUDGET = 16_384;
 /** A selection that nobody closed for so long is given up. */
@@ -274,6 +295,26 @@ export class KernelHead {
       next = u32[(entry + SYMBOL_NEXT) >>> 2]!;
     }
     return notes;
+  }
+
+  /** Appends rows of known OTLP points (ingest/otlp/identity-layout.ts), which are copied. Throws `overloaded`. */
+  appendRows({ bytes, count }: { readonly bytes: Uint8Array; readonly count: number }): RowCounts {
+    if (count === 0) return NO_ROWS;
+    this.#beforeWrite();
+    const { u8, u32 } = this.#kernel;
+    const at = u32[SB_IN >>> 2]!;
+    const totals = { stored: 0, gone: [] as number[], refused: [] as RefusedRows[] };
+    const rowBytes = bytes.length / count;
+    const batch = Math.floor(u32[SB_IN_BYTES_MAX >>> 2]! / rowBytes);
+    for (let first = 0; first < count; first += batch) {
+      const n = Math.min(batch, count - first);
+      u8.set(bytes.subarray(first * rowBytes, (first + n) * rowBytes), at);
+      this.#kernel.appendRows(n);
+      const stored = this.#result(4 * APPENDED.stored) + this.#result(4 * APPENDED.duplicate);
+      totals.stored += stored;
+      if (stored < n) noteRefused(u32.subarray(at >>> 2, (at + n * rowBytes) >>> 2), rowBytes >>> 2, first, totals);
+    }
+    return totals;
   }
 
   /** Series that fulfil all matchers within the scope and have samples in the range. */
@@ -562,6 +603,26 @@ export class KernelHead {
 }
 
 const NO_IDS = new Uint32Array(0);
+
+/** Adds up the outcomes of rows that were not all stored; `words` holds the rows as the kernel left them. */
+function noteRefused(
+  words: Uint32Array,
+  rowWords: number,
+  first: number,
+  { gone, refused }: { gone: number[]; refused: RefusedRows[] },
+): void {
+  for (let i = 0; i * rowWords < words.length; i++) {
+    const outcome = words[i * rowWords + ROW_OUTCOME_WORD]!;
+    if (outcome <= APPENDED.duplicate) continue;
+    if (outcome === OUTCOME_NO_MEMORY) throw new CodedError('overloaded', 'cannot store samples: memory is full');
+    if (outcome === ROW_GONE) gone.push(first + i);
+    else {
+      const known = refused.find((one) => one.outcome === outcome);
+      if (known === undefined) refused.push({ outcome, count: 1, row: first + i });
+      else known.count++;
+    }
+  }
+}
 
 function appended(outcome: number): Appended {
   if (outcome === OUTCOME_NO_MEMORY) throw new CodedError('overloaded', 'cannot store sample: memory is full');

@@ -19,12 +19,18 @@ export interface Bench {
   readonly registry: Registry;
   readonly exemplars: Exemplars;
   readonly metadata: Metadata;
+  /** Moves the monotonic clock. */
+  advance(ms: number): void;
 }
 
 export function bench(
   options: { seriesMax?: number; otlp?: NonNullable<WriterOptions['otlp']>; nowMs?: () => number } = {},
 ): Bench {
-  const clock = { nowMs: options.nowMs ?? (() => NOW_MS), monotonicMs: () => 0 };
+  let monotonicMs = 0;
+  const clock = { nowMs: options.nowMs ?? (() => NOW_MS), monotonicMs: () => monotonicMs };
+  const advance = (ms: number): void => {
+    monotonicMs += ms;
+  };
   const head = new KernelHead({
     clock,
     retentionMs: 7_200_000,
@@ -43,7 +49,7 @@ export function bench(
     metadata,
     ...(options.otlp && { otlp: options.otlp }),
   });
-  return { writer, head, registry, exemplars, metadata };
+  return { writer, head, registry, exemplars, metadata, advance };
 }
 
 /** One line a series, sorted: `up{job="a"} 1@0 stale@15000`, times relative to `NOW_MS`. */

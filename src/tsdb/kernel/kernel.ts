@@ -43,6 +43,7 @@ export interface KernelExports {
   hasHistograms(id: number, serial: number): number;
   histogramsIn(id: number, fromMs: number, toMs: number, serial: number, out: number, max: number): number;
   startsAt(id: number, times: number, count: number, out: number): number;
+  appendRows(count: number): void;
   seriesOf(bytes: number, create: number): number;
   pairOf(bytes: number): number;
   nameOf(bytes: number): number;

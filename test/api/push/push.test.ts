@@ -1,5 +1,5 @@
 /** The push routes over HTTP: every row of the tables of replies, and that a fault of one request is nobody else's. */
-import { gzipSync } from 'node:zlib';
+import * as zlib from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import protobuf from 'protobufjs/minimal.js';
@@ -24,7 +24,7 @@ const OTLP_GOOD = encodeExportRequest([{ metrics: [{ name: 'g', kind: 'gauge', p
 const OTLP_PARTIAL = encodeExportRequest([
   {
     metrics: [
-      { name: 'd', kind: 'sum', temporality: 'delta', points: [point, point, point] },
+      { name: 'd', kind: 'sum', temporality: 'unspecified', points: [point, point, point] },
       { name: 'g', kind: 'gauge', points: [point] },
     ],
   },
@@ -249,7 +249,7 @@ for (const url of ['/v1/metrics', '/api/v1/otlp/v1/metrics']) {
     await accepted({ 'content-type': 'application/x-protobuf; charset=utf-8' }, OTLP_GOOD, nothing);
     await accepted(sent, nothing, nothing);
     await accepted({ ...sent, 'content-encoding': 'identity' }, OTLP_GOOD, nothing);
-    await accepted({ ...sent, 'content-encoding': 'gzip' }, gzipSync(OTLP_GOOD), nothing);
+    await accepted({ ...sent, 'content-encoding': 'gzip' }, zlib.gzipSync(OTLP_GOOD), nothing);
 
     const partial = await send(sent, OTLP_PARTIAL);
     t.equal(partial.statusCode, 200);
@@ -257,7 +257,7 @@ for (const url of ['/v1/metrics', '/api/v1/otlp/v1/metrics']) {
     t.equal(reader.uint32(), 10, 'field 1 is the partial success');
     t.strictSame(readPair(reader.bytes()), [
       3,
-      'delta temporality is not supported yet: set the exporter to cumulative: 3 refused, the first for "d"',
+      'aggregation temporality is unspecified: want cumulative or delta: 3 refused, the first for "d"',
     ]);
 
     await refused(sent, Buffer.from('garbage'), 400, 3, /^cannot decode body/);
@@ -265,7 +265,7 @@ for (const url of ['/v1/metrics', '/api/v1/otlp/v1/metrics']) {
     await refused({ ...sent, 'content-encoding': 'gzip' }, OTLP_GOOD, 400, 3, /^cannot decompress gzip body: /);
     await refused(
       { ...sent, 'content-encoding': 'gzip' },
-      gzipSync(OTLP_GOOD).subarray(0, 20),
+      zlib.gzipSync(OTLP_GOOD).subarray(0, 20),
       400,
       3,
       /^cannot decompress gzip body: /,
@@ -275,12 +275,17 @@ for (const url of ['/v1/metrics', '/api/v1/otlp/v1/metrics']) {
       OTLP_GOOD,
       415,
       3,
-      /^cannot take Content-Encoding: got "snappy", want gzip or none/,
+      /^cannot take Content-Encoding: got "snappy", want gzip(?:, zstd)? or none/,
     );
     await refused({ 'content-type': 'text/plain' }, OTLP_GOOD, 415, 3, /^cannot take Content-Type: got "text\/plain"/);
     await refused({}, OTLP_GOOD, 415, 3, /^cannot take Content-Type: got ""/);
+    const hasZstd = 'zstdDecompress' in zlib;
+    if (!hasZstd) {
+      const zstd = { ...sent, 'content-encoding': 'zstd' };
+      await refused(zstd, OTLP_GOOD, 415, 3, /^cannot take Content-Encoding: got "zstd", want gzip or none; Node \d/);
+    }
     // A bomb: 64 KiB that inflate to 64 MiB and one byte.
-    const bomb = gzipSync(new Uint8Array(LIMITS.otlpBodyBytesMax + 1));
+    const bomb = zlib.gzipSync(new Uint8Array(LIMITS.otlpBodyBytesMax + 1));
     await refused(
       { ...sent, 'content-encoding': 'gzip' },
       bomb,
@@ -291,19 +296,36 @@ for (const url of ['/v1/metrics', '/api/v1/otlp/v1/metrics']) {
     await refused({ ...sent, 'content-length': String(LIMITS.otlpBodyBytesMax + 1) }, nothing, 413, 8, /too large/);
 
     const json = await send({ 'content-type': 'application/json' }, Buffer.from('{}'));
-    t.equal(json.statusCode, 415);
+    t.equal(json.statusCode, 200);
     t.match(json.headers['content-type'], 'application/json');
-    t.match(json.json(), { code: 3, message: /^OTLP as JSON is not supported yet/ });
+    t.equal(json.payload, '{}');
+    const malformed = await send({ 'content-type': 'application/json; charset=utf-8' }, Buffer.from('{'));
+    t.equal(malformed.statusCode, 400);
+    t.match(malformed.headers['content-type'], 'application/json');
+    t.match(malformed.json(), { code: 3, message: /^cannot decode body as JSON: / });
+    const late = { name: 'late', gauge: { dataPoints: [{ timeUnixNano: '1', asInt: 1 }] } };
+    const refusedBody = JSON.stringify({ resourceMetrics: [{ resource: {}, scopeMetrics: [{ metrics: [late] }] }] });
+    const refusedJson = await send(
+      { 'content-type': 'application/json', 'content-encoding': 'gzip' },
+      zlib.gzipSync(refusedBody),
+    );
+    t.equal(refusedJson.statusCode, 200);
+    t.match(refusedJson.json(), {
+      partialSuccess: { rejectedDataPoints: '1', errorMessage: /^too old sample: 1 refused, the first for late/ },
+    });
     const get = await app.inject({ method: 'GET', url });
     t.equal(get.statusCode, 405);
 
     t.strictSame(dump(head), ['g 1@0']);
     const outcomes = (outcome: string): number | undefined =>
       metric(registry, `tidegauge_ingest_requests_total{protocol="otlp",outcome="${outcome}"}`);
-    t.strictSame(
-      ['stored', 'partial', 'bad_body', 'body_too_large', 'unsupported_media_type'].map(outcomes),
-      [5, 1, 4, 2, 4],
-    );
+    t.strictSame(['stored', 'partial', 'bad_body', 'body_too_large', 'unsupported_media_type'].map(outcomes), [
+      6,
+      2,
+      5,
+      2,
+      hasZstd ? 3 : 4,
+    ]);
     t.strictSame(logs, []);
   });
 }
@@ -353,7 +375,10 @@ test('over a socket: a sender learns the reason, however much it was about to se
   const large = new Uint8Array(8 * 1024 * 1024);
   for (let i = 0; i < 3; i++) {
     t.match(await post('/api/v1/write', 'text/plain', large), [415, /^cannot take Content-Type/]);
-    t.match(await post('/v1/metrics', 'application/json', large), [415, /^\{"code":3,"message":"OTLP as JSON is not/]);
+    t.match(await post('/v1/metrics', 'application/json', large), [
+      400,
+      /^\{"code":3,"message":"cannot decode body as/,
+    ]);
     t.match(await post('/api/v1/write', PROTOBUF, large), [400, /^cannot decode snappy block/]);
     t.strictSame(await post('/api/v1/write', PROTOBUF, GOOD), [204, '']);
     t.strictSame(await post('/v1/metrics', PROTOBUF, OTLP_GOOD), [200, '']);
