@@ -5,16 +5,17 @@ import { abortedByClient, acceptForms, parseForm, replyNotReady } from '../http.
 import { addVary, compressReply } from './compression.ts';
 import { type CorsOrigins, originAllowed } from './cors.ts';
 import { type Answer, plain, replyAnswer, replyFailure } from './envelope.ts';
+import { answerExemplars, type ExemplarDeps } from './exemplars.ts';
 import { type ExplainDeps, routeExplain } from './explain.ts';
 import { type FederateDeps, replyFederate } from './federate.ts';
-import { answerExemplars, answerInstant, answerRange, type QueryDeps } from './query.ts';
+import { answerMetadata, type MetadataDeps } from './metadata.ts';
+import { answerInstant, answerRange, type QueryDeps } from './query.ts';
 import { type ReadDeps, replyRead } from './read/read.ts';
 import { answerLabelNames, answerLabelValues, answerSeries, type SeriesDeps } from './series.ts';
 import {
   answerBuildInfo,
   answerConfig,
   answerFlags,
-  answerMetadata,
   answerRules,
   answerRuntimeInfo,
   answerTsdb,
@@ -24,9 +25,20 @@ import {
 } from './status.ts';
 import { answerFormat, answerParse } from './syntax.ts';
 
-export interface PrometheusDeps extends QueryDeps, SeriesDeps, StatusDeps, FederateDeps, ReadDeps {
-  readonly engine: QueryDeps['engine'] & SeriesDeps['engine'] & ExplainDeps['engine'];
-  readonly head: SeriesDeps['head'] & StatusDeps['head'];
+export interface PrometheusDeps
+  extends QueryDeps,
+    SeriesDeps,
+    StatusDeps,
+    ExemplarDeps,
+    MetadataDeps,
+    FederateDeps,
+    ReadDeps {
+  readonly engine: QueryDeps['engine'] & SeriesDeps['engine'] & ExemplarDeps['engine'] & ExplainDeps['engine'];
+  readonly head: SeriesDeps['head'] &
+    StatusDeps['head'] &
+    MetadataDeps['head'] &
+    FederateDeps['head'] &
+    ReadDeps['head'];
   /** Pages of which origins may read replies; any, if absent. */
   readonly corsOrigins?: CorsOrigins;
   /** False until every surface listens, and again while stopping. */
@@ -105,7 +117,7 @@ function routeStatus(scope: FastifyInstance, deps: PrometheusDeps): void {
   route(scope, GET, '/status/flags', () => answerFlags(deps));
   route(scope, GET, '/status/runtimeinfo', () => answerRuntimeInfo(deps));
   route(scope, GET, '/status/tsdb', (request) => answerTsdb(deps, parseForm(request)));
-  route(scope, GET, '/metadata', (request) => answerMetadata(parseForm(request)));
+  route(scope, GET, '/metadata', (request) => answerMetadata(deps, parseForm(request)));
   route(scope, GET, '/rules', (request) => answerRules(parseForm(request)));
   for (const [path, data] of Object.entries(EMPTY_ANSWERS)) route(scope, GET, `/${path}`, () => plain(data));
 }

@@ -6,9 +6,11 @@ import { buildHttp } from '../../../src/api/http.ts';
 import { acceptedEncoding } from '../../../src/api/prometheus/compression.ts';
 import { corsOrigins } from '../../../src/api/prometheus/cors.ts';
 import { type PrometheusDeps, registerPrometheus } from '../../../src/api/prometheus/prometheus.ts';
+import { defaultExemplars } from '../../../src/ingest/write.ts';
 import { CUSTOM_BUCKETS_SCHEMA, EMPTY_HISTOGRAM } from '../../../src/model/histogram.ts';
 import { QueryEngine } from '../../../src/promql/engine.ts';
 import { Registry } from '../../../src/telemetry/registry.ts';
+import { Metadata } from '../../../src/tsdb/metadata.ts';
 import { feed, headAt } from '../../support/fed-head.ts';
 
 const NOW_MS = 1_700_000_000_500;
@@ -47,6 +49,8 @@ function build(more: Partial<PrometheusDeps> = {}) {
   registerPrometheus(app, {
     engine: new QueryEngine({ head, clock, registry: new Registry(), lookbackMs: 300_000 }),
     head,
+    exemplars: defaultExemplars(0),
+    metadata: new Metadata(),
     clock,
     isReady: () => true,
     version: '1.2.3',

@@ -8,10 +8,12 @@ import { registerPrometheus } from '../../../src/api/prometheus/prometheus.ts';
 import { crc32c } from '../../../src/api/prometheus/read/crc32c.ts';
 import { compressSnappy, uncompressSnappy } from '../../../src/api/prometheus/read/snappy.ts';
 import { encodeXorChunk } from '../../../src/api/prometheus/read/xor.ts';
+import { defaultExemplars } from '../../../src/ingest/write.ts';
 import { CodedError } from '../../../src/model/errors.ts';
 import { EMPTY_HISTOGRAM } from '../../../src/model/histogram.ts';
 import { QueryEngine } from '../../../src/promql/engine.ts';
 import { Registry } from '../../../src/telemetry/registry.ts';
+import { Metadata } from '../../../src/tsdb/metadata.ts';
 import { feed, headAt } from '../../support/fed-head.ts';
 import { decodeXorChunk } from '../../support/xor-chunk.ts';
 
@@ -41,6 +43,8 @@ const app = buildHttp({ logger: pino({ level: 'silent' }) });
 registerPrometheus(app, {
   engine: new QueryEngine({ head, clock, registry: new Registry(), lookbackMs: 300_000 }),
   head,
+  exemplars: defaultExemplars(0),
+  metadata: new Metadata(),
   clock,
   isReady: () => true,
   version: '0',
