@@ -93,6 +93,7 @@ test('every query of every dashboard finds something', async (t) => {
     metadata: { query: 'sum(vllm:num_requests_waiting)', targetValue: '5' },
   });
   await keda.poll({ namespace: 'a', name: 'c', metadata: { query: 'nothing', targetValue: '5' } });
+  t.equal((await fetch(`http://${web}/api/v1/query?query=sum(`)).status, 400);
   const own = [...parseExposition(await (await fetch(`http://${web}/metrics`)).text())];
   // The Kubernetes port is asked over TLS, which has tests of its own; its counter is as the document says.
   own.push({ name: 'tidegauge_kubernetes_requests_total', labels: { code: '200' }, value: 1 });

@@ -143,7 +143,7 @@ test('prometheus-query and the client of the editor', async (t) => {
   t.match(await driver.statusFlags(), { 'log.format': 'json' });
   t.match(await driver.status(), { yaml: /retention: 2h/ });
   const failed = await driver.instantQuery('sum(').catch((error: unknown) => error);
-  t.match(failed, { errorType: 'bad_data', error: /parse error/ });
+  t.match(failed, { error: /parse error/, prometheus: { errorType: 'bad_data' } });
 
   const { HTTPPrometheusClient } = require('@prometheus-io/codemirror-promql/dist/cjs/client/prometheus.js');
   const errors: unknown[] = [];
