@@ -30,6 +30,8 @@ export interface WriterOptions {
   readonly clock: Clock;
   readonly registry: Registry;
   readonly otlp?: Partial<OtlpSettings>;
+  /** Called when a body was stored, whole or in part. */
+  readonly onStored?: () => void;
 }
 
 export class Writer {
@@ -37,10 +39,12 @@ export class Writer {
   readonly #clock: Clock;
   readonly #otlp: OtlpSettings;
   readonly #counters: Record<Protocol, ProtocolCounters>;
+  readonly #onStored: () => void;
 
-  constructor({ head, clock, registry, otlp }: WriterOptions) {
+  constructor({ head, clock, registry, otlp, onStored }: WriterOptions) {
     this.#head = head;
     this.#clock = clock;
+    this.#onStored = onStored ?? (() => {});
     this.#otlp = { ...OTLP_DEFAULTS, ...otlp };
     this.#counters = protocolCounters(registry);
   }
@@ -100,6 +104,7 @@ export class Writer {
     } finally {
       // In the case of a fault, too: what is in the store by then stays there.
       counters.add(tally);
+      this.#onStored();
     }
     counters.requests.with(protocol, tally.refusedCount === 0 ? 'stored' : 'partial').value++;
     return { samplesStored: tally.samplesStored, samplesRefused: tally.refusedCount, message: tally.message() };
