@@ -13,7 +13,7 @@ import type { Matcher } from '../../model/matcher.ts';
 import type { QueryEngine } from '../../promql/engine.ts';
 import { parseMetricQuery } from '../../scaling/kedify/metric-query.ts';
 import type { OriginalNames } from '../../scaling/kedify/original-names.ts';
-import type { Reading } from '../../scaling/reading.ts';
+import { activityOf, type Reading } from '../../scaling/reading.ts';
 import type { Subscriptions } from '../../scaling/subscriptions.ts';
 import { encodeSpec, readTrigger, type ScalerDependencies, scopeOf } from './external-scaler.ts';
 import { decodeScaledObjectRef, encodeIsActive, type ScaledObjectRef } from './messages.ts';
@@ -116,9 +116,10 @@ export class PushStreams {
 
   async #isActive(stream: ByteStream, ref: ScaledObjectRef, trigger: Trigger): Promise<boolean> {
     const reading: Reading = await readTrigger(null, ref, trigger, this.#dependencies);
-    if (reading.kind === 'value') return reading.value > trigger.activationTargetValue;
-    if (HOPELESS.includes(reading.code)) this.#end(stream, new CodedError(reading.code, reading.reason));
-    return false;
+    if (reading.kind === 'absence' && HOPELESS.includes(reading.code))
+      this.#end(stream, new CodedError(reading.code, reading.reason));
+    // What came so far may say that there is work, even while it is too little for a value.
+    return activityOf(reading, trigger.activationTargetValue) === true;
   }
 
   /** What the trigger reads. A query that cannot be parsed reads nothing, and its evaluation says why. */
