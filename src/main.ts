@@ -18,7 +18,7 @@ import { sharePort } from './api/shared-port.ts';
 import { type Command, helpText, parseCommand } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import type { Address } from './config/values.ts';
-import { Writer } from './ingest/write.ts';
+import { defaultExemplars, Writer } from './ingest/write.ts';
 import { systemClock } from './model/clock.ts';
 import { CodedError } from './model/errors.ts';
 import { LIMITS } from './model/limits.ts';
@@ -27,6 +27,7 @@ import { QueryEngine } from './promql/engine.ts';
 import { SWITCHES } from './promql/switches.ts';
 import { KedifyReadings } from './scaling/kedify/kedify-readings.ts';
 import { namesByRules } from './scaling/kedify/original-names.ts';
+import { namesAsSent } from './scaling/kedify/sent-names.ts';
 import { NO_POD_STATES } from './scaling/pods.ts';
 import { Readings } from './scaling/reading.ts';
 import { Recorder, type StateChange } from './scaling/recorder.ts';
@@ -34,7 +35,9 @@ import { Subscriptions } from './scaling/subscriptions.ts';
 import { createLogger } from './telemetry/log.ts';
 import { registerProcessMetrics } from './telemetry/process.ts';
 import { Registry } from './telemetry/registry.ts';
+import type { Exemplars } from './tsdb/exemplars.ts';
 import { KernelHead } from './tsdb/kernel-head.ts';
+import { Metadata } from './tsdb/metadata.ts';
 
 /** Set by the bundler from package.json. */
 declare const TIDEGAUGE_VERSION: string;
@@ -146,7 +149,19 @@ function assemble(config: Config, logger: Logger): Daemon {
   const head = openHead(config);
   registerHeadMetrics(registry, head);
   const subscriptions = new Subscriptions({ head, clock, timers: systemTimers, registry });
-  const writer = new Writer({ head, clock, registry, onStored: () => subscriptions.wake() });
+  const exemplars = defaultExemplars(config.storage.exemplarsLimit);
+  const metadata = new Metadata();
+  registerBesideMetrics(registry, exemplars, metadata);
+  const writer = new Writer({
+    head,
+    clock,
+    registry,
+    onStored: () => subscriptions.wake(),
+    exemplars,
+    metadata,
+    otlp: { ...config.otlp.translation, lookbackMs: config.query.lookbackDeltaMs },
+    hashKeys: crypto.getRandomValues(new Uint32Array(8)),
+  });
   const engine = openEngine(config, head, registry);
   const recorder = new Recorder({ onChange: (change) => logStateChange(logger, change) });
   registerRecorderMetrics(registry, recorder);
@@ -163,7 +178,10 @@ function assemble(config: Config, logger: Logger): Daemon {
     samplesMax: config.scaling.samplesMax,
     timeoutMs: config.scaling.timeoutMs,
   });
-  const names = namesByRules((name) => head.hasMetric(name));
+  const names = namesAsSent(
+    writer.otlpOriginals,
+    namesByRules((name) => head.hasMetric(name)),
+  );
   const kedify = openKedify(config, { head, names, clock, registry, recorder });
   const retention = setInterval(() => enforceRetention(head), RETENTION_CHECK_MS);
   retention.unref();
@@ -184,6 +202,8 @@ function assemble(config: Config, logger: Logger): Daemon {
           registerPrometheus(app, {
             engine,
             head,
+            exemplars,
+            metadata,
             clock,
             isReady,
             isStopping,
@@ -366,6 +386,18 @@ function registerHeadMetrics(registry: Registry, head: KernelHead): void {
     name('bytes'),
     'Bytes of the store in use: labels, index and samples.',
     () => head.stats().bytes,
+  );
+}
+
+/** What is kept beside the head. */
+function registerBesideMetrics(registry: Registry, exemplars: Exemplars, metadata: Metadata): void {
+  registry.computed('gauge', 'tidegauge_exemplars', 'Exemplars kept.', () => exemplars.count);
+  registry.computed('gauge', 'tidegauge_exemplar_bytes', 'Bytes of the exemplars kept, about.', () => exemplars.bytes);
+  registry.computed(
+    'gauge',
+    'tidegauge_metadata_families',
+    'Metric families whose type and help are kept.',
+    () => metadata.families,
   );
 }
 

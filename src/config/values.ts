@@ -10,7 +10,17 @@ export interface Address {
 
 export interface Kind<T> {
   /** The word that documents use for it. */
-  readonly name: 'address' | 'path' | 'duration' | 'bytes' | 'choice' | 'choices' | 'boolean' | 'count' | 'number';
+  readonly name:
+    | 'address'
+    | 'path'
+    | 'duration'
+    | 'bytes'
+    | 'choice'
+    | 'choices'
+    | 'boolean'
+    | 'count'
+    | 'number'
+    | 'list';
   /** What a right value looks like, as the end of the sentence "want …". */
   readonly want: string;
   /** The value, or undefined if the text is not one. */
@@ -68,6 +78,18 @@ export const NUMBER: Kind<number> = {
 function finite(value: number): number | undefined {
   return Number.isFinite(value) ? value : undefined;
 }
+
+/** Texts without commas, separated by commas; in the YAML file, a list as well. */
+export const LIST: Kind<readonly string[]> = {
+  name: 'list',
+  want: 'texts separated by commas, none of them empty',
+  parse(text) {
+    if (text.trim() === '') return [];
+    const items = text.split(',').map((item) => item.trim());
+    return items.includes('') ? undefined : items;
+  },
+  format: (items) => items.join(','),
+};
 
 /** Bytes within bounds. */
 export function bytesBetween(bytesMin: number, bytesMax: number): Kind<number> {

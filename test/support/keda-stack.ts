@@ -6,11 +6,14 @@ import { type KedaOptions, type KedaPort, openKeda } from '../../src/api/keda/se
 import { registerPrometheus } from '../../src/api/prometheus/prometheus.ts';
 import { registerOtlpHttp } from '../../src/api/push/push.ts';
 import { registerScale } from '../../src/api/scale/scale.ts';
-import { Writer } from '../../src/ingest/write.ts';
+import { defaultExemplars, Writer } from '../../src/ingest/write.ts';
+import { LIMITS } from '../../src/model/limits.ts';
 import { KedifyReadings, type KedifySettings } from '../../src/scaling/kedify/kedify-readings.ts';
 import { namesByRules, type OriginalNames } from '../../src/scaling/kedify/original-names.ts';
+import { namesAsSent } from '../../src/scaling/kedify/sent-names.ts';
 import type { ReadingsOptions } from '../../src/scaling/reading.ts';
 import { Subscriptions } from '../../src/scaling/subscriptions.ts';
+import { Metadata } from '../../src/tsdb/metadata.ts';
 import { ScalingStack } from './scaling-stack.ts';
 import { ManualTimers } from './timers.ts';
 
@@ -21,7 +24,7 @@ export interface KedaStackOptions extends Partial<ReadingsOptions> {
 
 export class KedaStack extends ScalingStack {
   readonly timers = new ManualTimers(this.clock);
-  readonly names: OriginalNames = namesByRules((name) => this.head.hasMetric(name));
+  readonly names: OriginalNames;
   readonly kedify: KedifyReadings;
   readonly subscriptions: Subscriptions;
   readonly writer: Writer;
@@ -32,7 +35,14 @@ export class KedaStack extends ScalingStack {
   constructor(options: KedaStackOptions = {}) {
     super(options);
     this.#options = options;
-    const { head, names, clock, registry, recorder, timers } = this;
+    const { head, clock, registry, recorder, timers } = this;
+    this.subscriptions = new Subscriptions({ head, clock, timers, registry });
+    this.writer = new Writer({ head, clock, registry, onStored: () => this.subscriptions.wake() });
+    this.names = namesAsSent(
+      this.writer.otlpOriginals,
+      namesByRules((name) => head.hasMetric(name)),
+    );
+    const { names } = this;
     const uptimeMs = options.uptimeMs ?? 3_600_000;
     this.kedify = new KedifyReadings({
       head,
@@ -43,8 +53,6 @@ export class KedaStack extends ScalingStack {
       uptimeMs,
       settings: options.kedify ?? {},
     });
-    this.subscriptions = new Subscriptions({ head, clock, timers, registry });
-    this.writer = new Writer({ head, clock, registry, onStored: () => this.subscriptions.wake() });
   }
 
   /** KEDA's port. */
@@ -73,6 +81,8 @@ export class KedaStack extends ScalingStack {
         head,
         clock,
         isReady: () => true,
+        exemplars: defaultExemplars(LIMITS.exemplarsMax),
+        metadata: new Metadata(),
         version: '0.0.0',
         flags: {},
         queryTimeoutMs: 120_000,
