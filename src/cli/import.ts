@@ -105,8 +105,8 @@ function externalTrigger(metadata: ReadonlyMap<string, string>, address: string)
   const operation = kedify === undefined ? null : (metadata.get('operationOverTime') ?? 'last_one');
   return judged(kedify ?? metadata.get('query') ?? '', operation, () => {
     parseTarget(metadata);
-    const { query } = parseTrigger(metadata);
-    if (kedify === undefined) readExpression(query);
+    const trigger = parseTrigger(metadata);
+    if (trigger.kind === 'promql') readExpression(trigger.query);
     return metadata.get('scalerAddress') === wanted ? [] : [`scalerAddress: ${wanted}`];
   });
 }
