@@ -5,12 +5,15 @@
  */
 import { CodedError } from '../model/errors.ts';
 import { nearest } from '../model/nearest.ts';
+import { parseAdapterFile } from './adapter-file.ts';
+import { adapterArguments } from './adapter-flags.ts';
 import { type FileContent, parseFile } from './file.ts';
 import {
   ALL_SETTINGS,
   type Config,
   environmentNameOf,
   flagOf,
+  type KubernetesAuth,
   type Machine,
   SETTINGS,
   type Setting,
@@ -36,7 +39,12 @@ const COMMANDS: readonly string[] = ['serve'];
 export function parseCommand(argv: readonly string[], env: Environment, readFile: ReadFile, machine: Machine): Command {
   if (argv.includes(HELP) || argv.includes('-h')) return { kind: 'help' };
   if (argv.includes(VERSION)) return { kind: 'version' };
-  const config = loadConfig(argv, env, readFile, machine);
+  // prometheus-adapter's own command line, behind the word `adapter`.
+  const ours =
+    argv[0] === 'adapter'
+      ? adapterArguments(argv.slice(1), (path) => parseAdapterFile(readFile(path)).rules.length > 0)
+      : argv;
+  const config = loadConfig(ours, env, readFile, machine);
   return { kind: argv.includes(CHECK) ? 'check' : 'serve', config };
 }
 
@@ -50,7 +58,7 @@ export function loadConfig(argv: readonly string[], env: Environment, readFile: 
     variables.get(setting.name) ??
     file.values.get(setting.name) ?? { text: defaultOf(setting, machine), origin: 'its default' };
   const config = buildConfig(given, file);
-  checkTogether(config);
+  checkTogether(config, env.KUBERNETES_SERVICE_HOST !== undefined);
   return config;
 }
 
@@ -204,6 +212,14 @@ function buildConfig(given: Given, file: FileContent): Config {
       insecureAllowUnauthenticated: read(SETTINGS.kubernetesInsecureAllowUnauthenticated),
       tlsCertFile: read(SETTINGS.kubernetesTlsCertFile),
       tlsPrivateKeyFile: read(SETTINGS.kubernetesTlsPrivateKeyFile),
+      auth: read(SETTINGS.kubernetesAuth) as KubernetesAuth,
+      kubeconfig: read(SETTINGS.kubernetesKubeconfig),
+      clientCaFile: read(SETTINGS.kubernetesClientCaFile),
+      requestHeaderClientCaFile: read(SETTINGS.kubernetesRequestHeaderClientCaFile),
+      certDir: read(SETTINGS.kubernetesCertDir),
+      serviceName: read(SETTINGS.kubernetesServiceName),
+      adapterConfig: read(SETTINGS.kubernetesAdapterConfig),
+      allowNegative: read(SETTINGS.kubernetesAllowNegative),
     },
     storage: {
       path: read(SETTINGS.storagePath),
@@ -233,7 +249,7 @@ function buildConfig(given: Given, file: FileContent): Config {
 }
 
 /** What is wrong only about several settings together. */
-function checkTogether({ kubernetes }: Config): void {
+function checkTogether({ kubernetes }: Config, inCluster: boolean): void {
   if ((kubernetes.tlsCertFile === '') !== (kubernetes.tlsPrivateKeyFile === '')) {
     const certificate = flagOf(SETTINGS.kubernetesTlsCertFile);
     const key = flagOf(SETTINGS.kubernetesTlsPrivateKeyFile);
@@ -241,10 +257,22 @@ function checkTogether({ kubernetes }: Config): void {
     throw badConfig(`cannot use ${alone}: got it alone, want ${certificate} and ${key} together`);
   }
   const address = kubernetes.listenAddress;
+  if (
+    kubernetes.auth === 'certificates' &&
+    kubernetes.clientCaFile === '' &&
+    kubernetes.requestHeaderClientCaFile === ''
+  ) {
+    const [client, proxy] = [SETTINGS.kubernetesClientCaFile, SETTINGS.kubernetesRequestHeaderClientCaFile].map(flagOf);
+    throw badConfig(
+      `cannot use ${flagOf(SETTINGS.kubernetesAuth)}=certificates: got no CA, want ${client} or ${proxy}`,
+    );
+  }
   if (address === null || isLoopback(address) || kubernetes.insecureAllowUnauthenticated) return;
+  if (kubernetes.auth !== 'auto' || inCluster || kubernetes.kubeconfig !== '') return;
   throw badConfig(
     `cannot use ${flagOf(SETTINGS.kubernetesListenAddress)}: got ${quote(formatAddress(address))}, want an address on loopback, ` +
-      `because nothing authenticates who asks there; ${flagOf(SETTINGS.kubernetesInsecureAllowUnauthenticated)} waives this`,
+      `because nothing authenticates who asks there outside of a cluster; ${flagOf(SETTINGS.kubernetesAuth)} says who may, ` +
+      `${flagOf(SETTINGS.kubernetesInsecureAllowUnauthenticated)} waives this`,
   );
 }
 

@@ -10,7 +10,7 @@ export interface Address {
 
 export interface Kind<T> {
   /** The word that documents use for it. */
-  readonly name: 'address' | 'path' | 'duration' | 'bytes' | 'choice' | 'choices' | 'boolean' | 'count';
+  readonly name: 'address' | 'path' | 'duration' | 'bytes' | 'choice' | 'choices' | 'boolean' | 'count' | 'name';
   /** What a right value looks like, as the end of the sentence "want …". */
   readonly want: string;
   /** The value, or undefined if the text is not one. */
@@ -40,6 +40,14 @@ export const DURATION: Kind<number> = {
   want: 'a duration above 0 such as 2h or 1h30m',
   parse: (text) => tryParseDuration(text) || undefined,
   format: formatDuration,
+};
+
+/** A name of letters, digits and dashes. */
+export const TEXT: Kind<string> = {
+  name: 'name',
+  want: 'a name of small letters, digits and dashes',
+  parse: (text) => (/^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/.test(text) ? text : undefined),
+  format: (text) => text,
 };
 
 export const BOOLEAN: Kind<boolean> = {

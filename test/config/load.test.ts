@@ -83,8 +83,13 @@ test('every setting can be given as flag, variable and YAML key', async (t) => {
     count: '7',
     choice: 'error',
     choices: 'promql-delayed-name-removal',
+    name: 'gauge',
   };
-  const texts: Readonly<Record<string, string>> = { 'log.format': 'json', 'query.max-text-size': '64KiB' };
+  const texts: Readonly<Record<string, string>> = {
+    'log.format': 'json',
+    'query.max-text-size': '64KiB',
+    'kubernetes.auth': 'delegated',
+  };
   for (const setting of ALL_SETTINGS) {
     const key = yamlKeyOf(setting);
     if (key === null || setting.name.includes('tls-')) continue;
