@@ -40,6 +40,8 @@ export class StandInApiServer {
   /** By list path (`/api/v1/pods`), then by namespace and name. */
   readonly #objects = new Map<string, Map<string, KubeObject>>();
   readonly #watches = new Map<string, Set<ServerResponse>>();
+  /** Every change so far, for watches that begin behind it. */
+  readonly #events: { readonly list: string; readonly version: number; readonly line: string }[] = [];
   #version = 100;
 
   constructor(options: StandInOptions) {
@@ -50,6 +52,11 @@ export class StandInApiServer {
 
   async open(): Promise<ApiServer> {
     await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+    return this.access();
+  }
+
+  /** How to reach it, once it is open. */
+  access(): ApiServer {
     const { port } = this.#server.address() as AddressInfo;
     const own = { certPem: null, keyPem: null, token: () => TOKEN };
     return { url: `https://127.0.0.1:${port}`, caPem: this.#certificate.caPem, ...own };
@@ -76,16 +83,22 @@ export class StandInApiServer {
     const object = all?.get(`${namespace}/${name}`);
     if (object === undefined) return;
     all!.delete(`${namespace}/${name}`);
-    this.#tell(list, 'DELETED', object);
+    const metadata = { ...object.metadata, resourceVersion: String(++this.#version) };
+    this.#tell(list, 'DELETED', { ...object, metadata });
   }
 
   /** Ends every watch, as the real one does now and then. */
   endWatches(): void {
-    for (const responses of this.#watches.values()) for (const response of responses) response.end();
+    for (const responses of this.#watches.values()) {
+      for (const response of responses) response.end();
+      responses.clear();
+    }
   }
 
   #tell(list: string, type: string, object: KubeObject): void {
-    for (const response of this.#watches.get(list) ?? []) response.write(`${JSON.stringify({ type, object })}\n`);
+    const line = `${JSON.stringify({ type, object })}\n`;
+    this.#events.push({ list, version: this.#version, line });
+    for (const response of this.#watches.get(list) ?? []) response.write(line);
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -139,6 +152,8 @@ export class StandInApiServer {
     if (url.searchParams.get('watch') === 'true') {
       response.writeHead(200, { 'content-type': 'application/json' });
       response.flushHeaders();
+      const from = Number(url.searchParams.get('resourceVersion'));
+      for (const event of this.#events) if (event.list === list && event.version > from) response.write(event.line);
       const watching = this.#watches.get(list) ?? new Set();
       this.#watches.set(list, watching.add(response));
       response.once('close', () => watching.delete(response));

@@ -4,7 +4,7 @@
  */
 import { LIMITS } from '../../model/limits.ts';
 import { GROUPS } from './adapter/rules.ts';
-import { type Discovery, type Document, documentOf } from './discovery.ts';
+import { type Discovery, type Document, documentOf, type Resource } from './discovery.ts';
 
 const TEXT = { type: 'string' };
 
@@ -64,17 +64,22 @@ export class OpenApi {
   }
 
   #paths(group: string, version: string): object {
-    const gvk = { group, version, kind: group === GROUPS.external ? 'ExternalMetricValueList' : 'MetricValueList' };
-    const answers = { 200: { description: 'OK' } };
-    const path = `/apis/${group}/${version}/`;
-    return {
-      [path]: { get: { responses: answers, 'x-kubernetes-action': 'get', 'x-kubernetes-group-version-kind': gvk } },
-    };
+    const responses = { 200: { description: 'OK' } };
+    // kubectl looks for the path of a resource, and there for its kind.
+    const described = this.#resources(group, version).map(({ name, kind, namespaced }) => {
+      const gvk = { group, version, kind };
+      const path = `/apis/${group}/${version}/${namespaced ? 'namespaces/{namespace}/' : ''}${name}`;
+      return [path, { get: { responses, 'x-kubernetes-action': 'get', 'x-kubernetes-group-version-kind': gvk } }];
+    });
+    return Object.fromEntries(described) as object;
+  }
+
+  #resources(group: string, version: string): readonly Resource[] {
+    return this.#discovery.version(group, version)!.resources.slice(0, LIMITS.openApiKindsMax);
   }
 
   #schemas(group: string, version: string): Record<string, object> {
-    const served = this.#discovery.version(group, version)!;
-    const kinds = [...new Set(served.resources.map(({ kind }) => kind))].slice(0, LIMITS.openApiKindsMax);
+    const kinds = [...new Set(this.#resources(group, version).map(({ kind }) => kind))];
     const described = kinds.map((kind) => [schemaName(group, version, kind), schemaOf(group, version, kind)] as const);
     return Object.fromEntries(described);
   }

@@ -4,10 +4,6 @@
  */
 import { X509Certificate } from 'node:crypto';
 
-export interface Authority {
-  readonly certificate: X509Certificate;
-}
-
 const DEPTH_MAX = 8;
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 const ANY_USAGE = '2.5.29.37.0';
