@@ -7,6 +7,7 @@
  */
 import { append } from './append.ts';
 import { decode } from './decode.ts';
+import { otlp } from './otlp.ts';
 import { plan } from './plan.ts';
 import { readings } from './readings.ts';
 import { select } from './select.ts';
@@ -24,6 +25,7 @@ export interface BenchOptions {
 const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<Row[]>>> = {
   decode,
   append,
+  otlp,
   select,
   window,
   plan,

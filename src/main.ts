@@ -20,7 +20,7 @@ import { inClusterAccess, inClusterNamespace, kubeconfigAccess } from './config/
 import { type Command, helpText, parseCommand } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import type { Address } from './config/values.ts';
-import { Writer } from './ingest/write.ts';
+import { defaultExemplars, Writer } from './ingest/write.ts';
 import { systemClock } from './model/clock.ts';
 import { CodedError } from './model/errors.ts';
 import { METRIC_NAME } from './model/labels.ts';
@@ -35,7 +35,9 @@ import { Recorder, type StateChange } from './scaling/recorder.ts';
 import { createLogger } from './telemetry/log.ts';
 import { registerProcessMetrics } from './telemetry/process.ts';
 import { Registry } from './telemetry/registry.ts';
+import type { Exemplars } from './tsdb/exemplars.ts';
 import { KernelHead } from './tsdb/kernel-head.ts';
+import { Metadata } from './tsdb/metadata.ts';
 
 /** Set by the bundler from package.json. */
 declare const TIDEGAUGE_VERSION: string;
@@ -146,7 +148,18 @@ function assemble(config: Config, logger: Logger): Daemon {
   registerProcessMetrics({ registry, version: TIDEGAUGE_VERSION, startTimeMs: STARTED_MS });
   const head = openHead(config);
   registerHeadMetrics(registry, head);
-  const writer = new Writer({ head, clock, registry });
+  const exemplars = defaultExemplars(config.storage.exemplarsLimit);
+  const metadata = new Metadata();
+  registerBesideMetrics(registry, exemplars, metadata);
+  const writer = new Writer({
+    head,
+    clock,
+    registry,
+    exemplars,
+    metadata,
+    otlp: { ...config.otlp.translation, lookbackMs: config.query.lookbackDeltaMs },
+    hashKeys: crypto.getRandomValues(new Uint32Array(8)),
+  });
   const engine = openEngine(config, head, registry);
   const recorder = new Recorder({ onChange: (change) => logStateChange(logger, change) });
   registerRecorderMetrics(registry, recorder);
@@ -180,6 +193,8 @@ function assemble(config: Config, logger: Logger): Daemon {
           registerPrometheus(app, {
             engine,
             head,
+            exemplars,
+            metadata,
             clock,
             isReady,
             isStopping,
@@ -354,6 +369,18 @@ function registerHeadMetrics(registry: Registry, head: KernelHead): void {
     name('bytes'),
     'Bytes of the store in use: labels, index and samples.',
     () => head.stats().bytes,
+  );
+}
+
+/** What is kept beside the head. */
+function registerBesideMetrics(registry: Registry, exemplars: Exemplars, metadata: Metadata): void {
+  registry.computed('gauge', 'tidegauge_exemplars', 'Exemplars kept.', () => exemplars.count);
+  registry.computed('gauge', 'tidegauge_exemplar_bytes', 'Bytes of the exemplars kept, about.', () => exemplars.bytes);
+  registry.computed(
+    'gauge',
+    'tidegauge_metadata_families',
+    'Metric families whose type and help are kept.',
+    () => metadata.families,
   );
 }
 

@@ -205,6 +205,14 @@ function buildConfig(given: Given, file: FileContent): Config {
     otlp: {
       grpc: { listenAddress: read(SETTINGS.otlpGrpcListenAddress) },
       http: { listenAddress: read(SETTINGS.otlpHttpListenAddress) },
+      translation: {
+        strategy: read(SETTINGS.otlpNamingStrategy),
+        promoteResourceAttributes: read(SETTINGS.otlpPromoteResourceAttributes),
+        ignoreResourceAttributes: read(SETTINGS.otlpIgnoreResourceAttributes),
+        promoteScopeMetadata: read(SETTINGS.otlpPromoteScopeMetadata),
+        convertHistogramsToNhcb: read(SETTINGS.otlpConvertHistogramsToNhcb),
+        keepRawDeltas: read(SETTINGS.otlpKeepRawDeltas),
+      },
     },
     keda: { listenAddress: read(SETTINGS.kedaListenAddress) },
     kubernetes: {
@@ -226,6 +234,7 @@ function buildConfig(given: Given, file: FileContent): Config {
       retentionMs: read(SETTINGS.storageRetention),
       memoryLimitBytes: read(SETTINGS.storageMemoryLimit),
       seriesLimit: read(SETTINGS.storageSeriesLimit),
+      exemplarsLimit: read(SETTINGS.storageExemplarsLimit),
     },
     query: {
       lookbackDeltaMs: read(SETTINGS.queryLookbackDelta),

@@ -3,6 +3,7 @@
  * (`TIDEGAUGE_WEB_LISTEN_ADDRESS`) and its place in the YAML file (`web: {listen-address: …}`).
  * docs/configuration.md lists the table; a test compares the two.
  */
+import { LIMITS } from '../model/limits.ts';
 import {
   ADDRESS,
   type Address,
@@ -14,6 +15,7 @@ import {
   countFrom,
   DURATION,
   type Kind,
+  LIST,
   PATH,
   TEXT,
 } from './values.ts';
@@ -49,6 +51,22 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type KubernetesAuth = 'auto' | 'delegated' | 'certificates' | 'none';
 export type LogFormat = 'logfmt' | 'json';
 
+/** How the names and labels of OTLP become those of series. */
+export interface OtlpTranslation {
+  readonly strategy: OtlpNamingStrategy;
+  readonly promoteResourceAttributes: readonly string[];
+  readonly ignoreResourceAttributes: readonly string[];
+  readonly promoteScopeMetadata: boolean;
+  readonly convertHistogramsToNhcb: boolean;
+  readonly keepRawDeltas: boolean;
+}
+
+export type OtlpNamingStrategy =
+  | 'UnderscoreEscapingWithSuffixes'
+  | 'UnderscoreEscapingWithoutSuffixes'
+  | 'NoUTF8EscapingWithSuffixes'
+  | 'NoTranslation';
+
 /** A metric of `external.metrics.k8s.io`. */
 export interface ExternalMetric {
   readonly name: string;
@@ -70,6 +88,7 @@ export interface Config {
   readonly otlp: {
     readonly grpc: { readonly listenAddress: Address | null };
     readonly http: { readonly listenAddress: Address | null };
+    readonly translation: OtlpTranslation;
   };
   readonly keda: { readonly listenAddress: Address | null };
   readonly kubernetes: {
@@ -98,6 +117,8 @@ export interface Config {
     readonly memoryLimitBytes: number;
     /** 0 leaves it to the memory limit. */
     readonly seriesLimit: number;
+    /** 0 keeps none. */
+    readonly exemplarsLimit: number;
   };
   readonly query: {
     readonly lookbackDeltaMs: number;
@@ -143,6 +164,48 @@ export const SETTINGS = {
     ADDRESS,
     '127.0.0.1:4318',
     'Where to take OTLP over HTTP.',
+  ),
+  otlpNamingStrategy: setting(
+    'otlp.naming-strategy',
+    choiceOf<OtlpNamingStrategy>(
+      'UnderscoreEscapingWithSuffixes',
+      'UnderscoreEscapingWithoutSuffixes',
+      'NoUTF8EscapingWithSuffixes',
+      'NoTranslation',
+    ),
+    'UnderscoreEscapingWithSuffixes',
+    "How names of OTLP metrics and attributes become names of series; the strategies are Prometheus'.",
+  ),
+  otlpPromoteResourceAttributes: setting(
+    'otlp.promote-resource-attributes',
+    LIST,
+    'k8s.namespace.name,k8s.pod.name,k8s.deployment.name,k8s.statefulset.name,k8s.container.name,k8s.node.name,' +
+      'service.name,service.namespace,service.version,deployment.environment,deployment.environment.name',
+    'OTLP resource attributes that become labels of every series of the resource; `*` for all.',
+  ),
+  otlpIgnoreResourceAttributes: setting(
+    'otlp.ignore-resource-attributes',
+    LIST,
+    '',
+    'OTLP resource attributes that do not become labels, for use with `*`.',
+  ),
+  otlpPromoteScopeMetadata: setting(
+    'otlp.promote-scope-metadata',
+    BOOLEAN,
+    'false',
+    'Make name, version, schema URL and attributes of the OTLP scope labels `otel_scope_*`.',
+  ),
+  otlpConvertHistogramsToNhcb: setting(
+    'otlp.convert-histograms-to-nhcb',
+    BOOLEAN,
+    'false',
+    'Keep OTLP histograms with explicit bounds as native histograms with custom buckets.',
+  ),
+  otlpKeepRawDeltas: setting(
+    'otlp.keep-raw-deltas',
+    BOOLEAN,
+    'true',
+    'Keep OTLP delta points as they came, too, as series whose names end in `:delta`.',
   ),
   kedaListenAddress: setting(
     'keda.listen-address',
@@ -240,6 +303,12 @@ export const SETTINGS = {
     COUNT,
     '0',
     'How many series are kept at most; 0 for as many as memory allows.',
+  ),
+  storageExemplarsLimit: setting(
+    'storage.exemplars-limit',
+    COUNT,
+    String(LIMITS.exemplarsMax),
+    'How many exemplars are kept at most; 0 for none.',
   ),
   queryLookbackDelta: setting(
     'query.lookback-delta',

@@ -10,7 +10,17 @@ export interface Address {
 
 export interface Kind<T> {
   /** The word that documents use for it. */
-  readonly name: 'address' | 'path' | 'duration' | 'bytes' | 'choice' | 'choices' | 'boolean' | 'count' | 'name';
+  readonly name:
+    | 'address'
+    | 'path'
+    | 'duration'
+    | 'bytes'
+    | 'choice'
+    | 'choices'
+    | 'boolean'
+    | 'count'
+    | 'name'
+    | 'list';
   /** What a right value looks like, as the end of the sentence "want …". */
   readonly want: string;
   /** The value, or undefined if the text is not one. */
@@ -63,6 +73,18 @@ export const COUNT: Kind<number> = {
   want: 'a whole number from 0',
   parse: (text) => (/^\d{1,15}$/.test(text) ? Number(text) : undefined),
   format: String,
+};
+
+/** Texts without commas, separated by commas; in the YAML file, a list as well. */
+export const LIST: Kind<readonly string[]> = {
+  name: 'list',
+  want: 'texts separated by commas, none of them empty',
+  parse(text) {
+    if (text.trim() === '') return [];
+    const items = text.split(',').map((item) => item.trim());
+    return items.includes('') ? undefined : items;
+  },
+  format: (items) => items.join(','),
 };
 
 /** Bytes within bounds. */

@@ -6,10 +6,14 @@ import type { Clock } from '../model/clock.ts';
 import { CodedError, type ErrorCode } from '../model/errors.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
-import { storeExportRequest } from './otlp/decode.ts';
+import { Exemplars } from '../tsdb/exemplars.ts';
+import { Metadata } from '../tsdb/metadata.ts';
+import { OtlpDecoder, type OtlpHead } from './otlp/decode.ts';
+import { exportRequestFromJson } from './otlp/json.ts';
+import type { Originals } from './otlp/originals.ts';
 import { OTLP_DEFAULTS, type OtlpSettings } from './otlp/settings.ts';
 import { REASON_NAMES } from './reasons.ts';
-import { type RemoteWriteHead, storeRemoteWrite } from './remote-write/store.ts';
+import { type RemoteWriteHead, type RemoteWriteTarget, storeRemoteWrite, storeRequest } from './remote-write/store.ts';
 import { Tally } from './tally.ts';
 import { storeText } from './text/store.ts';
 import type { TextFormat } from './text/transcode.ts';
@@ -17,7 +21,7 @@ import type { TextFormat } from './text/transcode.ts';
 export type Protocol = 'remote_write' | 'otlp' | 'text';
 
 export interface WriteOutcome {
-  /** Samples that are in the store now; repeated ones with the same bits count. */
+  /** Samples that are in the store now, histograms among them; repeated ones with the same bits count. */
   readonly samplesStored: number;
   /** Samples refused; for OTLP, data points refused (each may stand for several samples). */
   readonly samplesRefused: number;
@@ -25,23 +29,51 @@ export interface WriteOutcome {
   readonly message: string;
 }
 
+/** What a remote-write 2.0 sender is told besides. */
+export interface RequestOutcome extends WriteOutcome {
+  /** Native histograms among the samples. */
+  readonly histogramsStored: number;
+  readonly exemplarsStored: number;
+}
+
 export interface WriterOptions {
-  readonly head: RemoteWriteHead;
+  readonly head: RemoteWriteHead & OtlpHead;
   readonly clock: Clock;
   readonly registry: Registry;
   readonly otlp?: Partial<OtlpSettings>;
+  /** Where exemplars and metadata go; places of the writer's own if absent. */
+  readonly exemplars?: Exemplars;
+  readonly metadata?: Metadata;
+  /** Eight random numbers that no sender knows: the keys of the hash of OTLP identities. */
+  readonly hashKeys?: Uint32Array;
+}
+
+/** A request that was only partly stored because there was no room: the sender is to repeat all of it later. */
+export class PartlyStored extends CodedError {
+  readonly outcome: RequestOutcome;
+
+  constructor(cause: CodedError, outcome: RequestOutcome) {
+    super(cause.code, cause.message, { cause });
+    this.name = 'PartlyStored';
+    this.outcome = outcome;
+  }
 }
 
 export class Writer {
   readonly #head: RemoteWriteHead;
   readonly #clock: Clock;
-  readonly #otlp: OtlpSettings;
+  readonly #exemplars: Exemplars;
+  readonly #metadata: Metadata;
+  readonly #otlp: OtlpDecoder;
   readonly #counters: Record<Protocol, ProtocolCounters>;
 
-  constructor({ head, clock, registry, otlp }: WriterOptions) {
+  constructor({ head, clock, registry, otlp, hashKeys, exemplars, metadata }: WriterOptions) {
     this.#head = head;
     this.#clock = clock;
-    this.#otlp = { ...OTLP_DEFAULTS, ...otlp };
+    this.#exemplars = exemplars ?? defaultExemplars(LIMITS.exemplarsMax);
+    this.#metadata = metadata ?? new Metadata();
+    const settings: OtlpSettings = { ...OTLP_DEFAULTS, ...otlp };
+    this.#otlp = new OtlpDecoder({ head, clock, registry, settings, ...(hashKeys && { hashKeys }) });
     this.#counters = protocolCounters(registry);
   }
 
@@ -50,22 +82,27 @@ export class Writer {
    * series follows upon what is learnt for each. Throws `bad_body`, `body_too_large` or `overloaded`.
    */
   remoteWrite(body: Uint8Array, connection = 0): WriteOutcome {
-    return this.#store('remote_write', body, (tally) => {
-      storeRemoteWrite(body, connection, this.#head, tally);
+    const tally = this.#store('remote_write', body, (tally) => {
+      storeRemoteWrite(body, connection, this.#remoteWriteTarget(tally));
     });
+    return outcomeOf(tally);
+  }
+
+  /** As `remoteWrite`, of a remote-write 2.0 body. */
+  remoteWrite2(body: Uint8Array, connection = 0): RequestOutcome {
+    const tally = this.#store('remote_write', body, (tally) => {
+      storeRequest(body, connection, this.#remoteWriteTarget(tally));
+    });
+    return requestOutcomeOf(tally);
   }
 
   /** Stores an OTLP `ExportMetricsServiceRequest`, decompressed. Throws `bad_body` or `body_too_large`. */
   otlp(body: Uint8Array): WriteOutcome {
-    return this.#store('otlp', body, (tally) => {
-      if (body.length > LIMITS.otlpBodyBytesMax) {
-        throw new CodedError(
-          'body_too_large',
-          `cannot take body: got ${body.length} bytes, want at most ${LIMITS.otlpBodyBytesMax}`,
-        );
-      }
-      storeExportRequest(body, this.#head, this.#otlp, tally);
+    const tally = this.#store('otlp', body, (tally) => {
+      checkSize(body, LIMITS.otlpBodyBytesMax);
+      this.#otlp.store(body, tally);
     });
+    return outcomeOf(tally);
   }
 
   /**
@@ -78,9 +115,24 @@ export class Writer {
     connection = 0,
   ): WriteOutcome {
     const { timestampMs = this.#clock.nowMs() } = format;
-    return this.#store('text', body, (tally) =>
-      storeText(body, { ...format, timestampMs }, connection, this.#head, tally),
+    const tally = this.#store('text', body, (tally) =>
+      storeText(body, { ...format, timestampMs }, connection, this.#remoteWriteTarget(tally)),
     );
+    return outcomeOf(tally);
+  }
+
+  /** Stores one that came as JSON, decompressed. Throws `bad_body` or `body_too_large`. */
+  otlpJson(body: Uint8Array): WriteOutcome {
+    const tally = this.#store('otlp', body, (tally) => {
+      checkSize(body, LIMITS.otlpJsonBodyBytesMax);
+      this.#otlp.store(exportRequestFromJson(body), tally);
+    });
+    return outcomeOf(tally);
+  }
+
+  /** What the names of OTLP metrics and attributes were before they were translated. */
+  get otlpOriginals(): Originals {
+    return this.#otlp.originals;
   }
 
   /** Counts a request that was refused before its body came here. */
@@ -88,7 +140,13 @@ export class Writer {
     this.#counters[protocol].requests.with(protocol, code).value++;
   }
 
-  #store(protocol: Protocol, body: Uint8Array, store: (tally: Tally) => void): WriteOutcome {
+  #remoteWriteTarget(tally: Tally): RemoteWriteTarget {
+    const latestMs = this.#clock.nowMs() + LIMITS.futureMsMax;
+    const sink = { head: this.#head, exemplars: this.#exemplars, latestMs, tally };
+    return { head: this.#head, metadata: this.#metadata, sink };
+  }
+
+  #store(protocol: Protocol, body: Uint8Array, store: (tally: Tally) => void): Tally {
     const counters = this.#counters[protocol];
     const tally = new Tally();
     counters.bytes.value += body.length;
@@ -96,14 +154,41 @@ export class Writer {
       store(tally);
     } catch (error) {
       this.countRefused(protocol, error instanceof CodedError ? error.code : 'internal');
+      if (error instanceof CodedError && error.code === 'overloaded') {
+        throw new PartlyStored(error, requestOutcomeOf(tally));
+      }
       throw error;
     } finally {
       // In the case of a fault, too: what is in the store by then stays there.
       counters.add(tally);
     }
     counters.requests.with(protocol, tally.refusedCount === 0 ? 'stored' : 'partial').value++;
-    return { samplesStored: tally.samplesStored, samplesRefused: tally.refusedCount, message: tally.message() };
+    return tally;
   }
+}
+
+/** A ring of so many exemplars, within the limits of everything else. */
+export function defaultExemplars(countMax: number): Exemplars {
+  return new Exemplars({
+    countMax,
+    bytesMax: LIMITS.exemplarBytesMax,
+    labelCharactersMax: LIMITS.exemplarLabelCharactersMax,
+    outOfOrderMsMax: LIMITS.outOfOrderMsMax,
+  });
+}
+
+function outcomeOf(tally: Tally): WriteOutcome {
+  return { samplesStored: tally.samplesStored, samplesRefused: tally.refusedCount, message: tally.message() };
+}
+
+function requestOutcomeOf(tally: Tally): RequestOutcome {
+  const { histogramsStored, exemplarsStored } = tally;
+  return { ...outcomeOf(tally), histogramsStored, exemplarsStored };
+}
+
+function checkSize(body: Uint8Array, bytesMax: number): void {
+  if (body.length <= bytesMax) return;
+  throw new CodedError('body_too_large', `cannot take body: got ${body.length} bytes, want at most ${bytesMax}`);
 }
 
 interface ProtocolCounters {
@@ -125,10 +210,12 @@ function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters
     'Bytes of request bodies: remote-write as sent, OTLP decompressed.',
     'protocol',
   );
-  const samples = registry.counter(name('samples'), 'Samples stored.', 'protocol');
+  const samples = registry.counter(name('samples'), 'Samples stored, native histograms among them.', 'protocol');
+  const histograms = registry.counter(name('histograms'), 'Native histograms stored.', 'protocol');
+  const exemplarsStored = registry.counter(name('exemplars'), 'Exemplars kept.', 'protocol');
   const refused = registry.counter(
     name('samples_refused'),
-    'Samples refused by reason; for OTLP, data points.',
+    'Samples (and exemplars of remote-write 2.0) refused by reason; for OTLP, data points.',
     'protocol',
     'reason',
   );
@@ -144,6 +231,8 @@ function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters
     for (const outcome of ['stored', 'partial', 'bad_body']) requests.with(protocol, outcome);
     const cells = {
       samples: samples.with(protocol),
+      histograms: histograms.with(protocol),
+      exemplarsStored: exemplarsStored.with(protocol),
       exemplars: exemplars.with(protocol),
       metadata: metadata.with(protocol),
     };
@@ -152,6 +241,8 @@ function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters
       bytes: bytes.with(protocol),
       add(tally) {
         cells.samples.value += tally.samplesStored;
+        cells.histograms.value += tally.histogramsStored;
+        cells.exemplarsStored.value += tally.exemplarsStored;
         cells.exemplars.value += tally.exemplarsIgnored;
         cells.metadata.value += tally.metadataIgnored;
         for (const [reason, count] of tally.refusals()) refused.with(protocol, reason).value += count;

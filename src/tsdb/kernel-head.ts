@@ -15,6 +15,7 @@ import { LabelTexts } from './kernel/label-text.ts';
 import {
   HISTOGRAM_BYTES_MAX,
   ODD_BYTES,
+  ODD_SERIES_BYTES,
   OUTCOME_NO_MEMORY,
   OUTCOME_SERIES_LIMIT,
   PAGE_BYTES,
@@ -29,6 +30,7 @@ import {
   RESULT_EXEMPLARS,
   RESULT_EXTRAS,
   RESULT_METADATA,
+  RESULT_METADATA_FIRST,
   RESULT_ODD,
   RESULT_REFUSED,
   RESULT_SAMPLES_MAX,
@@ -65,8 +67,14 @@ import {
   STATUS_ODD_FULL,
   STATUS_PROTOBUF,
   STATUS_SNAPPY_TOO_LARGE,
+  STATUS_SYMBOLS,
+  SYMBOL_BYTES,
+  SYMBOL_HASH,
+  SYMBOL_METADATA,
+  SYMBOL_NEXT,
 } from './kernel/layout.ts';
 import { Matching, RESULT } from './kernel/matching.ts';
+import { RequestSymbols } from './kernel/request-symbols.ts';
 import { KernelSelection } from './kernel/selection.ts';
 
 export interface KernelHeadOptions {
@@ -114,6 +122,45 @@ export interface RemoteWriteCounts {
   /** TimeSeries messages that the kernel leaves to others: labels in no canonical form, native histograms. */
   readonly odd: readonly Uint8Array[];
 }
+
+/** A TimeSeries of a 2.0 body that the kernel leaves to the caller, and its series if that is known. */
+export interface OddSeries {
+  readonly ref: SeriesRef | null;
+  readonly timeSeries: Uint8Array;
+}
+
+/** What a 2.0 body says of a metric: its name's symbol, and the Metadata message. */
+export interface MetadataNote {
+  readonly symbol: number;
+  readonly message: Uint8Array;
+}
+
+/** What became of a 2.0 body. Symbols and metadata are read where the body lies: valid until the next call of the head. */
+export interface RequestCounts extends Omit<RemoteWriteCounts, 'odd'> {
+  readonly odd: readonly OddSeries[];
+  readonly symbols: RequestSymbols;
+}
+
+/** Rows of one outcome, and the first of them. */
+export interface RefusedRows {
+  readonly outcome: number;
+  count: number;
+  readonly row: number;
+}
+
+/** What became of rows of known OTLP points. */
+export interface RowCounts {
+  /** Stored, or stored before. */
+  readonly stored: number;
+  /** Rows whose series was removed. */
+  readonly gone: readonly number[];
+  readonly refused: readonly RefusedRows[];
+}
+
+const NO_ROWS: RowCounts = { stored: 0, gone: [], refused: [] };
+/** Where a row says what became of it, as a word; and that its series is gone. */
+const ROW_OUTCOME_WORD = 8;
+const ROW_GONE = 8;
 
 /** Work of one slice of retention, in records: about a millisecond. */
 const RETENTION_BUDGET = 16_384;
@@ -204,11 +251,70 @@ export class KernelHead {
       this.#takeOdd(odd);
       status = this.#kernel.ingestMore();
     }
-    if (status === STATUS_SNAPPY_TOO_LARGE) throw this.#tooLarge(this.#result(RESULT_BODY_BYTES));
-    if (status === STATUS_PROTOBUF) throw new CodedError('bad_body', 'cannot decode body: malformed protobuf');
-    if (status !== STATUS_DONE) throw new CodedError('bad_body', 'cannot decode snappy block: it is malformed');
+    this.#expectDone(status);
     this.#takeOdd(odd);
-    return this.#counts(odd);
+    return { ...this.#counts(), odd };
+  }
+
+  /** As `writeRemoteWrite`, of a remote-write 2.0 body. */
+  writeRequest(body: Uint8Array, connection: number): RequestCounts {
+    const { u8, u32 } = this.#kernel;
+    if (body.length > u32[SB_IN_BYTES_MAX >>> 2]!) throw this.#tooLarge(body.length);
+    this.#beforeWrite();
+    u8.set(body, u32[SB_IN >>> 2]!);
+    const odd: OddSeries[] = [];
+    let status = this.#kernel.ingest2(body.length, connection);
+    while (status === STATUS_ODD_FULL) {
+      this.#takeOddSeries(odd);
+      status = this.#kernel.ingest2More();
+    }
+    this.#expectDone(status);
+    this.#takeOddSeries(odd);
+    return { ...this.#counts(), odd, symbols: new RequestSymbols(this.#kernel) };
+  }
+
+  /** The body that was written last, decompressed: valid until the next call of the head. */
+  lastBody(): Uint8Array {
+    const start = this.#kernel.u32[SB_BODY >>> 2]!;
+    return this.#kernel.u8.subarray(start, start + this.#result(RESULT_BODY_BYTES));
+  }
+
+  /** Metadata of the 2.0 body that was written last, once a metric, as far as `isSeen` does not know its hash. */
+  lastMetadata(isSeen: (hashLow: number, hashHigh: number) => boolean): MetadataNote[] {
+    const { u8, u32 } = this.#kernel;
+    const notes: MetadataNote[] = [];
+    for (let next = this.#result(RESULT_METADATA_FIRST); next !== 0; ) {
+      const symbol = next - 1;
+      const entry = u32[SB_IN >>> 2]! + symbol * SYMBOL_BYTES;
+      const hashLow = u32[(entry + SYMBOL_HASH) >>> 2]!;
+      const hashHigh = u32[(entry + SYMBOL_HASH + 4) >>> 2]!;
+      const at = u32[(entry + SYMBOL_METADATA) >>> 2]!;
+      if (!isSeen(hashLow, hashHigh)) {
+        notes.push({ symbol, message: u8.slice(at + 1, at + 1 + u8[at]!) });
+      }
+      next = u32[(entry + SYMBOL_NEXT) >>> 2]!;
+    }
+    return notes;
+  }
+
+  /** Appends rows of known OTLP points (ingest/otlp/identity-layout.ts), which are copied. Throws `overloaded`. */
+  appendRows({ bytes, count }: { readonly bytes: Uint8Array; readonly count: number }): RowCounts {
+    if (count === 0) return NO_ROWS;
+    this.#beforeWrite();
+    const { u8, u32 } = this.#kernel;
+    const at = u32[SB_IN >>> 2]!;
+    const totals = { stored: 0, gone: [] as number[], refused: [] as RefusedRows[] };
+    const rowBytes = bytes.length / count;
+    const batch = Math.floor(u32[SB_IN_BYTES_MAX >>> 2]! / rowBytes);
+    for (let first = 0; first < count; first += batch) {
+      const n = Math.min(batch, count - first);
+      u8.set(bytes.subarray(first * rowBytes, (first + n) * rowBytes), at);
+      this.#kernel.appendRows(n);
+      const stored = this.#result(4 * APPENDED.stored) + this.#result(4 * APPENDED.duplicate);
+      totals.stored += stored;
+      if (stored < n) noteRefused(u32.subarray(at >>> 2, (at + n * rowBytes) >>> 2), rowBytes >>> 2, first, totals);
+    }
+    return totals;
   }
 
   /** Series that fulfil all matchers within the scope and have samples in the range. */
@@ -436,7 +542,27 @@ export class KernelHead {
     for (let i = 0; i < this.#result(RESULT_ODD); i++) odd.push(this.#bodyPart(SB_ODD + i * ODD_BYTES));
   }
 
-  #counts(odd: readonly Uint8Array[]): RemoteWriteCounts {
+  #takeOddSeries(odd: OddSeries[]): void {
+    const { u32 } = this.#kernel;
+    for (let i = 0; i < this.#result(RESULT_ODD); i++) {
+      const at = SB_ODD + i * ODD_SERIES_BYTES;
+      const id = u32[(at >>> 2) + 2]!;
+      odd.push({ ref: id === 0 ? null : (id as SeriesRef), timeSeries: this.#bodyPart(at) });
+    }
+  }
+
+  #expectDone(status: number): void {
+    if (status === STATUS_DONE) return;
+    if (status === STATUS_SNAPPY_TOO_LARGE) throw this.#tooLarge(this.#result(RESULT_BODY_BYTES));
+    if (status === STATUS_PROTOBUF) throw new CodedError('bad_body', 'cannot decode body: malformed protobuf');
+    if (status === STATUS_SYMBOLS) {
+      const max = Math.floor(this.#kernel.u32[SB_IN_BYTES_MAX >>> 2]! / SYMBOL_BYTES);
+      throw new CodedError('body_too_large', `cannot take body: got more than ${max} symbols`);
+    }
+    throw new CodedError('bad_body', 'cannot decode snappy block: it is malformed');
+  }
+
+  #counts(): Omit<RemoteWriteCounts, 'odd'> {
     const of = (outcome: number): number => this.#result(4 * outcome);
     return {
       stored: of(APPENDED.stored),
@@ -452,7 +578,6 @@ export class KernelHead {
       metadata: this.#result(RESULT_METADATA),
       bodyBytes: this.#result(RESULT_BODY_BYTES),
       refusals: this.#refusals(),
-      odd,
     };
   }
 
@@ -478,6 +603,26 @@ export class KernelHead {
 }
 
 const NO_IDS = new Uint32Array(0);
+
+/** Adds up the outcomes of rows that were not all stored; `words` holds the rows as the kernel left them. */
+function noteRefused(
+  words: Uint32Array,
+  rowWords: number,
+  first: number,
+  { gone, refused }: { gone: number[]; refused: RefusedRows[] },
+): void {
+  for (let i = 0; i * rowWords < words.length; i++) {
+    const outcome = words[i * rowWords + ROW_OUTCOME_WORD]!;
+    if (outcome <= APPENDED.duplicate) continue;
+    if (outcome === OUTCOME_NO_MEMORY) throw new CodedError('overloaded', 'cannot store samples: memory is full');
+    if (outcome === ROW_GONE) gone.push(first + i);
+    else {
+      const known = refused.find((one) => one.outcome === outcome);
+      if (known === undefined) refused.push({ outcome, count: 1, row: first + i });
+      else known.count++;
+    }
+  }
+}
 
 function appended(outcome: number): Appended {
   if (outcome === OUTCOME_NO_MEMORY) throw new CodedError('overloaded', 'cannot store sample: memory is full');

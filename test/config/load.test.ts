@@ -9,6 +9,7 @@ import {
   yamlKeyOf,
 } from '../../src/config/schema.ts';
 import { type Address, isLoopback } from '../../src/config/values.ts';
+import { OTLP_DEFAULTS } from '../../src/ingest/otlp/settings.ts';
 import { CodedError } from '../../src/model/errors.ts';
 import { LIMITS } from '../../src/model/limits.ts';
 import { SWITCHES } from '../../src/promql/switches.ts';
@@ -37,7 +38,13 @@ test('without any setting the defaults hold', async (t) => {
   t.strictSame(config.keda.listenAddress, { host: '127.0.0.1', port: 6000 });
   t.strictSame(config.kubernetes.listenAddress, { host: '127.0.0.1', port: 6443 });
   t.equal(config.kubernetes.insecureAllowUnauthenticated, false);
-  t.strictSame(config.storage, { path: '', retentionMs: 7_200_000, memoryLimitBytes: 3 * GIB, seriesLimit: 0 });
+  t.strictSame(config.storage, {
+    path: '',
+    retentionMs: 7_200_000,
+    memoryLimitBytes: 3 * GIB,
+    seriesLimit: 0,
+    exemplarsLimit: 10_000,
+  });
   t.strictSame(config.query, {
     lookbackDeltaMs: 300_000,
     timeoutMs: LIMITS.queryTimeoutMs,
@@ -84,11 +91,13 @@ test('every setting can be given as flag, variable and YAML key', async (t) => {
     choice: 'error',
     choices: 'promql-delayed-name-removal',
     name: 'gauge',
+    list: 'a.b,c',
   };
   const texts: Readonly<Record<string, string>> = {
     'log.format': 'json',
     'query.max-text-size': '64KiB',
     'kubernetes.auth': 'delegated',
+    'otlp.naming-strategy': 'NoTranslation',
   };
   for (const setting of ALL_SETTINGS) {
     const key = yamlKeyOf(setting);
@@ -114,6 +123,23 @@ test('features are those of the engine, and may stand together', async (t) => {
     message(() => load(['--enable-feature=promql-at-modifier'])),
     'cannot use --enable-feature from the command line: got "promql-at-modifier", want any of promql-experimental-functions,',
   );
+});
+
+test('lists are texts with commas, and lists in YAML', async (t) => {
+  const promoted = (argv: string[], yaml = '') => load(argv, {}, yaml).otlp.translation.promoteResourceAttributes;
+  const name = 'promote-resource-attributes';
+  t.strictSame(promoted([`--otlp.${name}=a.b, c`]), ['a.b', 'c']);
+  t.strictSame(promoted([`--otlp.${name}=`]), []);
+  t.strictSame(promoted([], `otlp:\n  ${name}: [a.b, c]\n`), ['a.b', 'c']);
+  t.strictSame(promoted([], `otlp:\n  ${name}:\n    - a\n`), ['a']);
+  t.throws(() => promoted([`--otlp.${name}=a,,b`]), { code: 'bad_config', message: /want texts separated by commas/ });
+  t.throws(() => promoted([], `otlp:\n  ${name}: ['a,b']\n`), { message: /want texts without commas/ });
+  t.throws(() => promoted([], `otlp:\n  ${name}: [{a: b}]\n`), { message: /want texts without commas/ });
+  t.throws(() => load([], {}, 'log:\n  level: [info]\n'), { message: /got a list, want one value/ });
+});
+
+test('what OTLP is translated by, by default, is what the translation has as its own', async (t) => {
+  t.strictSame({ ...load([]).otlp.translation, lookbackMs: OTLP_DEFAULTS.lookbackMs }, OTLP_DEFAULTS);
 });
 
 test('addresses', async (t) => {

@@ -1,14 +1,17 @@
 /** Plans that explain themselves, as a tree, as text, and over HTTP; and the outline that scaling judges coverage by. */
+
 import pino from 'pino';
 import { test } from 'tap';
 import { buildHttp } from '../../src/api/http.ts';
 import { registerPrometheus } from '../../src/api/prometheus/prometheus.ts';
+import { defaultExemplars } from '../../src/ingest/write.ts';
 import { labelsFromObject } from '../../src/model/labels.ts';
 import { float64High, float64Low } from '../../src/model/sample.ts';
 import { QueryEngine } from '../../src/promql/engine.ts';
 import { type ExplainedNode, explanationText } from '../../src/promql/explain.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
 import { KernelHead } from '../../src/tsdb/kernel-head.ts';
+import { Metadata } from '../../src/tsdb/metadata.ts';
 
 const T0 = 1_700_000_040_000;
 const clock = { nowMs: () => T0, monotonicMs: () => 0 };
@@ -98,6 +101,8 @@ test('GET /api/v1/explain answers the tree, and text where that is asked for', a
   const app = buildHttp({ logger: pino({ level: 'silent' }) });
   t.teardown(() => app.close());
   registerPrometheus(app, {
+    exemplars: defaultExemplars(0),
+    metadata: new Metadata(),
     engine,
     head,
     clock,

@@ -2,12 +2,14 @@
  * Long queries in slices: how long the event loop is held at most, what is done once instead of twice, and what becomes of
  * a query whose client hangs up.
  */
+
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import pino from 'pino';
 import { type Test, test } from 'tap';
 import { buildHttp, listenHttp } from '../../src/api/http.ts';
 import { type PrometheusDeps, registerPrometheus } from '../../src/api/prometheus/prometheus.ts';
+import { defaultExemplars } from '../../src/ingest/write.ts';
 import { systemClock } from '../../src/model/clock.ts';
 import { labelsFromObject } from '../../src/model/labels.ts';
 import { float64High, float64Low } from '../../src/model/sample.ts';
@@ -15,6 +17,7 @@ import { QueryEngine } from '../../src/promql/engine.ts';
 import type { QueryResult } from '../../src/promql/result.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
 import { KernelHead } from '../../src/tsdb/kernel-head.ts';
+import { Metadata } from '../../src/tsdb/metadata.ts';
 import { waitFor } from '../support/wait.ts';
 
 const T0 = 1_700_000_040_000;
@@ -193,6 +196,8 @@ async function closes(t: Test, engine: QueryEngine, head: KernelHead, path: stri
     },
   };
   registerPrometheus(app, {
+    exemplars: defaultExemplars(0),
+    metadata: new Metadata(),
     engine: watched,
     head,
     clock: systemClock,

@@ -183,7 +183,7 @@ test('bodies leave the same series and samples as with the plain decoder', async
       { labels: NAME, samples: [at(0)], exemplars: 2 },
       { labels: NAME, samples: [], exemplars: 1 },
     ]),
-    0,
+    2,
   );
   t.equal(f('a successor that changed', [one('a'), one('b')], [one('a'), one('c'), one('b')], [one('b'), one('a')]), 0);
   t.equal(

@@ -1,24 +1,15 @@
-/** `query` and `query_range`, and `query_exemplars`, of which there are none. The order of checks is Prometheus'. */
+/** `query` and `query_range`. The order of checks is Prometheus'. */
 import type { Clock } from '../../model/clock.ts';
 import { CodedError } from '../../model/errors.ts';
 import { SCOPE_ALL } from '../../model/scope.ts';
 import type { InstantQuery, QueryEngine, RangeQuery } from '../../promql/engine.ts';
 import type { QueryResult } from '../../promql/result.ts';
-import { type Answer, plain, withTruncation } from './envelope.ts';
+import { type Answer, withTruncation } from './envelope.ts';
 import { encodeValue, exceedsLimit } from './json.ts';
-import {
-  boundsOf,
-  durationMs,
-  inParameter,
-  inParameterError,
-  limitOf,
-  requiredTimeOf,
-  textOf,
-  timeOf,
-} from './parameters.ts';
+import { durationMs, inParameter, inParameterError, limitOf, requiredTimeOf, textOf, timeOf } from './parameters.ts';
 
 export interface QueryDeps {
-  readonly engine: Pick<QueryEngine, 'instant' | 'range' | 'selectors' | 'checkResolution'>;
+  readonly engine: Pick<QueryEngine, 'instant' | 'range' | 'checkResolution'>;
   readonly clock: Clock;
   /** How long a query may take; a client can only ask for less. */
   readonly queryTimeoutMs: number;
@@ -49,13 +40,6 @@ export function rangeOf(
   deps.engine.checkResolution({ startMs, endMs, stepMs });
   // A step below a millisecond counts as one: samples have no finer time.
   return { startMs, endMs, stepMs: Math.max(1, Math.trunc(stepMs)) };
-}
-
-/** Null stands for an expression without selectors: Prometheus answers it with an empty body. */
-export function answerExemplars({ engine }: QueryDeps, form: URLSearchParams): Answer | null {
-  const { startMs, endMs } = boundsOf(form);
-  if (endMs < startMs) throw badData('end timestamp must not be before start timestamp');
-  return engine.selectors(expressionOf(form)).length === 0 ? null : plain([]);
 }
 
 /** What instant and range queries have in common. */

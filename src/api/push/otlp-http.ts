@@ -1,18 +1,27 @@
 /**
- * OTLP metrics over HTTP. Replies and errors come in the content type of the request, as the protocol wants it.
+ * OTLP metrics over HTTP, as protobuf or JSON. Replies and errors come in the content type of the request, as the protocol
+ * wants it.
  * Source: open-telemetry/opentelemetry-proto, docs/specification.md, "OTLP/HTTP".
  */
+import * as zlib from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
-import { inflateGzip } from './inflate.ts';
+import { type Inflate, inflateBody } from './inflate.ts';
 import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
-import { encodeExportResponse, encodeStatus, shorten } from './otlp-reply.ts';
+import { encodeExportResponse, encodeStatus, exportResponseJson, shorten } from './otlp-reply.ts';
 import type { PushDeps } from './push.ts';
 import { type Fault, faultOf } from './reply.ts';
 
 const PROTOBUF = 'application/x-protobuf';
 const JSON_TYPE = 'application/json';
+
+/** Node has zstd from 22.15 and 23.8 on. */
+const { zstdDecompress } = zlib as { readonly zstdDecompress?: Inflate };
+const INFLATE: Readonly<Record<string, Inflate>> = {
+  gzip: zlib.gunzip,
+  ...(zstdDecompress && { zstd: zstdDecompress }),
+};
 
 /** The route, on a scope of its own: its parser and error handler reach no other route. */
 export function registerOtlp(scope: FastifyInstance, url: string, { writer, logger }: PushDeps): void {
@@ -27,39 +36,54 @@ export function registerOtlp(scope: FastifyInstance, url: string, { writer, logg
     // Before the body is read: nobody should send megabytes to learn that their type is wrong.
     onRequest: async (request) => checkHeaders(request),
     handler: async (request, reply) => {
+      const encoding = encodingOf(request.headers['content-encoding']);
       const sent = rawBody(request.body);
-      const isGzip = encodingOf(request.headers['content-encoding']) === 'gzip';
-      const body = isGzip ? await inflateGzip(sent, LIMITS.otlpBodyBytesMax) : sent;
+      const inflate = Object.hasOwn(INFLATE, encoding) ? INFLATE[encoding] : undefined;
+      const body = inflate === undefined ? sent : await inflateBody(sent, LIMITS.otlpBodyBytesMax, encoding, inflate);
       request.writerCalled = true;
-      const outcome = writer.otlp(body);
-      return reply.code(200).type(PROTOBUF).send(encodeExportResponse(outcome));
+      if (isJson(request))
+        return reply
+          .code(200)
+          .type(JSON_TYPE)
+          .send(exportResponseJson(writer.otlpJson(body)));
+      return reply
+        .code(200)
+        .type(PROTOBUF)
+        .send(encodeExportResponse(writer.otlp(body)));
     },
   });
+}
+
+function isJson(request: FastifyRequest): boolean {
+  return parseMediaType(request.headers['content-type']).type === JSON_TYPE;
 }
 
 function checkHeaders(request: FastifyRequest): void {
   const contentType = request.headers['content-type'];
   const { type } = parseMediaType(contentType);
-  if (type === JSON_TYPE) {
+  if (type !== PROTOBUF && type !== JSON_TYPE) {
     throw unsupported(
-      `OTLP as JSON is not supported yet: got Content-Type ${JSON_TYPE}, want ${PROTOBUF} (protocol http/protobuf)`,
+      `cannot take Content-Type: got ${JSON.stringify(contentType ?? '')}, want ${PROTOBUF} or ${JSON_TYPE}`,
     );
   }
-  if (type !== PROTOBUF)
-    throw unsupported(`cannot take Content-Type: got ${JSON.stringify(contentType ?? '')}, want ${PROTOBUF}`);
   const encoding = encodingOf(request.headers['content-encoding']);
-  if (!['', 'identity', 'gzip'].includes(encoding)) {
-    throw unsupported(`cannot take Content-Encoding: got ${JSON.stringify(encoding)}, want gzip or none`);
-  }
+  if (encoding === '' || encoding === 'identity' || Object.hasOwn(INFLATE, encoding)) return;
+  const why = encoding === 'zstd' ? `; Node ${process.versions.node} has no zstd` : '';
+  const taken = Object.keys(INFLATE).join(', ');
+  throw unsupported(`cannot take Content-Encoding: got ${JSON.stringify(encoding)}, want ${taken} or none${why}`);
 }
 
 function sendStatus(request: FastifyRequest, reply: FastifyReply, fault: Fault): FastifyReply {
   reply.code(fault.httpStatus);
-  if (parseMediaType(request.headers['content-type']).type === JSON_TYPE) {
+  if (fault.httpStatus === 503) reply.header('retry-after', RETRY_AFTER_S);
+  if (isJson(request)) {
     return reply.type(JSON_TYPE).send(JSON.stringify({ code: fault.grpcStatus, message: shorten(fault.message) }));
   }
   return reply.type(PROTOBUF).send(encodeStatus(fault.grpcStatus, fault.message));
 }
+
+/** When a sender that was turned away for want of room may come again. */
+const RETRY_AFTER_S = '5';
 
 function unsupported(message: string): CodedError {
   return new CodedError('unsupported_media_type', message);

@@ -1,22 +1,15 @@
 /** Text into the head, by way of remote-write bodies. */
 import { CodedError } from '../../model/errors.ts';
-import { type RemoteWriteHead, storeRemoteWrite } from '../remote-write/store.ts';
-import type { Tally } from '../tally.ts';
+import { type RemoteWriteTarget, storeRemoteWrite } from '../remote-write/store.ts';
 import { type TextFormat, transcodeText } from './transcode.ts';
 
 /**
  * Stores a text; lines that cannot be read are refused and the others kept. `connection` numbers its sender, who repeats
  * the order of its series. Throws `bad_body` for OpenMetrics that is cut off, and has then stored nothing.
  */
-export function storeText(
-  text: Uint8Array,
-  format: TextFormat,
-  connection: number,
-  head: RemoteWriteHead,
-  tally: Tally,
-): void {
+export function storeText(text: Uint8Array, format: TextFormat, connection: number, target: RemoteWriteTarget): void {
   const { bodies, refusedLines, firstRefused, isComplete } = transcodeText(text, format);
   if (!isComplete) throw new CodedError('bad_body', 'cannot take OpenMetrics: it does not end with # EOF');
-  tally.refuse('malformed_line', refusedLines, firstRefused);
-  for (const body of bodies) storeRemoteWrite(body, connection, head, tally);
+  target.sink.tally.refuse('malformed_line', refusedLines, firstRefused);
+  for (const body of bodies) storeRemoteWrite(body, connection, target);
 }

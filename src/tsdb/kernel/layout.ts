@@ -376,3 +376,23 @@ export const ITEM_PLAIN = 1;
 export const ITEM_GENERAL = 2;
 /** Groups of unknown fields may be nested so deep. */
 export const GROUP_DEPTH_MAX = 64;
+
+// Remote-write 2.0. Once a body is decompressed, SB_IN holds its symbol table: an entry a symbol.
+export const SYMBOL_BYTES = 32;
+/** The symbol's bytes in the body, and their number. */
+export const SYMBOL_TEXT = 0;
+export const SYMBOL_LENGTH = 4;
+/** As a label's value: the symbol of the name that it was last seen with, and the blob of the two behind it. */
+export const SYMBOL_NAME = 8; // u64
+/** As a metric's name: its Metadata message (at its length), the next symbol with one, + 1, and a hash of what it says. */
+export const SYMBOL_METADATA = 16;
+export const SYMBOL_NEXT = 20;
+export const SYMBOL_HASH = 24; // u64
+/** Number of symbols, and the first one with metadata, + 1. */
+export const RESULT_SYMBOLS = 160;
+export const RESULT_METADATA_FIRST = 164;
+/** An odd series of a 2.0 body: offset, length, and its id if it is known. */
+export const ODD_SERIES_BYTES = 12;
+export const ODD_SERIES_MAX = 1024;
+/** More symbols than there are places for. */
+export const STATUS_SYMBOLS = 6;

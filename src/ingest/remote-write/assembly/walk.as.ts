@@ -8,8 +8,8 @@
  * The successor link: after series A a sender sends B again, so B is first looked for behind A, by one compare. Each
  * connection remembers where it left off.
  *
- * What is not plain (labels in another form than the canonical one, native histograms) goes on the odd list, for
- * TypeScript to decode (../decode.ts).
+ * What is not plain (labels in another form than the canonical one, native histograms, exemplars) goes on the odd
+ * list, for TypeScript to decode (../decode.ts).
  * Source of the messages: prometheus/prometheus, prompb/remote.proto and prompb/types.proto.
  */
 import {
@@ -526,13 +526,13 @@ function storeRest(id: u32, start: usize, p: usize, end: usize): void {
 
 const ODD_FIELDS: u32 = 0xffffffff;
 
-/** Number of samples, or ODD_FIELDS if there is a histogram or one more label. */
+/** Number of samples, or ODD_FIELDS if there is a histogram, an exemplar or one more label. */
 function samplesIn(p: usize, end: usize): u32 {
   let samples: u32 = 0;
   while (p < end) {
     p = readTag(p, end);
     const tag = <u32>varint();
-    if (tag == TAG_LABEL || tag == TAG_HISTOGRAM) return ODD_FIELDS;
+    if (tag == TAG_LABEL || tag == TAG_HISTOGRAM || tag == TAG_EXEMPLAR) return ODD_FIELDS;
     if (tag == TAG_SAMPLE) samples++;
     p = skipField(tag, p, end);
   }

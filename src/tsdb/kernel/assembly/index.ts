@@ -65,6 +65,7 @@ import { recordOf } from './series';
 import { tableOpen } from './table';
 
 export { ingest, ingestMore } from '../../../ingest/remote-write/assembly/walk.as';
+export { ingest2, ingest2More } from '../../../ingest/remote-write/assembly/walk2.as';
 export { snappyDecode } from '../../../ingest/remote-write/assembly/snappy.as';
 export { decode } from './chunk';
 export { hasHistograms, histogramsIn, startsAt } from './extras';
