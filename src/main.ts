@@ -87,7 +87,7 @@ async function main(): Promise<void> {
 function readCommand(): Command | null {
   const machine = { memoryBytes: totalmem(), constrainedMemoryBytes: process.constrainedMemory() };
   try {
-    const command = parseCommand(process.argv.slice(2), process.env, (path) => readFileSync(path, 'utf8'), machine);
+    const command = parseCommand(process.argv.slice(2), process.env, readText, machine);
     if (command.kind === 'check' || command.kind === 'serve') refuseWhatIsNotThere(command.config);
     return command;
   } catch (error) {
@@ -304,7 +304,9 @@ function enforceRetention(head: KernelHead): void {
   if (head.retentionSlice()) setImmediate(enforceRetention, head);
 }
 
-const readText = (path: string): string => readFileSync(path, 'utf8');
+function readText(path: string): string {
+  return readFileSync(path, 'utf8');
+}
 
 /** How the Kubernetes surface knows its callers, and what it shows and asks of the cluster. */
 function kubernetesAccess({ kubernetes }: Config) {
