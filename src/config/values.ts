@@ -20,6 +20,7 @@ export interface Kind<T> {
     | 'boolean'
     | 'count'
     | 'name'
+    | 'number'
     | 'list';
   /** What a right value looks like, as the end of the sentence "want …". */
   readonly want: string;
@@ -74,6 +75,18 @@ export const COUNT: Kind<number> = {
   parse: (text) => (/^\d{1,15}$/.test(text) ? Number(text) : undefined),
   format: String,
 };
+
+/** A finite number. */
+export const NUMBER: Kind<number> = {
+  name: 'number',
+  want: 'a number such as 0 or 1.5',
+  parse: (text) => (/^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?$/.test(text) ? finite(Number(text)) : undefined),
+  format: String,
+};
+
+function finite(value: number): number | undefined {
+  return Number.isFinite(value) ? value : undefined;
+}
 
 /** Texts without commas, separated by commas; in the YAML file, a list as well. */
 export const LIST: Kind<readonly string[]> = {

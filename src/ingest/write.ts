@@ -46,6 +46,8 @@ export interface WriterOptions {
   readonly metadata?: Metadata;
   /** Eight random numbers that no sender knows: the keys of the hash of OTLP identities. */
   readonly hashKeys?: Uint32Array;
+  /** Called when a body was stored, whole or in part. */
+  readonly onStored?: () => void;
 }
 
 /** A request that was only partly stored because there was no room: the sender is to repeat all of it later. */
@@ -66,10 +68,12 @@ export class Writer {
   readonly #metadata: Metadata;
   readonly #otlp: OtlpDecoder;
   readonly #counters: Record<Protocol, ProtocolCounters>;
+  readonly #onStored: () => void;
 
-  constructor({ head, clock, registry, otlp, hashKeys, exemplars, metadata }: WriterOptions) {
+  constructor({ head, clock, registry, otlp, hashKeys, exemplars, metadata, onStored }: WriterOptions) {
     this.#head = head;
     this.#clock = clock;
+    this.#onStored = onStored ?? (() => {});
     this.#exemplars = exemplars ?? defaultExemplars(LIMITS.exemplarsMax);
     this.#metadata = metadata ?? new Metadata();
     const settings: OtlpSettings = { ...OTLP_DEFAULTS, ...otlp };
@@ -161,6 +165,7 @@ export class Writer {
     } finally {
       // In the case of a fault, too: what is in the store by then stays there.
       counters.add(tally);
+      this.#onStored();
     }
     counters.requests.with(protocol, tally.refusedCount === 0 ? 'stored' : 'partial').value++;
     return tally;
