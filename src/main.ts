@@ -10,6 +10,8 @@ import type { Logger } from 'pino';
 import { bindHost, buildHttp, listenHttp } from './api/http.ts';
 import { registerMemstore } from './api/keda/memstore.ts';
 import { type KedaPort, openKeda, type TlsFiles } from './api/keda/server.ts';
+import type { SeriesIndex } from './api/kubernetes/adapter/catalog.ts';
+import type { IdentityMode } from './api/kubernetes/identity/gatekeeper.ts';
 import { openKubernetes } from './api/kubernetes/server.ts';
 import { registerOps } from './api/ops/ops.ts';
 import { corsOrigins } from './api/prometheus/cors.ts';
@@ -19,6 +21,8 @@ import { registerScale } from './api/scale/scale.ts';
 import { sharePort } from './api/shared-port.ts';
 import { registerUi } from './api/ui/ui.ts';
 import { runClientCommand } from './cli/cli.ts';
+import { parseAdapterFile } from './config/adapter-file.ts';
+import { inClusterAccess, inClusterNamespace, kubeconfigAccess } from './config/cluster.ts';
 import { type Command, helpText, parseCommand } from './config/load.ts';
 import { effectiveYaml } from './config/print.ts';
 import type { Config } from './config/schema.ts';
@@ -26,7 +30,10 @@ import type { Address } from './config/values.ts';
 import { defaultExemplars, Writer } from './ingest/write.ts';
 import { systemClock } from './model/clock.ts';
 import { CodedError } from './model/errors.ts';
+import { METRIC_NAME } from './model/labels.ts';
 import { LIMITS } from './model/limits.ts';
+import type { Matcher } from './model/matcher.ts';
+import { SCOPE_ALL } from './model/scope.ts';
 import { systemTimers } from './model/timers.ts';
 import { QueryEngine } from './promql/engine.ts';
 import { SWITCHES } from './promql/switches.ts';
@@ -99,7 +106,7 @@ async function main(): Promise<void> {
 function readCommand(): Command | null {
   const machine = { memoryBytes: totalmem(), constrainedMemoryBytes: process.constrainedMemory() };
   try {
-    const command = parseCommand(process.argv.slice(2), process.env, (path) => readFileSync(path, 'utf8'), machine);
+    const command = parseCommand(process.argv.slice(2), process.env, readText, machine);
     if (command.kind === 'check' || command.kind === 'serve') refuseWhatIsNotThere(command.config);
     return command;
   } catch (error) {
@@ -255,8 +262,8 @@ function assemble(config: Config, logger: Logger): Daemon {
       open: (listen) =>
         openKubernetes({
           listen,
-          allowUnauthenticated: config.kubernetes.insecureAllowUnauthenticated,
-          certificate: readCertificate(config),
+          ...kubernetesAccess(config),
+          index: seriesIndex(head),
           externalMetrics: config.externalMetrics,
           readings,
           engine,
@@ -377,11 +384,53 @@ function kedaTls({ keda: { tlsCertFile, tlsPrivateKeyFile, tlsClientCaFile } }: 
   });
 }
 
-function readCertificate({ kubernetes }: Config): { certPem: string; keyPem: string } | null {
-  if (kubernetes.tlsCertFile === '') return null;
+function readText(path: string): string {
+  return readFileSync(path, 'utf8');
+}
+
+/** How the Kubernetes surface knows its callers, and what it shows and asks of the cluster. */
+function kubernetesAccess({ kubernetes }: Config) {
+  const { auth, kubeconfig, insecureAllowUnauthenticated, tlsCertFile, tlsPrivateKeyFile, adapterConfig } = kubernetes;
+  const apiServer = kubeconfig === '' ? inClusterAccess(process.env, readText) : kubeconfigAccess(kubeconfig, readText);
+  const isOpen = auth === 'none' || insecureAllowUnauthenticated;
+  const kind = isOpen ? 'none' : auth === 'auto' ? (apiServer === null ? 'none' : 'delegated') : auth;
+  const pem = (path: string): string => (path === '' ? '' : readText(path));
+  const identity: IdentityMode =
+    kind === 'certificates'
+      ? {
+          kind,
+          clientCaPem: pem(kubernetes.clientCaFile),
+          requestHeaderCaPem: pem(kubernetes.requestHeaderClientCaFile),
+        }
+      : { kind };
   return {
-    certPem: readFileSync(kubernetes.tlsCertFile, 'utf8'),
-    keyPem: readFileSync(kubernetes.tlsPrivateKeyFile, 'utf8'),
+    allowUnauthenticated: isOpen,
+    identity,
+    apiServer,
+    certificate:
+      tlsCertFile === '' ? null : () => ({ certPem: readText(tlsCertFile), keyPem: readText(tlsPrivateKeyFile) }),
+    certDirectory: kubernetes.certDir,
+    service: { name: kubernetes.serviceName, namespace: inClusterNamespace(readText) ?? 'default' },
+    adapter: adapterConfig === '' ? null : { text: () => readText(adapterConfig), parse: parseAdapterFile },
+    allowsNegative: kubernetes.allowNegative,
+  };
+}
+
+/** The store's index as discovery asks for it: all that is kept, whatever its age. */
+function seriesIndex(head: KernelHead): SeriesIndex {
+  const all = (matchers: readonly Matcher[]) => ({
+    matchers,
+    fromMs: 0,
+    toMs: Number.MAX_SAFE_INTEGER,
+    scope: SCOPE_ALL,
+  });
+  return {
+    metricNames: (matchers) => head.labelValues(METRIC_NAME, all(matchers)),
+    labelNames: (matchers) => head.labelNames(all(matchers)),
+    version() {
+      const { seriesCreated, seriesRemoved } = head.stats();
+      return seriesCreated + seriesRemoved;
+    },
   };
 }
 

@@ -5,6 +5,8 @@
  */
 import { CodedError } from '../model/errors.ts';
 import { nearest } from '../model/nearest.ts';
+import { parseAdapterFile } from './adapter-file.ts';
+import { adapterArguments } from './adapter-flags.ts';
 import { readAliases } from './aliases.ts';
 import { type FileContent, parseFile } from './file.ts';
 import {
@@ -12,6 +14,7 @@ import {
   type Config,
   environmentNameOf,
   flagOf,
+  type KubernetesAuth,
   type Machine,
   SETTINGS,
   type Setting,
@@ -37,7 +40,12 @@ const COMMANDS: readonly string[] = ['serve'];
 export function parseCommand(argv: readonly string[], env: Environment, readFile: ReadFile, machine: Machine): Command {
   if (argv.includes(HELP) || argv.includes('-h')) return { kind: 'help' };
   if (argv.includes(VERSION)) return { kind: 'version' };
-  const config = loadConfig(argv, env, readFile, machine);
+  // prometheus-adapter's own command line, behind the word `adapter`.
+  const ours =
+    argv[0] === 'adapter'
+      ? adapterArguments(argv.slice(1), (path) => parseAdapterFile(readFile(path)).rules.length > 0)
+      : argv;
+  const config = loadConfig(ours, env, readFile, machine);
   return { kind: argv.includes(CHECK) ? 'check' : 'serve', config };
 }
 
@@ -53,7 +61,7 @@ export function loadConfig(argv: readonly string[], env: Environment, readFile: 
     aliases.get(setting.name) ??
     file.values.get(setting.name) ?? { text: defaultOf(setting, machine), origin: 'its default' };
   const config = buildConfig(given, file);
-  checkTogether(config);
+  checkTogether(config, env.KUBERNETES_SERVICE_HOST !== undefined);
   return config;
 }
 
@@ -232,6 +240,14 @@ function buildConfig(given: Given, file: FileContent): Config {
       insecureAllowUnauthenticated: read(SETTINGS.kubernetesInsecureAllowUnauthenticated),
       tlsCertFile: read(SETTINGS.kubernetesTlsCertFile),
       tlsPrivateKeyFile: read(SETTINGS.kubernetesTlsPrivateKeyFile),
+      auth: read(SETTINGS.kubernetesAuth) as KubernetesAuth,
+      kubeconfig: read(SETTINGS.kubernetesKubeconfig),
+      clientCaFile: read(SETTINGS.kubernetesClientCaFile),
+      requestHeaderClientCaFile: read(SETTINGS.kubernetesRequestHeaderClientCaFile),
+      certDir: read(SETTINGS.kubernetesCertDir),
+      serviceName: read(SETTINGS.kubernetesServiceName),
+      adapterConfig: read(SETTINGS.kubernetesAdapterConfig),
+      allowNegative: read(SETTINGS.kubernetesAllowNegative),
     },
     storage: {
       path: read(SETTINGS.storagePath),
@@ -262,7 +278,7 @@ function buildConfig(given: Given, file: FileContent): Config {
 }
 
 /** What is wrong only about several settings together. */
-function checkTogether({ kubernetes, keda }: Config): void {
+function checkTogether({ kubernetes, keda }: Config, inCluster: boolean): void {
   checkKedaTls(keda);
   if ((kubernetes.tlsCertFile === '') !== (kubernetes.tlsPrivateKeyFile === '')) {
     const certificate = flagOf(SETTINGS.kubernetesTlsCertFile);
@@ -271,10 +287,22 @@ function checkTogether({ kubernetes, keda }: Config): void {
     throw badConfig(`cannot use ${alone}: got it alone, want ${certificate} and ${key} together`);
   }
   const address = kubernetes.listenAddress;
+  if (
+    kubernetes.auth === 'certificates' &&
+    kubernetes.clientCaFile === '' &&
+    kubernetes.requestHeaderClientCaFile === ''
+  ) {
+    const [client, proxy] = [SETTINGS.kubernetesClientCaFile, SETTINGS.kubernetesRequestHeaderClientCaFile].map(flagOf);
+    throw badConfig(
+      `cannot use ${flagOf(SETTINGS.kubernetesAuth)}=certificates: got no CA, want ${client} or ${proxy}`,
+    );
+  }
   if (address === null || isLoopback(address) || kubernetes.insecureAllowUnauthenticated) return;
+  if (kubernetes.auth !== 'auto' || inCluster || kubernetes.kubeconfig !== '') return;
   throw badConfig(
     `cannot use ${flagOf(SETTINGS.kubernetesListenAddress)}: got ${quote(formatAddress(address))}, want an address on loopback, ` +
-      `because nothing authenticates who asks there; ${flagOf(SETTINGS.kubernetesInsecureAllowUnauthenticated)} waives this`,
+      `because nothing authenticates who asks there outside of a cluster; ${flagOf(SETTINGS.kubernetesAuth)} says who may, ` +
+      `${flagOf(SETTINGS.kubernetesInsecureAllowUnauthenticated)} waives this`,
   );
 }
 

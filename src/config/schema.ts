@@ -19,6 +19,7 @@ import {
   NUMBER,
   PATH,
   PATTERN,
+  TEXT,
 } from './values.ts';
 
 export interface Setting<T> {
@@ -49,6 +50,7 @@ const FEATURES = [
 export type Feature = (typeof FEATURES)[number];
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+export type KubernetesAuth = 'auto' | 'delegated' | 'certificates' | 'none';
 export type LogFormat = 'logfmt' | 'json';
 
 /** How the names and labels of OTLP become those of series. */
@@ -116,6 +118,18 @@ export interface Config {
     /** Both or neither are ''. */
     readonly tlsCertFile: string;
     readonly tlsPrivateKeyFile: string;
+    readonly auth: KubernetesAuth;
+    /** '' uses what a pod is given. */
+    readonly kubeconfig: string;
+    /** PEM bundles for `certificates`; '' for none. */
+    readonly clientCaFile: string;
+    readonly requestHeaderClientCaFile: string;
+    /** '' keeps no certificates. */
+    readonly certDir: string;
+    readonly serviceName: string;
+    /** '' has no rules. */
+    readonly adapterConfig: string;
+    readonly allowNegative: boolean;
   };
   readonly storage: {
     /** '' keeps everything in memory only. */
@@ -310,6 +324,54 @@ export const SETTINGS = {
     PATH,
     '',
     'PEM private key of that certificate.',
+  ),
+  kubernetesAuth: setting(
+    'kubernetes.auth',
+    choiceOf('auto', 'delegated', 'certificates', 'none'),
+    'auto',
+    'Who is answered on the Kubernetes port: delegated asks the API server, certificates takes those of the CA files, none takes everybody; auto delegates in a cluster and else answers on loopback only.',
+  ),
+  kubernetesKubeconfig: setting(
+    'kubernetes.kubeconfig',
+    PATH,
+    '',
+    'kubeconfig file of the API server to ask; empty for what a pod is given.',
+  ),
+  kubernetesClientCaFile: setting(
+    'kubernetes.client-ca-file',
+    PATH,
+    '',
+    'PEM bundle; with --kubernetes.auth=certificates, whoever has a certificate of it is answered.',
+  ),
+  kubernetesRequestHeaderClientCaFile: setting(
+    'kubernetes.requestheader-client-ca-file',
+    PATH,
+    '',
+    'PEM bundle; with --kubernetes.auth=certificates, a front proxy with a certificate of it may speak for others.',
+  ),
+  kubernetesCertDir: setting(
+    'kubernetes.cert-dir',
+    PATH,
+    '',
+    'Directory where the certificates that the daemon makes itself are kept; empty makes new ones at each start.',
+  ),
+  kubernetesServiceName: setting(
+    'kubernetes.service-name',
+    TEXT,
+    'tidegauge',
+    'Name of the Service that leads to the Kubernetes port, for its certificate.',
+  ),
+  kubernetesAdapterConfig: setting(
+    'kubernetes.adapter-config',
+    PATH,
+    '',
+    'Configuration file of prometheus-adapter, whose rules are served; read again when it changes.',
+  ),
+  kubernetesAllowNegative: setting(
+    'kubernetes.allow-negative',
+    BOOLEAN,
+    'false',
+    'Answer negative values of external rules; Kubernetes 1.34 and later scale to the maximum on a negative sum.',
   ),
   storagePath: setting(
     'storage.path',

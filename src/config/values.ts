@@ -20,6 +20,7 @@ export interface Kind<T> {
     | 'choices'
     | 'boolean'
     | 'count'
+    | 'name'
     | 'number'
     | 'list'
     | 'pattern';
@@ -69,6 +70,14 @@ export const DURATION: Kind<number> = {
   want: 'a duration above 0 such as 2h or 1h30m',
   parse: (text) => tryParseDuration(text) || undefined,
   format: formatDuration,
+};
+
+/** A name of letters, digits and dashes. */
+export const TEXT: Kind<string> = {
+  name: 'name',
+  want: 'a name of small letters, digits and dashes',
+  parse: (text) => (/^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/.test(text) ? text : undefined),
+  format: (text) => text,
 };
 
 export const BOOLEAN: Kind<boolean> = {

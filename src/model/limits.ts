@@ -113,6 +113,24 @@ export const LIMITS = {
   remoteReadSamplesMax: 5_000_000,
   /** Browsers that follow the page's events at the same time. */
   eventStreamsMax: 64,
+  /** Connections to the Kubernetes API server, how long it may take to answer, and bytes of what it says. */
+  clusterConnectionsMax: 32,
+  clusterTimeoutMs: 10_000,
+  clusterReplyBytesMax: 256 * 1024 * 1024,
+  /** How long a watch may be silent before it is begun anew. */
+  clusterWatchMsMax: 10 * 60_000,
+  /** Objects whose names and labels are kept for label selectors. */
+  clusterObjectsMax: 200_000,
+  /** Reviews of tokens and of access kept, and for how long. */
+  reviewCacheEntriesMax: 8192,
+  reviewCacheMs: 10_000,
+  /** Watches of metrics that are served at a time, and how often each looks for a new value. */
+  metricWatchesMax: 200,
+  metricWatchIntervalMs: 5000,
+  /** Kinds that an OpenAPI document describes. */
+  openApiKindsMax: 1000,
+  /** Bytes of object names in one query; more are asked for in several. */
+  objectNamesBytesMax: 6 * 1024,
   /** Warnings, and infos, of one query that are sent. */
   queryAnnotationsMax: 10,
 } as const;

@@ -32,6 +32,46 @@ export function formatDecimal(units: bigint, exponent: -9 | -3 | 0): string {
   return `${rest}${DECIMAL_SUFFIXES[suffix]}`;
 }
 
+/** Text of a whole number of bytes: from 1024, a power of 1024 is divided out while nothing is left over. */
+export function formatBinary(bytes: bigint): string {
+  if (bytes > -1024n && bytes < 1024n) return formatDecimal(bytes, 0);
+  let suffix = -1;
+  let rest = bytes;
+  while (rest % 1024n === 0n && suffix < BINARY_SUFFIXES.length - 1) {
+    rest /= 1024n;
+    suffix++;
+  }
+  return `${rest}${BINARY_SUFFIXES[suffix] ?? ''}`;
+}
+
+/** A quantity's text as Kubernetes writes it back: what is in its canonical scale already stays as it came. */
+export function canonicalQuantity(text: string): string {
+  const nano = parseQuantity(text);
+  const [, , fraction = '', suffix = ''] = /^([+-]?\d*)(?:\.(\d*))?(.*)$/.exec(text) ?? [];
+  const canonical = canonicalOf(nano, suffix);
+  const isSameScale = fraction === '' && suffixOf(canonical) === suffix && nano !== 0n;
+  return isSameScale ? text : canonical;
+}
+
+function canonicalOf(nano: bigint, suffix: string): string {
+  if (nano === 0n) return '0';
+  const isBinary = (BINARY_SUFFIXES as readonly string[]).includes(suffix);
+  if (isBinary && nano % 1_000_000_000n === 0n) return formatBinary(nano / 1_000_000_000n);
+  let rest = nano;
+  let exponent = -9;
+  while (rest % 1000n === 0n) {
+    rest /= 1000n;
+    exponent += 3;
+  }
+  // Above E there is no suffix, and Kubernetes then writes none.
+  if (!/^[eE]./.test(suffix)) return `${rest}${DECIMAL_SUFFIXES[exponent / 3 + 3] ?? ''}`;
+  return `${rest}${exponent === 0 ? '' : `e${exponent}`}`;
+}
+
+function suffixOf(text: string): string {
+  return text.replace(/^[+-]?[\d.]*/, '');
+}
+
 /** Billionths of a quantity's text; throws `bad_data` with Kubernetes' own message. */
 export function parseQuantity(text: string): bigint {
   const match = /^([+-]?)(\d*)(?:\.(\d*))?([eEinumkKMGTP]*[-+]?\d*)$/.exec(text);

@@ -13,7 +13,8 @@ import type { Scope } from '../model/scope.ts';
 import type { QueryEngine } from '../promql/engine.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
 import type { HeadReader } from '../tsdb/head.ts';
-import { answer, outcomeOf, type Reading } from './answer.ts';
+import { type AnswerContext, answer, outcomeOf, type Reading, type ReadingAbsence } from './answer.ts';
+import { answerList, type ListOptions, type ReadingList } from './answer-list.ts';
 import { type Diagnosis, diagnose } from './diagnosis.ts';
 import { type Evaluation, Evaluator, type Question, questionKey } from './evaluation.ts';
 import { NO_POD_STATES, type PodStates } from './pods.ts';
@@ -21,6 +22,7 @@ import { DEFAULT_POLICY, type Policy, policyText } from './policy.ts';
 import type { Recorder } from './recorder.ts';
 
 export { absenceText, activityOf, type Reading, type ReadingAbsence, type ReadingValue } from './answer.ts';
+export type { ListItem, ReadingList } from './answer-list.ts';
 
 /** Who asks; becomes a label of the own metrics. */
 export type Surface = 'keda' | 'kubernetes';
@@ -143,6 +145,28 @@ export class Readings {
     }
   }
 
+  /** Every item of the query's result, or one absence; the policy is the default one. Throws only on a fault of the daemon. */
+  async readList(request: Omit<ReadingRequest, 'policy'>, options: ListOptions): Promise<ReadingList | ReadingAbsence> {
+    const beganMs = this.#options.clock.monotonicMs();
+    const { asker, surface } = request;
+    const question = questionOf(request, DEFAULT_POLICY);
+    try {
+      const who = asker === undefined ? '' : `${surface}\uffff${asker.namespace}\uffff${asker.name}\uffff${asker.call}`;
+      const evaluation = await this.#evaluator.evaluate(question, who);
+      const { reading, recorded } = answerList(
+        evaluation,
+        this.#contextOf(question, DEFAULT_POLICY, evaluation),
+        options,
+      );
+      this.#count(surface, outcomeOf(recorded));
+      if (asker !== undefined) this.#record(request, asker, DEFAULT_POLICY, recorded, beganMs);
+      return reading;
+    } catch (error) {
+      this.#count(surface, 'internal');
+      throw error;
+    }
+  }
+
   /** The same, step by step; neither counted nor recorded, and no last value is remembered. */
   async explain(request: ReadingRequest): Promise<Explanation> {
     const { policy = DEFAULT_POLICY } = request;
@@ -176,6 +200,19 @@ export class Readings {
       this.#last.set(key, { value: reading.value, timeMs: evaluation.timeMs });
     }
     return reading;
+  }
+
+  #contextOf(question: Question, policy: Policy, evaluation: Evaluation): AnswerContext {
+    return {
+      policy,
+      lookbackMs: this.#options.lookbackMs,
+      help: {
+        diagnose: () => this.#diagnose(question, evaluation),
+        last: () => null,
+        isArriving: () => this.#isArriving(),
+      },
+      tell: null,
+    };
   }
 
   #diagnose(question: Question, { text, timeMs }: Evaluation): Diagnosis | null {

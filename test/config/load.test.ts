@@ -91,12 +91,14 @@ test('every setting can be given as flag, variable and YAML key', async (t) => {
     choice: 'error',
     choices: 'promql-delayed-name-removal',
     pattern: 'https:..x',
+    name: 'gauge',
     number: '1.5',
     list: 'a.b,c',
   };
   const texts: Readonly<Record<string, string>> = {
     'log.format': 'json',
     'query.max-text-size': '64KiB',
+    'kubernetes.auth': 'delegated',
     'keda.tenancy': 'namespace',
     'otlp.naming-strategy': 'NoTranslation',
   };

@@ -6,7 +6,15 @@
  *
  * DER (X.690) is written by hand: a tag, a length, the content. Source: RFC 5280, sections 4.1 and 4.2.
  */
-import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
+import {
+  createHash,
+  createPrivateKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+  X509Certificate,
+} from 'node:crypto';
 import { isIP } from 'node:net';
 
 export interface ServingCertificate {
@@ -19,45 +27,82 @@ export interface ServingCertificate {
 
 const DAY_MS = 86_400_000;
 const CA_DAYS = 3650;
-/** Short enough for strict clients; the daemon makes a new one at each start. */
+/** Short enough for strict clients. */
 const LEAF_DAYS = 397;
 /** Clients' clocks may be behind ours. */
 const SKEW_MS = 3_600_000;
 
-/** Makes a CA and a leaf for these DNS names and IP addresses. The CA's key is forgotten at once. */
+/** A certificate authority and its key. */
+export interface CertificateAuthority {
+  readonly certPem: string;
+  readonly keyPem: string;
+}
+
+export interface IssueOptions {
+  readonly commonName: string;
+  readonly organizations?: readonly string[];
+  /** DNS names and IP addresses. */
+  readonly names?: readonly string[];
+  readonly usage: 'server' | 'client';
+  readonly nowMs: number;
+  readonly days?: number;
+}
+
+/** Makes a CA and a leaf for these DNS names and IP addresses. */
 export function generateCertificate(names: readonly string[], nowMs: number): ServingCertificate {
-  const ca = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const leaf = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const caName = commonName(`tidegauge-ca-${randomBytes(4).toString('hex')}`);
-  const caId = keyId(ca.publicKey);
-  const shared = { issuer: caName, signer: ca.privateKey };
-  const caDer = certificate({
-    ...shared,
-    subject: caName,
-    publicKey: ca.publicKey,
-    validity: validity(nowMs, CA_DAYS),
-    extensions: [basicConstraints(true), keyUsage(KEY_CERT_SIGN | CRL_SIGN), subjectKeyId(caId), authorityKeyId(caId)],
+  const authority = createAuthority(nowMs);
+  const { certPem, keyPem } = issueCertificate(authority, { commonName: 'tidegauge', names, usage: 'server', nowMs });
+  return { certPem: certPem + authority.certPem, keyPem, caPem: authority.certPem };
+}
+
+export function createAuthority(nowMs: number, days = CA_DAYS): CertificateAuthority {
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const name = subjectName(`tidegauge-ca-${randomBytes(4).toString('hex')}`, []);
+  const id = keyId(publicKey);
+  const bytes = certificate({
+    issuer: name,
+    signer: privateKey,
+    subject: name,
+    publicKey,
+    validity: validity(nowMs, days),
+    extensions: [basicConstraints(true), keyUsage(KEY_CERT_SIGN | CRL_SIGN), subjectKeyId(id), authorityKeyId(id)],
   });
-  const leafDer = certificate({
-    ...shared,
-    subject: commonName('tidegauge'),
-    publicKey: leaf.publicKey,
-    validity: validity(nowMs, LEAF_DAYS),
+  return { certPem: toPem(bytes), keyPem: keyToPem(privateKey) };
+}
+
+/** A leaf alone, without its CA. */
+export function issueCertificate(
+  authority: CertificateAuthority,
+  options: IssueOptions,
+): { certPem: string; keyPem: string } {
+  const { commonName, organizations = [], names = [], usage, nowMs, days = LEAF_DAYS } = options;
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const issuer = new X509Certificate(authority.certPem);
+  const bytes = certificate({
+    issuer: subjectOf(issuer),
+    signer: createPrivateKey(authority.keyPem),
+    subject: subjectName(commonName, organizations),
+    publicKey,
+    validity: validity(nowMs, days),
     extensions: [
       basicConstraints(false),
       keyUsage(DIGITAL_SIGNATURE),
-      serverAuth(),
-      subjectKeyId(keyId(leaf.publicKey)),
-      authorityKeyId(caId),
-      alternativeNames(names),
+      extendedKeyUsage(usage),
+      subjectKeyId(keyId(publicKey)),
+      authorityKeyId(keyId(issuer.publicKey)),
+      ...(names.length === 0 ? [] : [alternativeNames(names)]),
     ],
   });
-  const caPem = toPem(caDer);
-  return {
-    certPem: toPem(leafDer) + caPem,
-    keyPem: leaf.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    caPem,
-  };
+  return { certPem: toPem(bytes), keyPem: keyToPem(privateKey) };
+}
+
+function keyToPem(key: KeyObject): string {
+  return key.export({ type: 'pkcs8', format: 'pem' }).toString();
+}
+
+/** The name of an authority of ours, written again: it has a common name and nothing else. */
+function subjectOf({ subject }: X509Certificate): Buffer {
+  return subjectName(/^CN=(.+)$/m.exec(subject)?.[1] ?? '', []);
 }
 
 interface CertificateParts {
@@ -140,8 +185,12 @@ function objectId(dotted: string): Buffer {
   return der(TAG.objectId, Buffer.from(bytes));
 }
 
-function commonName(name: string): Buffer {
-  return sequence(der(TAG.set, sequence(objectId('2.5.4.3'), der(TAG.utf8String, Buffer.from(name, 'utf8')))));
+function subjectName(commonName: string, organizations: readonly string[]): Buffer {
+  return sequence(...organizations.map((name) => attribute('2.5.4.10', name)), attribute('2.5.4.3', commonName));
+}
+
+function attribute(id: string, text: string): Buffer {
+  return der(TAG.set, sequence(objectId(id), der(TAG.utf8String, Buffer.from(text, 'utf8'))));
 }
 
 function validity(nowMs: number, days: number): Buffer {
@@ -178,8 +227,8 @@ function keyUsage(bits: number): Buffer {
   return extension('2.5.29.15', true, bitString(Buffer.from([bits]), unusedBits));
 }
 
-function serverAuth(): Buffer {
-  return extension('2.5.29.37', false, sequence(objectId('1.3.6.1.5.5.7.3.1')));
+function extendedKeyUsage(usage: 'server' | 'client'): Buffer {
+  return extension('2.5.29.37', false, sequence(objectId(`1.3.6.1.5.5.7.3.${usage === 'server' ? 1 : 2}`)));
 }
 
 function subjectKeyId(id: Buffer): Buffer {

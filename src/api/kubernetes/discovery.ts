@@ -1,76 +1,135 @@
 /**
  * What this API server says about itself: groups, versions and one resource a metric, in the legacy documents and in the
- * aggregated one. The metrics are those of the configuration, so the documents are made once.
+ * aggregated one. Documents are made when they are asked for and kept as bytes until the metrics change.
  *
- * Only `get` is advertised: namespace deletion, garbage collection and quota act on the other verbs. Each metric is a
- * kind of its own, because kubectl keeps one resource a kind.
+ * Only `get` is advertised: namespace deletion, garbage collection and quota act on the other verbs. Each external metric
+ * is a kind of its own, because kubectl keeps one resource a kind.
  */
 import { createHash } from 'node:crypto';
 
-export const GROUP = 'external.metrics.k8s.io';
-export const VERSION = 'v1beta1';
-const GROUP_VERSION = `${GROUP}/${VERSION}`;
-
-export interface Discovery {
-  /** `/apis` */
-  readonly groups: object;
-  /** `/apis/<group>` */
-  readonly group: object;
-  /** `/apis/<group>/<version>` */
-  readonly resources: object;
-  /** `/apis` in the aggregated form: bytes, because the type must go out without a charset, and their ETag. */
-  readonly aggregated: { readonly bytes: Buffer; readonly etag: string };
-}
-
-interface Resource {
+export interface Resource {
+  /** `queue_depth`, or parent and metric: `pods/http_requests`. */
   readonly name: string;
   readonly kind: string;
+  readonly namespaced: boolean;
+  readonly verbs: readonly string[];
 }
 
-/** Old clients complain about an empty list on every command. */
-const PLACEHOLDER: Resource = { name: 'externalmetrics', kind: 'ExternalMetricValue' };
+export interface ServedVersion {
+  readonly version: string;
+  readonly resources: readonly Resource[];
+}
 
-export function describeMetrics(metricNames: readonly string[]): Discovery {
-  const resources = metricNames.length === 0 ? [PLACEHOLDER] : metricNames.map((name) => ({ name, kind: name }));
-  const version = { groupVersion: GROUP_VERSION, version: VERSION };
-  const group = { name: GROUP, versions: [version], preferredVersion: version };
-  const bytes = Buffer.from(JSON.stringify(aggregatedDocument(resources)));
+export interface ServedGroup {
+  readonly name: string;
+  /** The preferred version first. */
+  readonly versions: readonly ServedVersion[];
+}
+
+/** Bytes, because the aggregated form must go out without a charset, and their ETag. */
+export interface Document {
+  readonly bytes: Buffer;
+  readonly etag: string;
+}
+
+export class Discovery {
+  readonly groups: readonly ServedGroup[];
+  #aggregated: Document | null = null;
+  readonly #resources = new Map<string, Document>();
+
+  constructor(groups: readonly ServedGroup[]) {
+    this.groups = groups;
+  }
+
+  /** `/apis` */
+  groupList(): object {
+    return { kind: 'APIGroupList', apiVersion: 'v1', groups: this.groups.map(describeGroup) };
+  }
+
+  /** `/apis/<group>`, or null. */
+  group(name: string): object | null {
+    const group = this.groups.find((one) => one.name === name);
+    return group === undefined ? null : { kind: 'APIGroup', apiVersion: 'v1', ...describeGroup(group) };
+  }
+
+  /** `/apis/<group>/<version>`, or null. */
+  resourceList(group: string, version: string): Document | null {
+    const groupVersion = `${group}/${version}`;
+    const known = this.#resources.get(groupVersion);
+    if (known !== undefined) return known;
+    const served = this.version(group, version);
+    if (served === null) return null;
+    const resources = served.resources.map((resource) => ({ ...resource, singularName: '' }));
+    const made = documentOf({ kind: 'APIResourceList', apiVersion: 'v1', groupVersion, resources });
+    this.#resources.set(groupVersion, made);
+    return made;
+  }
+
+  /** `/apis` in the aggregated form. */
+  aggregated(): Document {
+    this.#aggregated ??= documentOf({
+      kind: 'APIGroupDiscoveryList',
+      apiVersion: 'apidiscovery.k8s.io/v2',
+      metadata: {},
+      items: this.groups.map(aggregatedGroup),
+    });
+    return this.#aggregated;
+  }
+
+  version(group: string, version: string): ServedVersion | null {
+    const found = this.groups.find(({ name }) => name === group);
+    return found?.versions.find((one) => one.version === version) ?? null;
+  }
+}
+
+export function documentOf(value: object): Document {
+  const bytes = Buffer.from(JSON.stringify(value));
+  return { bytes, etag: `"${createHash('sha512').update(bytes).digest('hex').toUpperCase()}"` };
+}
+
+function describeGroup({ name, versions }: ServedGroup): object {
+  const described = versions.map(({ version }) => ({ groupVersion: `${name}/${version}`, version }));
+  return { name, versions: described, preferredVersion: described[0] };
+}
+
+function aggregatedGroup({ name, versions }: ServedGroup): object {
   return {
-    groups: { kind: 'APIGroupList', apiVersion: 'v1', groups: [group] },
-    group: { kind: 'APIGroup', apiVersion: 'v1', ...group },
-    resources: {
-      kind: 'APIResourceList',
-      apiVersion: 'v1',
-      groupVersion: GROUP_VERSION,
-      resources: resources.map(({ name, kind }) => ({
-        name,
-        singularName: '',
-        namespaced: true,
-        kind,
-        verbs: ['get'],
-      })),
-    },
-    aggregated: { bytes, etag: `"${createHash('sha512').update(bytes).digest('hex').toUpperCase()}"` },
+    metadata: { name, creationTimestamp: null },
+    versions: versions.map(({ version, resources }) => ({
+      version,
+      freshness: 'Current',
+      resources: aggregatedResources(name, version, resources),
+    })),
   };
 }
 
-function aggregatedDocument(resources: readonly Resource[]): object {
-  const described = resources.map(({ name, kind }) => ({
-    resource: name,
-    responseKind: { group: GROUP, version: VERSION, kind },
-    scope: 'Namespaced',
-    singularResource: '',
-    verbs: ['get'],
-  }));
-  return {
-    kind: 'APIGroupDiscoveryList',
-    apiVersion: 'apidiscovery.k8s.io/v2',
-    metadata: {},
-    items: [
-      {
-        metadata: { name: GROUP, creationTimestamp: null },
-        versions: [{ version: VERSION, freshness: 'Current', resources: described }],
-      },
-    ],
-  };
+interface Parent {
+  readonly resource: string;
+  readonly responseKind: object;
+  readonly scope: string;
+  readonly singularResource: string;
+  readonly verbs: readonly string[];
+  subresources?: object[];
+}
+
+/** `pods/http_requests` is a subresource of `pods`, which itself can do nothing. */
+function aggregatedResources(group: string, version: string, resources: readonly Resource[]): Parent[] {
+  const parents = new Map<string, Parent>();
+  for (const { name, kind, namespaced, verbs } of resources) {
+    const slash = name.indexOf('/');
+    const resource = slash < 0 ? name : name.slice(0, slash);
+    const responseKind = { group, version, kind };
+    const parent = parents.get(resource) ?? {
+      resource,
+      responseKind: slash < 0 ? responseKind : { group: '', version: '', kind: '' },
+      scope: namespaced ? 'Namespaced' : 'Cluster',
+      singularResource: '',
+      verbs: slash < 0 ? verbs : [],
+    };
+    parents.set(resource, parent);
+    if (slash < 0) continue;
+    parent.subresources ??= [];
+    parent.subresources.push({ subresource: name.slice(slash + 1), responseKind, verbs });
+  }
+  return [...parents.values()];
 }

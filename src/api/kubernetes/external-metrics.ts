@@ -1,20 +1,21 @@
 /**
- * `external.metrics.k8s.io`: metrics that the configuration defines as a name and a query. A request's namespace becomes
- * the scope of the query, its label selector becomes matchers on every selector of the query. The answer is exactly one
- * item, because an HPA adds up whatever it gets, or an error, which makes it hold the replicas.
+ * `external.metrics.k8s.io`: metrics that the configuration defines as a name and a query, and those that the adapter's
+ * external rules find. A request's namespace becomes the scope of the query, its label selector becomes matchers.
+ *
+ * A metric of our own answers exactly one item, because an HPA adds up whatever it gets; a rule answers what its query
+ * gives. What is not known is an error, which makes the HPA hold the replicas.
  */
 import { CodedError } from '../../model/errors.ts';
 import { labelsToObject, METRIC_NAME } from '../../model/labels.ts';
-import type { Matcher } from '../../model/matcher.ts';
 import { SCOPE_ALL } from '../../model/scope.ts';
 import type { QueryEngine } from '../../promql/engine.ts';
-import { formatTime } from '../../scaling/diagnosis.ts';
 import { DEFAULT_POLICY, type Policy, type PolicyKey, parsePolicy } from '../../scaling/policy.ts';
-import { formatQuantity } from '../../scaling/quantity.ts';
-import type { Readings, ReadingValue } from '../../scaling/reading.ts';
-import { GROUP, VERSION } from './discovery.ts';
-import { parseLabelSelector } from './label-selector.ts';
-import { absenceStatus, badRequest, metricNotFound } from './status.ts';
+import type { ListItem, Readings } from '../../scaling/reading.ts';
+import { isServable } from './adapter/catalog.ts';
+import { externalParts, scopeOf } from './adapter/rules.ts';
+import { parseRequirements, type Requirement, toMatcher } from './label-selector.ts';
+import type { LiveRules } from './live-rules.ts';
+import { absenceStatus, metricNotFound, ruleFault, selectorOf } from './status.ts';
 
 export interface ExternalMetric {
   readonly name: string;
@@ -31,42 +32,101 @@ export interface ExternalMetricRequest {
   readonly labelSelector: string;
 }
 
+export interface MetricItem {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+export interface MetricList {
+  readonly items: readonly MetricItem[];
+  /** Time of the newest sample, or of the question if the query reads no series. */
+  readonly timeMs: number;
+  /** Why the values are not simply the query's; '' if they are. */
+  readonly note: string;
+}
+
+export interface ExternalMetricsOptions {
+  readonly metrics: readonly ExternalMetric[];
+  readonly live: LiveRules;
+  readonly readings: Pick<Readings, 'read' | 'readList'>;
+  /** Rules may answer negative values. */
+  readonly allowsNegative: boolean;
+}
+
 export class ExternalMetrics {
   readonly #byName: ReadonlyMap<string, ExternalMetric & { readonly parsed: Policy }>;
-  readonly #readings: Pick<Readings, 'read'>;
+  readonly #options: ExternalMetricsOptions;
 
-  constructor(metrics: readonly ExternalMetric[], readings: Pick<Readings, 'read'>) {
-    this.#byName = new Map(metrics.map((metric) => [metric.name, { ...metric, parsed: policyOf(metric) }]));
-    this.#readings = readings;
+  constructor(options: ExternalMetricsOptions) {
+    this.#byName = new Map(options.metrics.map((metric) => [metric.name, { ...metric, parsed: policyOf(metric) }]));
+    this.#options = options;
   }
 
-  /** The value of a metric; throws a `StatusError`. */
-  async read({ namespace, metric: name, labelSelector }: ExternalMetricRequest): Promise<ReadingValue> {
-    const metric = this.#byName.get(name);
-    if (metric === undefined) throw metricNotFound(name);
-    const reading = await this.#readings.read({
+  /** Names of all metrics there are, sorted. */
+  names(): string[] {
+    return [...new Set([...this.#byName.keys(), ...this.#options.live.catalog().external.keys()])].sort();
+  }
+
+  /** The items of a metric; throws a `StatusError`. */
+  async read(request: ExternalMetricRequest): Promise<MetricList> {
+    const metric = this.#byName.get(request.metric);
+    const selector = (): readonly Requirement[] => selectorOf(() => parseRequirements(request.labelSelector));
+    if (metric !== undefined) return this.#readOwn(metric, request, selector());
+    const entry = this.#options.live.external(request.metric);
+    if (entry === null) throw metricNotFound(request.metric);
+    return this.#readRule(entry, request, selector());
+  }
+
+  async #readOwn(
+    metric: ExternalMetric & { readonly parsed: Policy },
+    { namespace, labelSelector }: ExternalMetricRequest,
+    selector: readonly Requirement[],
+  ): Promise<MetricList> {
+    const { name } = metric;
+    const reading = await this.#options.readings.read({
       query: metric.query,
       scope: metric.namespaced ? [namespace] : SCOPE_ALL,
-      matchers: matchersOf(labelSelector),
+      matchers: selectorOf(() => selector.map(toMatcher)),
       surface: 'kubernetes',
       policy: metric.parsed,
       // The target stands in the HPA, which does not send it.
       asker: { namespace, name, call: labelSelector, target: null, activation: null },
     });
     if (reading.kind === 'absence') throw absenceStatus(name, reading);
-    return reading;
+    const { labels, value, newestMs, timeMs, note } = reading;
+    return { items: [toItem({ labels, value })], timeMs: newestMs ?? timeMs, note };
+  }
+
+  async #readRule(
+    { rule, series }: NonNullable<ReturnType<LiveRules['external']>>,
+    { namespace, metric, labelSelector }: ExternalMetricRequest,
+    selector: readonly Requirement[],
+  ): Promise<MetricList> {
+    const { kinds } = this.#options.live;
+    const parts = ruleFault(() => externalParts(rule, kinds, series, namespace, selector));
+    const query = ruleFault(() => rule.query.promql(parts));
+    const within = rule.namespaced ? scopeOf(rule.labels, kinds, namespace) : { scope: SCOPE_ALL, matchers: [] };
+    const reading = await this.#options.readings.readList(
+      {
+        query,
+        ...within,
+        surface: 'kubernetes',
+        asker: { namespace, name: metric, call: labelSelector, target: null, activation: null },
+      },
+      { ofObjects: false, allowsNegative: this.#options.allowsNegative },
+    );
+    if (reading.kind === 'absence') throw absenceStatus(metric, reading);
+    return { items: reading.items.map(toItem), timeMs: reading.newestMs ?? reading.timeMs, note: reading.note };
   }
 }
-
-/** Names that the API's paths cannot carry, or that Kubernetes reads as something else. */
-const NAMES_REFUSED = ['.', '..', 'status', 'finalize'];
 
 /** Throws `bad_config` naming the metric that cannot be served. */
 export function checkExternalMetrics(metrics: readonly ExternalMetric[], engine: Pick<QueryEngine, 'selectors'>): void {
   const seen = new Set<string>();
   for (const { name, query, policy } of metrics) {
     const metric = `cannot use external metric ${JSON.stringify(name)}`;
-    if (name === '' || NAMES_REFUSED.includes(name) || /[/%\s]/.test(name)) {
+    // Names of rules are bounded; one that somebody wrote may be as long as a path takes.
+    if (!isServable(name.slice(0, 253))) {
       throw new CodedError('bad_config', `${metric}: the name cannot be part of an API path`);
     }
     if (seen.has(name)) throw new CodedError('bad_config', `${metric}: it is defined twice`);
@@ -85,62 +145,8 @@ function policyOf({ policy }: Pick<ExternalMetric, 'policy'>): Policy {
   return policy === undefined ? DEFAULT_POLICY : parsePolicy((key: PolicyKey) => policy[key] ?? null);
 }
 
-/** ExternalMetricValueList of one item, as the HPA wants it. */
-export function toValueList(metric: string, reading: ReadingValue): object {
-  return {
-    kind: 'ExternalMetricValueList',
-    apiVersion: `${GROUP}/${VERSION}`,
-    metadata: {},
-    items: [
-      {
-        metricName: metric,
-        metricLabels: metricLabels(reading),
-        timestamp: timestampOf(reading),
-        value: formatQuantity(reading.value),
-      },
-    ],
-  };
-}
-
-/** The same for `kubectl get`. */
-export function toTable(metric: string, namespace: string, reading: ReadingValue): object {
-  const cells = [metric, formatQuantity(reading.value), timestampOf(reading), JSON.stringify(metricLabels(reading))];
-  const metadata = { name: metric, namespace, creationTimestamp: null };
-  return {
-    kind: 'Table',
-    apiVersion: 'meta.k8s.io/v1',
-    metadata: {},
-    columnDefinitions: [
-      column('Metric', 'name', 0, 'Name of the external metric.'),
-      column('Value', '', 0, 'Value that an HPA is told.'),
-      column('Sampled', '', 0, 'Time of the newest sample that was read.'),
-      column('Labels', '', 1, 'Labels of the result.'),
-    ],
-    rows: [{ cells, object: { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata } }],
-  };
-}
-
-function matchersOf(labelSelector: string): readonly Matcher[] {
-  try {
-    return parseLabelSelector(labelSelector);
-  } catch (error) {
-    if (error instanceof CodedError) throw badRequest(error.message);
-    throw error;
-  }
-}
-
-function metricLabels(reading: ReadingValue): Record<string, string> {
-  const labels = labelsToObject(reading.labels);
-  delete labels[METRIC_NAME];
-  return labels;
-}
-
-/** A query that reads no series (`vector(1)`) is as young as the question. */
-function timestampOf({ newestMs, timeMs }: ReadingValue): string {
-  return formatTime(newestMs ?? timeMs);
-}
-
-/** Priority 1 shows with `-o wide` only. */
-function column(name: string, format: string, priority: 0 | 1, description: string): object {
-  return { name, type: 'string', format, description, priority };
+function toItem({ labels, value }: ListItem): MetricItem {
+  const object = labelsToObject(labels);
+  delete object[METRIC_NAME];
+  return { labels: object, value };
 }

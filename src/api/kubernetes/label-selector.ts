@@ -12,9 +12,9 @@ import { CodedError } from '../../model/errors.ts';
 import { compareCodePoints } from '../../model/labels.ts';
 import type { Matcher } from '../../model/matcher.ts';
 
-type Operator = 'exists' | 'absent' | 'in' | 'notin' | '=' | '!=' | '>' | '<';
+export type Operator = 'exists' | 'absent' | 'in' | 'notin' | '=' | '!=' | '>' | '<';
 
-interface Requirement {
+export interface Requirement {
   readonly key: string;
   readonly operator: Operator;
   /** Sorted, each once. */
@@ -28,11 +28,60 @@ interface Token {
 
 /** Matchers of a selector; throws `bad_data` with the message for the caller. */
 export function parseLabelSelector(text: string): Matcher[] {
-  return new SelectorParser(tokenize(text)).requirements().map(toMatcher);
+  return parseRequirements(text).map(toMatcher);
+}
+
+/** The same before it becomes matchers. */
+export function parseRequirements(text: string): Requirement[] {
+  return new SelectorParser(tokenize(text)).requirements().map(unescaped);
+}
+
+/**
+ * Values that label selectors cannot carry are written in hexadecimal, under a key with this prefix:
+ * `hex.tidegauge.dev/uri=2f6c6f67696e` means `uri="/login"`.
+ */
+const HEX_PREFIX = 'hex.tidegauge.dev/';
+
+function unescaped(requirement: Requirement): Requirement {
+  const { key, values } = requirement;
+  if (!key.startsWith(HEX_PREFIX)) return requirement;
+  return { ...requirement, key: key.slice(HEX_PREFIX.length), values: values.map((value) => fromHex(key, value)) };
+}
+
+function fromHex(key: string, value: string): string {
+  const text = /^(?:[0-9a-fA-F]{2})*$/.test(value) ? Buffer.from(value, 'hex').toString('utf8') : null;
+  if (text === null || text.includes('\ufffd')) {
+    throw fault(`cannot read the value of ${key}: got ${JSON.stringify(value)}, want UTF-8 in hexadecimal`);
+  }
+  return text;
+}
+
+/** True if an object with these labels fulfils all requirements. */
+export function fulfils(labels: Readonly<Record<string, string>>, requirements: readonly Requirement[]): boolean {
+  return requirements.every(({ key, operator, values }) => {
+    const value = Object.hasOwn(labels, key) ? labels[key]! : null;
+    switch (operator) {
+      case 'exists':
+        return value !== null;
+      case 'absent':
+        return value === null;
+      case '=':
+      case 'in':
+        return value !== null && values.includes(value);
+      case '!=':
+      case 'notin':
+        return value === null || !values.includes(value);
+      default: {
+        const number = value !== null && /^[+-]?\d+$/.test(value) ? BigInt(value) : null;
+        if (number === null) return false;
+        return operator === '>' ? number > BigInt(values[0]!) : number < BigInt(values[0]!);
+      }
+    }
+  });
 }
 
 /** One matcher each: label selectors and PromQL agree that an absent label and an empty one are the same. */
-function toMatcher({ key: name, operator, values }: Requirement): Matcher {
+export function toMatcher({ key: name, operator, values }: Requirement): Matcher {
   switch (operator) {
     case 'exists':
       return { type: '!=', name, value: '' };
@@ -50,7 +99,7 @@ function toMatcher({ key: name, operator, values }: Requirement): Matcher {
 }
 
 /** The expression that matches just this text. Values are of letters, digits, `-`, `_` and `.`; the others cost nothing. */
-function quoteRegex(text: string): string {
+export function quoteRegex(text: string): string {
   return text.replace(/[\\.+*?()|[\]{}^$]/g, '\\$&');
 }
 

@@ -1,9 +1,12 @@
 /**
- * The port that kube-apiserver's aggregation layer talks to: HTTPS with the documents of discovery, the external
- * metrics, and health. Everything but health text is JSON, every error a `Status`. Discovery answers from the first
- * second: while it fails, Kubernetes cannot delete namespaces.
+ * The port that kube-apiserver's aggregation layer talks to: HTTPS with the documents of discovery, the metrics, and
+ * health. Everything but health text is JSON, every error a `Status`. Discovery answers from the first second: while it
+ * fails, Kubernetes cannot delete namespaces.
  */
+import { constants, X509Certificate } from 'node:crypto';
+import type { Server as HttpsServer } from 'node:https';
 import { type AddressInfo, isIP } from 'node:net';
+import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.ts';
@@ -13,72 +16,186 @@ import type { QueryEngine } from '../../promql/engine.ts';
 import type { Readings } from '../../scaling/reading.ts';
 import type { Cell, Family, Registry } from '../../telemetry/registry.ts';
 import { SERVER_OPTIONS } from '../http.ts';
-import { generateCertificate } from './certificate.ts';
-import { type Discovery, describeMetrics, GROUP, VERSION } from './discovery.ts';
-import {
-  checkExternalMetrics,
-  type ExternalMetric,
-  ExternalMetrics,
-  toTable,
-  toValueList,
-} from './external-metrics.ts';
-import { AGGREGATED_TYPE, negotiate } from './negotiation.ts';
-import { methodNotAllowed, resourceNotFound, StatusError, statusBody, toStatusError } from './status.ts';
+import type { SeriesIndex } from './adapter/catalog.ts';
+import { BUILT_IN_KINDS } from './adapter/kinds.ts';
+import { GROUPS } from './adapter/rules.ts';
+import { publishCaBundle, type ServiceName } from './ca-bundle.ts';
+import { type ApiServer, ClusterClient } from './cluster/client.ts';
+import { readKinds } from './cluster/kinds-of-cluster.ts';
+import { WatchedObjects } from './cluster/objects.ts';
+import { CustomMetrics } from './custom-metrics.ts';
+import { checkExternalMetrics, type ExternalMetric, ExternalMetrics } from './external-metrics.ts';
+import { type Gatekeeper, gatekeeper, type IdentityMode } from './identity/gatekeeper.ts';
+import { REVIEW_RETRIES, type RetryOptions } from './identity/retry.ts';
+import { type AdapterSource, LiveRules } from './live-rules.ts';
+import { pathSegments, queryParameter, sendError } from './reply.ts';
+import { ResourceMetrics } from './resource-metrics.ts';
+import { registerApis, registerHealth, type Surfaces } from './routes.ts';
+import { FileServing, fixedServing, type Material, OwnServing, type Serving } from './serving.ts';
+import { resourceNotFound, StatusError, statusBody } from './status.ts';
+import { Watches } from './watch.ts';
 
 export interface KubernetesOptions {
   readonly listen: { readonly host: string; readonly port: number };
-  /** Nothing authenticates callers yet, so beyond loopback this must be said. */
+  /** Answer everybody who reaches the port, wherever it listens. */
   readonly allowUnauthenticated: boolean;
-  /** Null generates one. */
-  readonly certificate: { readonly certPem: string; readonly keyPem: string } | null;
+  /** How callers are known; left out, nobody is, which is for loopback only. */
+  readonly identity?: IdentityMode;
+  /** The API server to ask, or null outside of a cluster. */
+  readonly apiServer?: ApiServer | null;
+  /** Null makes one of our own; a function is read again when it changes. */
+  readonly certificate: Material | (() => Material) | null;
+  /** Where our own certificates are kept; '' nowhere. */
+  readonly certDirectory?: string;
+  /** The Service that leads here. */
+  readonly service?: ServiceName;
   readonly externalMetrics: readonly ExternalMetric[];
-  readonly readings: Pick<Readings, 'read'>;
-  readonly engine: Pick<QueryEngine, 'selectors'>;
+  readonly adapter?: AdapterSource | null;
+  readonly index?: SeriesIndex;
+  /** Rules may answer negative values. */
+  readonly allowsNegative?: boolean;
+  readonly readings: Pick<Readings, 'read' | 'readList'>;
+  readonly engine: Pick<QueryEngine, 'selectors' | 'parseSelector'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly registry: Registry;
   /** False until every surface listens, and again while stopping. */
   readonly isReady: () => boolean;
+  readonly reviewRetries?: RetryOptions;
+  readonly watchIntervalMs?: number;
 }
 
 export interface OpenKubernetes {
   /** host:port that is really bound. */
   readonly address: string;
-  /** The CA of the generated certificate, or null if one was given. */
+  /** The CA of our own certificate, or null if one was given. */
   readonly caPem: string | null;
+  /** Reads again what may have changed: rules and certificates. Done by itself every few seconds. */
+  reload(): void;
   close(): Promise<void>;
 }
 
 const BODY_BYTES_MAX = 64 * 1024;
-/** Names of the generated certificate; kube-apiserver asks for `<service>.<namespace>.svc`. */
-const CERTIFICATE_NAMES = [
-  'localhost',
-  '127.0.0.1',
-  '::1',
-  'tidegauge',
-  ...['tidegauge', 'default', 'keda', 'kube-system', 'monitoring'].map((namespace) => `tidegauge.${namespace}.svc`),
-];
+const RELOAD_INTERVAL_MS = 5000;
+const NO_INDEX: SeriesIndex = { metricNames: () => [], labelNames: () => [], version: () => 0 };
+const DEFAULT_SERVICE: ServiceName = { namespace: 'default', name: 'tidegauge' };
+/** Namespaces that daemons like this one are commonly put into. */
+const COMMON_NAMESPACES = ['default', 'keda', 'kube-system', 'monitoring'];
 
 /** Listens; rejects with `bad_config` if the options cannot be used, or with the reason why the address cannot be bound. */
 export async function openKubernetes(options: KubernetesOptions): Promise<OpenKubernetes> {
-  const { listen, certificate } = options;
   checkListen(options);
   checkExternalMetrics(options.externalMetrics, options.engine);
-  const generated =
-    certificate === null ? generateCertificate(certificateNames(listen.host), options.clock.nowMs()) : null;
-  const app = buildApp(options, certificate ?? generated!);
-  await app.listen({ host: listen.host, port: listen.port });
-  const bound = app.server.address() as AddressInfo;
-  const host = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address;
-  return { address: `${host}:${bound.port}`, caPem: generated?.caPem ?? null, close: () => app.close() };
+  const { clock, logger, registry, apiServer = null } = options;
+  const { identity = { kind: 'none' }, reviewRetries = REVIEW_RETRIES } = options;
+  const live = liveRules(options);
+  const serving = servingOf(options);
+  const client = apiServer === null ? null : new ClusterClient(apiServer);
+  const objects = client === null ? null : new WatchedObjects(client, logger);
+  const gate = await gatekeeper({ mode: identity, client, clock, logger, registry, retries: reviewRetries });
+  if (client !== null) void learnKinds(client, live, logger);
+  const { readings, externalMetrics, allowsNegative = false } = options;
+  const surfaces: Surfaces = {
+    external: new ExternalMetrics({ metrics: externalMetrics, live, readings, allowsNegative }),
+    custom: new CustomMetrics({ live, readings, objects }),
+    resource: new ResourceMetrics({ live, readings, objects }),
+    live,
+    servesExternal: externalMetrics.length > 0 || live.rules.groups.length === 0,
+    watches: new Watches(options.watchIntervalMs ?? LIMITS.metricWatchIntervalMs),
+  };
+  registerGauges(registry, surfaces, objects);
+  const app = buildApp(options, serving.material, surfaces, gate);
+  const service = options.service ?? DEFAULT_SERVICE;
+  const publish = (): void => {
+    if (client !== null && serving.caPem !== null) {
+      void publishCaBundle(client, GROUP_VERSIONS, service, serving.caPem, logger);
+    }
+  };
+  const reload = (): void => {
+    live.reload();
+    if (!serving.refresh()) return;
+    const { certPem: cert, keyPem: key } = serving.material;
+    (app.server as unknown as HttpsServer).setSecureContext({ ...TLS_OPTIONS, cert, key });
+    publish();
+  };
+  await app.listen({ host: options.listen.host, port: options.listen.port });
+  publish();
+  const timer = setInterval(reload, RELOAD_INTERVAL_MS);
+  timer.unref();
+  return {
+    address: boundAddress(app),
+    caPem: serving.caPem,
+    reload,
+    async close() {
+      clearInterval(timer);
+      gate.close();
+      objects?.stop();
+      await app.close();
+      client?.close();
+    },
+  };
 }
 
-function checkListen({ listen, allowUnauthenticated }: KubernetesOptions): void {
+const GROUP_VERSIONS = [
+  { group: GROUPS.external, version: 'v1beta1' },
+  { group: GROUPS.custom, version: 'v1beta1' },
+  { group: GROUPS.custom, version: 'v1beta2' },
+  { group: GROUPS.resource, version: 'v1beta1' },
+];
+
+function liveRules({
+  adapter = null,
+  index = NO_INDEX,
+  engine,
+  clock,
+  logger,
+  registry,
+}: KubernetesOptions): LiveRules {
+  return new LiveRules({
+    source: adapter,
+    kinds: BUILT_IN_KINDS,
+    index,
+    parseSelector: (text) => engine.parseSelector(text),
+    clock,
+    logger,
+    registry,
+  });
+}
+
+async function learnKinds(client: ClusterClient, live: LiveRules, logger: Logger): Promise<void> {
+  try {
+    live.learn(BUILT_IN_KINDS.with(await readKinds(client)));
+  } catch (error) {
+    logger.warn(
+      `cannot read which kinds of objects there are, only built-in ones are known: ${(error as Error).message}`,
+    );
+  }
+}
+
+function servingOf({ certificate, certDirectory = '', listen, service, clock, logger }: KubernetesOptions): Serving {
+  if (typeof certificate === 'function') return new FileServing(certificate, logger);
+  if (certificate !== null) return fixedServing(certificate);
+  const names = certificateNames(listen.host, service ?? DEFAULT_SERVICE);
+  return new OwnServing({ names, directory: certDirectory, clock, logger });
+}
+
+function registerGauges(registry: Registry, { watches }: Surfaces, objects: WatchedObjects | null): void {
+  registry.computed('gauge', 'tidegauge_kubernetes_watches', 'Open watches of metrics.', () => watches.count);
+  registry.computed(
+    'gauge',
+    'tidegauge_kubernetes_objects',
+    'Objects of the cluster whose names and labels are known.',
+    () => objects?.count ?? 0,
+  );
+}
+
+function checkListen({ listen, allowUnauthenticated, identity }: KubernetesOptions): void {
   if (allowUnauthenticated || isLoopback(listen.host)) return;
+  if (identity !== undefined && identity.kind !== 'none') return;
   throw new CodedError(
     'bad_config',
-    `cannot listen on ${listen.host} for Kubernetes: callers are not authenticated yet, want a loopback address or ` +
-      'the flag --kubernetes.insecure-allow-unauthenticated',
+    `cannot listen on ${listen.host} for Kubernetes: nothing authenticates callers, want --kubernetes.auth, a loopback ` +
+      'address or the flag --kubernetes.insecure-allow-unauthenticated',
   );
 }
 
@@ -86,125 +203,84 @@ function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }
 
-function certificateNames(host: string): string[] {
-  return [...new Set([...CERTIFICATE_NAMES, ...(isIP(host) === 0 ? [host.toLowerCase()] : [host])])];
+/** kube-apiserver asks for `<service>.<namespace>.svc`. */
+function certificateNames(host: string, { name, namespace }: ServiceName): string[] {
+  const services = [...new Set([namespace, ...COMMON_NAMESPACES])].map((one) => `${name}.${one}.svc`);
+  const own = isIP(host) === 0 ? host.toLowerCase() : host;
+  return [...new Set(['localhost', '127.0.0.1', '::1', name, ...services, own])].filter((one) => one !== '');
 }
+
+const TLS_OPTIONS = {
+  minVersion: 'TLSv1.2',
+  // A resumed session would not show the client's certificate to us again.
+  secureOptions: constants.SSL_OP_NO_TICKET,
+} as const;
 
 function buildApp(
   options: KubernetesOptions,
-  certificate: { readonly certPem: string; readonly keyPem: string },
+  { certPem: cert, keyPem: key }: Material,
+  surfaces: Surfaces,
+  gate: Gatekeeper,
 ): FastifyInstance {
+  const { logger } = options;
   const app: FastifyInstance = Fastify({
-    https: { cert: certificate.certPem, key: certificate.keyPem, minVersion: 'TLSv1.2', ...SERVER_OPTIONS },
+    // Who a client's certificate is from is decided by the gatekeeper, not by TLS.
+    https: { ...TLS_OPTIONS, cert, key, requestCert: true, rejectUnauthorized: false, ...SERVER_OPTIONS },
     routerOptions: { maxParamLength: LIMITS.httpPathParameterLengthMax },
     bodyLimit: BODY_BYTES_MAX,
     keepAliveTimeout: LIMITS.httpKeepAliveTimeoutMs,
     requestTimeout: LIMITS.httpRequestTimeoutMs,
     forceCloseConnections: 'idle',
-    frameworkErrors: (error, request, reply) => sendError(request, reply, error, options.logger),
+    frameworkErrors: (error, request, reply) => sendError(request, reply, error, logger),
     clientErrorHandler: refuseGarbage,
   }) as unknown as FastifyInstance;
   app.server.maxConnections = LIMITS.httpConnectionsMax;
   countRequests(app, options.registry);
-  app.setErrorHandler((error, request, reply) => sendError(request, reply, error, options.logger));
-  app.setNotFoundHandler((request, reply) => sendError(request, reply, resourceNotFound(), options.logger));
+  app.addHook('onRequest', (request) => admit(request, gate));
+  app.addHook('preClose', async () => surfaces.watches.closeAll());
+  app.setErrorHandler((error, request, reply) => sendError(request, reply, error, logger));
+  app.setNotFoundHandler((request: FastifyRequest, reply: FastifyReply) =>
+    sendError(request, reply, resourceNotFound(), logger),
+  );
   registerHealth(app, options.isReady);
-  registerDiscovery(app, describeMetrics(options.externalMetrics.map(({ name }) => name)));
-  registerExternalMetrics(app, new ExternalMetrics(options.externalMetrics, options.readings));
+  registerApis(app, surfaces);
   return app;
 }
 
-/** A GET route; every other method on its path is refused before a body is read. */
-function get(
-  app: FastifyInstance,
-  url: string,
-  handler: (request: FastifyRequest, reply: FastifyReply) => unknown,
-): void {
-  const onRequest = async (request: FastifyRequest): Promise<void> => {
-    if (request.method !== 'GET' && request.method !== 'HEAD') throw methodNotAllowed();
-  };
-  app.route({ method: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'], url, onRequest, handler });
-}
-
-function registerHealth(app: FastifyInstance, isReady: () => boolean): void {
-  for (const url of ['/healthz', '/livez']) get(app, url, (_, reply) => reply.type('text/plain').send('ok'));
-  get(app, '/readyz', (_, reply) => {
-    const ready = isReady();
-    return reply
-      .code(ready ? 200 : 503)
-      .type('text/plain')
-      .send(ready ? 'ok' : 'not ready');
+async function admit(request: FastifyRequest, gate: Gatekeeper): Promise<void> {
+  const segments = pathSegments(request);
+  if (segments === null) throw new StatusError(400, 'BadRequest', 'the path cannot be decoded');
+  await gate.admit({
+    chain: peerChain(request.raw.socket as TLSSocket),
+    headers: request.raw.headersDistinct,
+    method: request.method,
+    segments,
+    isWatch: ['true', '1'].includes(queryParameter(request, 'watch')),
+    labelSelector: queryParameter(request, 'labelSelector'),
   });
 }
 
-function registerDiscovery(app: FastifyInstance, discovery: Discovery): void {
-  get(app, '/apis', (request, reply) => {
-    const representation = negotiate(request.headers.accept, ['json', 'aggregated']);
-    reply.header('Vary', 'Accept');
-    return representation === 'json'
-      ? sendJson(request, reply, discovery.groups)
-      : sendAggregated(request, reply, discovery);
-  });
-  get(app, `/apis/${GROUP}`, (request, reply) => sendPlain(request, reply, discovery.group));
-  // Never 304 here: the aggregator falls back to this path with the ETag of the aggregated document.
-  get(app, `/apis/${GROUP}/${VERSION}`, (request, reply) => sendPlain(request, reply, discovery.resources));
-  get(app, '/version', (request, reply) =>
-    sendPlain(request, reply, { major: '1', minor: '0', gitVersion: 'v1.0.0-tidegauge' }),
-  );
-  // No schemas to publish; the OpenAPI aggregator takes this and a 404 of /openapi/v2 for an answer.
-  get(app, '/openapi/v3', (request, reply) => sendPlain(request, reply, { paths: {} }));
+const chains = new WeakMap<TLSSocket, readonly X509Certificate[]>();
+const CHAIN_LENGTH_MAX = 8;
+
+/** The client's certificate and what it sent with it. */
+function peerChain(socket: TLSSocket): readonly X509Certificate[] {
+  const known = chains.get(socket);
+  if (known !== undefined) return known;
+  const chain: X509Certificate[] = [];
+  let peer: Partial<DetailedPeerCertificate> | undefined = socket.getPeerCertificate(true);
+  while (peer?.raw !== undefined && chain.length < CHAIN_LENGTH_MAX) {
+    chain.push(new X509Certificate(peer.raw));
+    if (peer.issuerCertificate === peer) break;
+    peer = peer.issuerCertificate;
+  }
+  chains.set(socket, chain);
+  return chain;
 }
 
-function registerExternalMetrics(app: FastifyInstance, metrics: ExternalMetrics): void {
-  get(app, `/apis/${GROUP}/${VERSION}/namespaces/:namespace/:metric`, async (request, reply) => {
-    const { namespace = '', metric = '' } = request.params as Readonly<Record<string, string>>;
-    const representation = negotiate(request.headers.accept, ['json', 'table']);
-    refuseWatch(request);
-    const reading = await metrics.read({ namespace, metric, labelSelector: queryParameter(request, 'labelSelector') });
-    const body = representation === 'table' ? toTable(metric, namespace, reading) : toValueList(metric, reading);
-    return sendJson(request, reply, body);
-  });
-}
-
-function refuseWatch(request: FastifyRequest): void {
-  const watch = queryParameter(request, 'watch');
-  if (watch !== 'true' && watch !== '1') return;
-  throw new StatusError(405, 'MethodNotAllowed', `watch is not supported on resources of kind "*.${GROUP}"`);
-}
-
-/** The first of repeated parameters, '' if there is none. A URL that cannot be read has no parameters at all. */
-function queryParameter(request: FastifyRequest, name: string): string {
-  const parameters = request.query as Readonly<Record<string, string | readonly string[] | undefined>> | null;
-  const value = parameters?.[name];
-  return (typeof value === 'string' ? value : value?.[0]) ?? '';
-}
-
-function sendPlain(request: FastifyRequest, reply: FastifyReply, body: object): FastifyReply {
-  negotiate(request.headers.accept, ['json']);
-  return sendJson(request, reply, body);
-}
-
-function sendAggregated(request: FastifyRequest, reply: FastifyReply, { aggregated }: Discovery): FastifyReply {
-  reply.header('ETag', aggregated.etag).header('Cache-Control', 'public');
-  if (request.headers['if-none-match'] === aggregated.etag) return reply.code(304).send();
-  return reply.header('Content-Type', AGGREGATED_TYPE).send(aggregated.bytes);
-}
-
-/** People read with curl; programs get it dense. */
-function sendJson(request: FastifyRequest, reply: FastifyReply, body: object): FastifyReply {
-  const pretty =
-    /^(?:curl|Wget|Mozilla\/5\.0)/.test(request.headers['user-agent'] ?? '') ||
-    queryParameter(request, 'pretty') === 'true';
-  const text = pretty ? `${JSON.stringify(body, null, 2)}\n` : JSON.stringify(body);
-  return reply.header('Content-Type', 'application/json').send(text);
-}
-
-function sendError(request: FastifyRequest, reply: FastifyReply, error: unknown, logger: Logger): FastifyReply {
-  const status = toStatusError(error);
-  if (status.httpStatus === 500 && !(error instanceof StatusError))
-    logger.error({ err: error, url: request.url }, 'a request failed');
-  reply.code(status.httpStatus).header('X-Content-Type-Options', 'nosniff');
-  return sendJson(request, reply, statusBody(status));
+function boundAddress(app: FastifyInstance): string {
+  const { address, family, port } = app.server.address() as AddressInfo;
+  return family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 /** Bytes that are no HTTP get a `Status` too, and the connection ends. */

@@ -4,6 +4,7 @@
  */
 import { CodedError, ERRORS } from '../../model/errors.ts';
 import { absenceText, type ReadingAbsence } from '../../scaling/reading.ts';
+import { RuleError } from './adapter/naming.ts';
 
 export interface StatusCause {
   readonly reason: string;
@@ -15,18 +16,28 @@ export class StatusError extends Error {
   readonly httpStatus: number;
   readonly reason: string;
   readonly causes: readonly StatusCause[];
+  /** More of `details`: whom or what the error is about. */
+  readonly about: Readonly<Record<string, string | number>>;
 
-  constructor(httpStatus: number, reason: string, message: string, causes: readonly StatusCause[] = []) {
+  constructor(
+    httpStatus: number,
+    reason: string,
+    message: string,
+    causes: readonly StatusCause[] = [],
+    about: Readonly<Record<string, string | number>> = {},
+  ) {
     super(message);
     this.name = 'StatusError';
     this.httpStatus = httpStatus;
     this.reason = reason;
     this.causes = causes;
+    this.about = about;
   }
 }
 
-export function statusBody({ httpStatus: code, reason, message, causes }: StatusError): object {
-  const details = causes.length > 0 ? { details: { causes } } : {};
+export function statusBody({ httpStatus: code, reason, message, causes, about }: StatusError): object {
+  const fields = { ...about, ...(causes.length > 0 ? { causes } : {}) };
+  const details = Object.keys(fields).length > 0 ? { details: fields } : {};
   return { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, reason, ...details, code };
 }
 
@@ -37,6 +48,11 @@ export function resourceNotFound(): StatusError {
 /** The blank at the end is what other servers of this API send. */
 export function metricNotFound(metric: string): StatusError {
   return new StatusError(404, 'NotFound', `the server could not find the metric ${metric} for `);
+}
+
+/** The same of objects: `pods`, or `pods p-1`. */
+export function objectMetricNotFound(metric: string, objects: string): StatusError {
+  return new StatusError(404, 'NotFound', `the server could not find the metric ${metric} for ${objects}`);
 }
 
 export function methodNotAllowed(): StatusError {
@@ -64,6 +80,27 @@ export function absenceStatus(metric: string, absence: ReadingAbsence): StatusEr
   if (http === 503) return new StatusError(503, 'ServiceUnavailable', message, causes);
   if (absence.code === 'ambiguous') return new StatusError(422, 'Invalid', message, causes);
   return internalError('unable to fetch metrics', [{ reason: absence.code, message }]);
+}
+
+/** Reads a selector; what is none is 400. */
+export function selectorOf<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof CodedError) throw badRequest(error.message);
+    throw error;
+  }
+}
+
+/** Does what a rule says; a fault of the rule is 500 with its reason, one of the request's selector is 400. */
+export function ruleFault<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof CodedError && error.message.startsWith('operator ')) throw badRequest(error.message);
+    if (!(error instanceof CodedError) && !(error instanceof RuleError)) throw error;
+    throw internalError('unable to fetch metrics', [{ reason: 'bad_rule', message: error.message }]);
+  }
 }
 
 /** Any error as a `Status`; what is no fault of the caller says nothing about the inside. */
