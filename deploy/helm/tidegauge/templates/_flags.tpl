@@ -33,7 +33,7 @@ A test compares the names with the daemon's own table of settings.
 {{- else if .Values.storage.path }}
 - --kubernetes.cert-dir={{ .Values.storage.path }}/certificates
 {{- end }}
-{{- if .Values.kubernetesApi.adapterConfig }}
+{{- if include "tidegauge.adapterConfig" . }}
 - --kubernetes.adapter-config=/etc/tidegauge-adapter/config.yaml
 {{- end }}
 {{- else }}

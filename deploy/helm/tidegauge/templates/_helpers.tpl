@@ -78,6 +78,15 @@ v1beta2 custom.metrics.k8s.io {{ add $priority 100 }}
 {{- end }}
 {{- end }}
 
+{{/* Text of the file with prometheus-adapter's configuration, or nothing. */}}
+{{- define "tidegauge.adapterConfig" -}}
+{{- if .Values.kubernetesApi.adapterConfigText -}}
+{{- .Values.kubernetesApi.adapterConfigText -}}
+{{- else if .Values.kubernetesApi.adapterConfig -}}
+{{- toYaml .Values.kubernetesApi.adapterConfig -}}
+{{- end -}}
+{{- end }}
+
 {{/* Secret with the certificate of the Kubernetes port, or nothing. */}}
 {{- define "tidegauge.kubernetesTlsSecret" -}}
 {{- $tls := .Values.kubernetesApi.tls -}}
