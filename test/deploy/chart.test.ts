@@ -32,6 +32,10 @@ const MATRIX: Readonly<Record<string, readonly string[]>> = {
     '--set=kubernetesApi.apiServices.custom=true',
     '--set-json=kubernetesApi.adapterConfig={"rules":[{"seriesQuery":"x","metricsQuery":"sum(<<.Series>>)"}]}',
   ],
+  'custom metrics of a file': [
+    '--set=kubernetesApi.apiServices.custom=true,kubernetesApi.apiServices.external=true',
+    `--set-file=kubernetesApi.adapterConfigText=${join(root, 'examples/hpa-pods-latency/adapter.yaml')}`,
+  ],
   'cert-manager': ['--set=kubernetesApi.apiServices.external=true,kubernetesApi.tls.mode=certManager'],
   'own certificate': [
     '--set=kubernetesApi.apiServices.external=true,kubernetesApi.tls.mode=secret,kubernetesApi.tls.secretName=s,kubernetesApi.tls.caBundle=QQ==',
@@ -313,6 +317,12 @@ test('what cannot work is refused, with the reason', { skip }, async (t) => {
   await refused('--set-json=collectors=[{"name":"x","mode":"daemonset"}]', /no scrapeConfigs/);
   await refused('--set=persistence.enabled=true,storage.path=', /want storage\.path/);
   await refused('--set=ports.web=0', /probes and remote-write need it/);
+});
+
+test('rules of prometheus-adapter arrive as they were written', { skip }, async (t) => {
+  const file = readFileSync(join(root, 'examples/hpa-pods-latency/adapter.yaml'), 'utf8');
+  const { data } = kind(await render('custom metrics of a file'), 'ConfigMap', 'tidegauge-adapter');
+  t.strictSame(parse(data['config.yaml']), parse(file));
 });
 
 /** The plain manifests are the chart's, without the marks of helm. */
