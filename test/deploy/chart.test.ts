@@ -125,14 +125,6 @@ function leavesOf(value: unknown, path: string): readonly string[] {
 
 /** Given by the chart, and not yet settings of the daemon. This list may only shrink. */
 const NOT_YET: ReadonlySet<string> = new Set([
-  'keda.tenancy',
-  'keda.tls-cert-file',
-  'keda.tls-private-key-file',
-  'keda.tls-client-ca-file',
-  'compat.kedify.shared-port',
-  'compat.kedify.window',
-  'compat.kedify.error-if-not-found',
-  'compat.kedify.value-if-not-found',
   'kubernetes.auth',
   'kubernetes.service-name',
   'kubernetes.cert-dir',
