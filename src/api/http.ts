@@ -56,11 +56,8 @@ export function buildHttp(options: HttpOptions): FastifyInstance {
     exposeHeadRoutes: false,
     return503OnClosing: false,
     // KEDA and others put a path behind an address that may end in a slash.
-    routerOptions: {
-      caseSensitive: true,
-      ignoreDuplicateSlashes: true,
-      maxParamLength: LIMITS.httpPathParameterLengthMax,
-    },
+    rewriteUrl: ({ url = '/' }) => (url.startsWith('//') ? url.replace(/^\/+/, '/') : url),
+    routerOptions: { caseSensitive: true, maxParamLength: LIMITS.httpPathParameterLengthMax },
     clientErrorHandler: refuseMalformed,
     frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply) => {
       refuse(request, reply, { status: 400, text: 'Bad Request\n' });
