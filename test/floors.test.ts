@@ -22,7 +22,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'api/kubernetes': ['model', 'telemetry', 'promql', 'scaling', 'api'],
   'api/scale': ['model', 'telemetry', 'promql', 'scaling', 'api'],
   'api/ops': ['model', 'telemetry', 'api'],
+  'disk.ts': ['tsdb'],
+  'durability.ts': ['model', 'config', 'telemetry', 'tsdb', 'ingest', 'disk.ts'],
   'main.ts': [
+    'durability.ts',
     'model',
     'config',
     'telemetry',

@@ -3,7 +3,18 @@
  * (`TIDEGAUGE_WEB_LISTEN_ADDRESS`) and its place in the YAML file (`web: {listen-address: …}`).
  * docs/configuration.md lists the table; a test compares the two.
  */
-import { ADDRESS, type Address, BOOLEAN, bytesBetween, COUNT, choiceOf, DURATION, type Kind, PATH } from './values.ts';
+import {
+  ADDRESS,
+  type Address,
+  BOOLEAN,
+  bytesBetween,
+  COUNT,
+  choiceOf,
+  DURATION,
+  type Kind,
+  PATH,
+  SYNC,
+} from './values.ts';
 
 export interface Setting<T> {
   /** The flag without its dashes; the dots are the levels of the YAML file. */
@@ -22,6 +33,7 @@ export interface Machine {
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type LogFormat = 'logfmt' | 'json';
+export type LogFailure = 'accept' | 'refuse';
 
 /** A metric of `external.metrics.k8s.io`. */
 export interface ExternalMetric {
@@ -56,6 +68,10 @@ export interface Config {
   readonly storage: {
     /** '' keeps everything in memory only. */
     readonly path: string;
+    /** What to do with bodies while the log cannot be written. */
+    readonly logFailure: LogFailure;
+    /** How long what was written may wait to be synced; 0: it is synced before it is acknowledged. */
+    readonly logSyncMs: number;
     readonly retentionMs: number;
     readonly memoryLimitBytes: number;
     /** 0 leaves it to the memory limit. */
@@ -129,6 +145,18 @@ export const SETTINGS = {
     PATH,
     '',
     'Directory that survives restarts; empty keeps everything in memory only.',
+  ),
+  storageLogFailure: setting(
+    'storage.log-failure',
+    choiceOf('accept', 'refuse'),
+    'accept',
+    'While the log cannot be written: accept samples all the same and say degraded, or refuse them.',
+  ),
+  storageLogFsync: setting(
+    'storage.log-fsync',
+    SYNC,
+    '1s',
+    'How often the log is synced to the disk, which bounds what a power loss can take; always syncs before each reply.',
   ),
   storageRetention: setting('storage.retention', DURATION, '2h', 'How long samples are kept.'),
   storageMemoryLimit: setting(

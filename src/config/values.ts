@@ -42,6 +42,14 @@ export const DURATION: Kind<number> = {
   format: formatDuration,
 };
 
+/** Milliseconds above 0, or 0 for `always`. */
+export const SYNC: Kind<number> = {
+  name: 'duration',
+  want: 'a duration above 0 such as 1s, or always',
+  parse: (text) => (text === 'always' ? 0 : tryParseDuration(text) || undefined),
+  format: (ms) => (ms === 0 ? 'always' : formatDuration(ms)),
+};
+
 export const BOOLEAN: Kind<boolean> = {
   name: 'boolean',
   want: 'true or false',

@@ -6,10 +6,12 @@ import type { Clock } from '../model/clock.ts';
 import { CodedError, type ErrorCode } from '../model/errors.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
+import type { Journal } from '../tsdb/storage.ts';
 import { storeExportRequest } from './otlp/decode.ts';
 import { OTLP_DEFAULTS, type OtlpSettings } from './otlp/settings.ts';
 import { REASON_NAMES } from './reasons.ts';
 import { type RemoteWriteHead, storeRemoteWrite } from './remote-write/store.ts';
+import { profileOf, protocolNumber } from './replay.ts';
 import { Tally } from './tally.ts';
 
 export type Protocol = 'remote_write' | 'otlp';
@@ -21,6 +23,8 @@ export interface WriteOutcome {
   readonly samplesRefused: number;
   /** '' or the reasons of what was refused, the most frequent first. */
   readonly message: string;
+  /** To be waited for before the sender is told: what was stored is in the log then. Absent without a log. */
+  readonly logged?: Promise<void>;
 }
 
 export interface WriterOptions {
@@ -28,16 +32,20 @@ export interface WriterOptions {
   readonly clock: Clock;
   readonly registry: Registry;
   readonly otlp?: Partial<OtlpSettings>;
+  /** Where bodies go once they are stored; null keeps them in memory only. */
+  readonly journal?: Journal | null;
 }
 
 export class Writer {
   readonly #head: RemoteWriteHead;
   readonly #otlp: OtlpSettings;
+  readonly #journal: Journal | null;
   readonly #counters: Record<Protocol, ProtocolCounters>;
 
-  constructor({ head, registry, otlp }: WriterOptions) {
+  constructor({ head, registry, otlp, journal }: WriterOptions) {
     this.#head = head;
     this.#otlp = { ...OTLP_DEFAULTS, ...otlp };
+    this.#journal = journal ?? null;
     this.#counters = protocolCounters(registry);
   }
 
@@ -72,9 +80,12 @@ export class Writer {
   #store(protocol: Protocol, body: Uint8Array, store: (tally: Tally) => void): WriteOutcome {
     const counters = this.#counters[protocol];
     const tally = new Tally();
+    let logged: Promise<void> | null = null;
     counters.bytes.value += body.length;
     try {
+      this.#journal?.admit(body.length);
       store(tally);
+      logged = this.#note(protocol, body, tally);
     } catch (error) {
       this.countRefused(protocol, error instanceof CodedError ? error.code : 'internal');
       throw error;
@@ -83,7 +94,23 @@ export class Writer {
       counters.add(tally);
     }
     counters.requests.with(protocol, tally.refusedCount === 0 ? 'stored' : 'partial').value++;
-    return { samplesStored: tally.samplesStored, samplesRefused: tally.refusedCount, message: tally.message() };
+    return {
+      samplesStored: tally.samplesStored,
+      samplesRefused: tally.refusedCount,
+      message: tally.message(),
+      ...(logged === null ? {} : { logged }),
+    };
+  }
+
+  /** A body of which nothing was stored leaves nothing to bring back. */
+  #note(protocol: Protocol, body: Uint8Array, tally: Tally): Promise<void> | null {
+    if (this.#journal === null || tally.samplesStored === 0) return null;
+    return this.#journal.note(
+      protocolNumber(protocol),
+      profileOf(protocol, this.#otlp),
+      body,
+      protocol === 'remote_write',
+    );
   }
 }
 

@@ -12,6 +12,7 @@ import { type Cardinality, CardinalityWalk } from './kernel/cardinality.ts';
 import { type Kernel, openKernel } from './kernel/kernel.ts';
 import { LabelTexts } from './kernel/label-text.ts';
 import {
+  BLOB_HEADER_BYTES,
   HISTOGRAM_BYTES_MAX,
   ODD_BYTES,
   OUTCOME_NO_MEMORY,
@@ -20,6 +21,7 @@ import {
   PAIR_COUNT,
   REC_FLAGS,
   REC_GENERATION,
+  REC_LABELS,
   REC_SET,
   RECORD_BYTES,
   REFUSED_BYTES,
@@ -34,29 +36,40 @@ import {
   RING,
   SB_BODY,
   SB_FLOOR_MS,
+  SB_FRONTIER,
   SB_HEAP_END,
   SB_HEAP_FIRST,
+  SB_ID_MAX,
   SB_ID_NEXT,
   SB_IDS,
   SB_IN,
   SB_IN_BYTES_MAX,
   SB_LABEL_INPUT,
+  SB_LABELS_MAX,
   SB_LATEST_MS,
+  SB_NAME_BYTES_MAX,
   SB_NEWEST_MS,
   SB_ODD,
   SB_OLDEST_MS,
+  SB_OUT_OF_ORDER_MS,
   SB_PERIODS_EVICTED,
   SB_PINS,
   SB_RECORDS,
   SB_REFUSED,
+  SB_RESERVE_CHUNKS,
   SB_RESULT,
   SB_RETENTION_PHASE,
   SB_RING,
   SB_SAMPLES_APPENDED,
   SB_SERIES,
   SB_SERIES_CREATED,
+  SB_SERIES_MAX,
   SB_SERIES_REMOVED,
   SB_TOUCHED,
+  SB_VALUE_BYTES_MAX,
+  SB_VERDICT,
+  SB_VERDICT_BYTES,
+  SB_VERDICT_GIVEN,
   SB_VERIFY_AT,
   SERIES_LIMIT,
   SERIES_ODD,
@@ -67,6 +80,7 @@ import {
 } from './kernel/layout.ts';
 import { Matching, RESULT } from './kernel/matching.ts';
 import { KernelSelection } from './kernel/selection.ts';
+import { joinVerdict, Refusals, splitVerdict } from './verdict.ts';
 
 export interface KernelHeadOptions {
   readonly clock: Clock;
@@ -84,6 +98,8 @@ export interface KernelHeadOptions {
   readonly hashKeys?: Uint32Array;
   /** Another build of the kernel, as base64. */
   readonly wasm?: string;
+  /** The memory is laid out so, to take an image of such a memory, whatever the limits say; they hold all the same. */
+  readonly layout?: { readonly memoryPages: number; readonly seriesMax: number; readonly bodyBytesMax: number };
 }
 
 /** Why the first few samples of a body were refused. */
@@ -129,14 +145,19 @@ export class KernelHead {
   readonly #open = new Map<KernelSelection, number>();
   /** Open selections whose records are not copied yet. */
   readonly #unfrozen = new Set<KernelSelection>();
+  readonly #refusedByLabels = new Refusals();
+  #notesVerdicts = false;
+  #isReplaying = false;
   readonly #onClose = (selection: KernelSelection): void => this.#closed(selection);
 
   constructor(options: KernelHeadOptions) {
     this.#options = options;
+    const { layout } = options;
+    const memoryBytes = options.memoryBytes ?? memoryFor(options.seriesMax);
     this.#kernel = openKernel({
-      memoryBytes: options.memoryBytes ?? memoryFor(options.seriesMax),
-      seriesMax: options.seriesMax,
-      bodyBytesMax: options.bodyBytesMax ?? LIMITS.remoteWriteBodyBytesMax,
+      memoryBytes: layout === undefined ? memoryBytes : layout.memoryPages * PAGE_BYTES,
+      seriesMax: layout?.seriesMax ?? options.seriesMax,
+      bodyBytesMax: layout?.bodyBytesMax ?? options.bodyBytesMax ?? LIMITS.remoteWriteBodyBytesMax,
       periodMs: options.periodMs ?? periodFor(options.retentionMs + options.futureMsMax),
       outOfOrderMsMax: options.outOfOrderMsMax,
       labelsMax: LIMITS.labelsPerSeriesMax,
@@ -151,8 +172,13 @@ export class KernelHead {
 
   /** The series with these labels (sorted, without empty values), created if new. Throws `series_limit`. */
   series(labels: Labels): SeriesRef {
-    const id = this.#kernel.seriesOf(this.#texts.writeLabels(labels), 1) >>> 0;
+    const bytes = this.#texts.writeLabels(labels);
+    if (this.#refusedByLabels.isGiven && this.#isRefusedByLabels(bytes)) {
+      throw new CodedError('series_limit', `cannot create series ${labelsText(labels)}: it was refused when it came`);
+    }
+    const id = this.#kernel.seriesOf(bytes, 1) >>> 0;
     if (id === SERIES_LIMIT) {
+      if (this.#notesVerdicts) this.#noteRefusedLabels(bytes);
       const series = this.#kernel.u32[SB_SERIES >>> 2]!;
       throw new CodedError(
         'series_limit',
@@ -169,7 +195,8 @@ export class KernelHead {
    */
   append(ref: SeriesRef, timestampMs: number, low: number, high: number, startTimestampMs = 0): Appended {
     this.#beforeAppend(ref);
-    return appended(this.#kernel.append(ref, timestampMs, low, high, startTimestampMs));
+    if (this.#refusedByLabels.isGiven && this.#isRefused(ref, timestampMs)) return APPENDED.outOfOrder;
+    return this.#judged(ref, timestampMs, this.#kernel.append(ref, timestampMs, low, high, startTimestampMs));
   }
 
   /** Appends one histogram sample, as the bytes of model/histogram.ts, which are copied. Throws `overloaded`, `bad_body`. */
@@ -183,7 +210,8 @@ export class KernelHead {
       );
     }
     this.#kernel.u8.set(blob, this.#kernel.u32[SB_LABEL_INPUT >>> 2]!);
-    return appended(this.#kernel.appendHistogram(ref, timestampMs, bytes, startTimestampMs));
+    if (this.#refusedByLabels.isGiven && this.#isRefused(ref, timestampMs)) return APPENDED.outOfOrder;
+    return this.#judged(ref, timestampMs, this.#kernel.appendHistogram(ref, timestampMs, bytes, startTimestampMs));
   }
 
   /**
@@ -324,6 +352,79 @@ export class KernelHead {
     return [...new Set(u32.subarray(SB_RING >>> 2, (SB_RING >>> 2) + count))] as SeriesRef[];
   }
 
+  // ---- what the log and the image need
+
+  /** The memory itself. */
+  get kernel(): Kernel {
+    return this.#kernel;
+  }
+
+  /** True if the next sample may need a page that only the end of a period gives back. */
+  get isFull(): boolean {
+    return this.#kernel.pagesFree() <= this.#kernel.u32[SB_RESERVE_CHUNKS >>> 2]!;
+  }
+
+  /** From now on, which samples are refused is noted for `takeVerdict`. */
+  noteVerdicts(): void {
+    this.#notesVerdicts = true;
+  }
+
+  /** Which samples of the body just written were refused; empty if none. To be asked after every body. */
+  takeVerdict(): Uint8Array {
+    const { u8, u32 } = this.#kernel;
+    const at = u32[SB_VERDICT >>> 2]!;
+    const bits = u8.slice(at, at + u32[SB_VERDICT_BYTES >>> 2]!);
+    // Not that of the body before, if the next does not go through the kernel.
+    if (bits.length > 0) this.#giveBits(NO_BYTES, false);
+    return joinVerdict(bits, this.#refusedByLabels.take());
+  }
+
+  /**
+   * While a log is replayed, samples are taken as they were once: no clock, no window, no limit; but those that the verdict
+   * given with their body refuses are passed over. Called again after an image was loaded, which brings its own settings.
+   */
+  setReplaying(isReplaying: boolean): void {
+    const { u32, f64 } = this.#kernel;
+    this.#isReplaying = isReplaying;
+    u32[SB_LABELS_MAX >>> 2] = LIMITS.labelsPerSeriesMax;
+    u32[SB_NAME_BYTES_MAX >>> 2] = LIMITS.labelNameBytesMax;
+    u32[SB_VALUE_BYTES_MAX >>> 2] = LIMITS.labelValueBytesMax;
+    u32[SB_SERIES_MAX >>> 2] = isReplaying ? u32[SB_ID_MAX >>> 2]! : this.#options.seriesMax;
+    if (!isReplaying) this.#limitHeap();
+    f64[SB_OUT_OF_ORDER_MS >>> 3] = isReplaying ? Infinity : this.#options.outOfOrderMsMax;
+    if (!isReplaying) this.giveVerdict(NO_BYTES);
+  }
+
+  /** In a memory that is laid out like an image: pages above the limit stay out of use, as far as they are free. */
+  #limitHeap(): void {
+    const { u32 } = this.#kernel;
+    const { memoryBytes, layout } = this.#options;
+    if (layout === undefined || memoryBytes === undefined) return;
+    const pages = Math.min(Math.floor(memoryBytes / PAGE_BYTES), layout.memoryPages);
+    u32[SB_HEAP_END >>> 2] = Math.max(pages - 1, u32[SB_FRONTIER >>> 2]!);
+  }
+
+  /** What `takeVerdict` said of the body that is replayed next. */
+  giveVerdict(verdict: Uint8Array): void {
+    const { bits, entries } = splitVerdict(verdict);
+    this.#giveBits(bits, bits.length > 0);
+    this.#refusedByLabels.give(entries);
+  }
+
+  /** CRC-32C. The bytes are copied to where bodies are, so not while one is being walked. */
+  checksum(bytes: Uint8Array): number {
+    const { u8, u32 } = this.#kernel;
+    const scratch = u32[SB_IN >>> 2]!;
+    const room = u32[SB_IN_BYTES_MAX >>> 2]!;
+    let crc = 0;
+    for (let at = 0; at < bytes.length; at += room) {
+      const part = bytes.subarray(at, at + room);
+      u8.set(part, scratch);
+      crc = this.#kernel.crc32c(scratch, part.length, crc);
+    }
+    return crc >>> 0;
+  }
+
   /** Walks the whole memory; throws if it does not hang together. For tests. */
   verify(): void {
     const code = this.#kernel.verify();
@@ -356,6 +457,67 @@ export class KernelHead {
     this.#setClock();
   }
 
+  #judged(ref: SeriesRef, timestampMs: number, outcome: number): Appended {
+    const isRefused = outcome !== APPENDED.stored && outcome !== APPENDED.duplicate && outcome !== APPENDED.conflicting;
+    if (isRefused && this.#notesVerdicts) {
+      const [first, second] = this.#labelSums(ref);
+      this.#refusedByLabels.note(first, second, timestampMs);
+    }
+    return appended(outcome);
+  }
+
+  #isRefused(ref: SeriesRef, timestampMs: number): boolean {
+    const [first, second] = this.#labelSums(ref);
+    return this.#refusedByLabels.refuses(first, second, timestampMs);
+  }
+
+  #isRefusedByLabels(bytes: number): boolean {
+    const [first, second] = this.#inputSums(bytes);
+    return this.#refusedByLabels.refuses(first, second, Number.NaN);
+  }
+
+  #noteRefusedLabels(bytes: number): void {
+    const [first, second] = this.#inputSums(bytes);
+    this.#refusedByLabels.note(first, second, Number.NaN);
+  }
+
+  #inputSums(bytes: number): readonly [number, number] {
+    const at = this.#kernel.u32[SB_LABEL_INPUT >>> 2]!;
+    return [this.#kernel.crc32c(at, bytes, 0) >>> 0, this.#mix(at, bytes, FNV_OFFSET)];
+  }
+
+  /** Two checksums of a series' label bytes: together they name it. */
+  #labelSums(ref: SeriesRef): readonly [number, number] {
+    const { u8, u16, u32 } = this.#kernel;
+    const record = this.#record(ref);
+    const set = u32[(record + REC_SET) >>> 2]!;
+    let crc = 0;
+    let other = FNV_OFFSET;
+    for (let i = 0; i < u8[record + REC_LABELS]!; i++) {
+      const blob = u32[(set >>> 2) + i]!;
+      const bytes = u16[blob >>> 1]!;
+      crc = this.#kernel.crc32c(blob + BLOB_HEADER_BYTES, bytes, crc);
+      other = this.#mix(blob + BLOB_HEADER_BYTES, bytes, other);
+    }
+    return [crc >>> 0, other];
+  }
+
+  /** FNV-1a, which shares nothing with a CRC. */
+  #mix(at: number, bytes: number, before: number): number {
+    let hash = before;
+    for (let i = 0; i < bytes; i++) hash = Math.imul(hash ^ this.#kernel.u8[at + i]!, 0x01000193);
+    return hash >>> 0;
+  }
+
+  #giveBits(bits: Uint8Array, isGiven: boolean): void {
+    const { u8, u32 } = this.#kernel;
+    const at = u32[SB_VERDICT >>> 2]!;
+    u8.fill(0, at, at + u32[SB_VERDICT_BYTES >>> 2]!);
+    u8.set(bits, at);
+    u32[SB_VERDICT_BYTES >>> 2] = bits.length;
+    u32[SB_VERDICT_GIVEN >>> 2] = Number(isGiven);
+  }
+
   #freeze(): void {
     for (const selection of this.#unfrozen) selection.freeze();
     this.#unfrozen.clear();
@@ -363,6 +525,11 @@ export class KernelHead {
 
   #setClock(): void {
     const { f64 } = this.#kernel;
+    if (this.#isReplaying) {
+      f64[SB_LATEST_MS >>> 3] = Infinity;
+      f64[SB_OLDEST_MS >>> 3] = f64[SB_FLOOR_MS >>> 3]!;
+      return;
+    }
     const nowMs = this.#options.clock.nowMs();
     f64[SB_LATEST_MS >>> 3] = nowMs + this.#options.futureMsMax;
     f64[SB_OLDEST_MS >>> 3] = Math.max(nowMs - this.#options.retentionMs, f64[SB_FLOOR_MS >>> 3]!);
@@ -438,6 +605,8 @@ export class KernelHead {
 }
 
 const NO_IDS = new Uint32Array(0);
+const NO_BYTES = new Uint8Array(0);
+const FNV_OFFSET = 0x811c9dc5;
 
 function appended(outcome: number): Appended {
   if (outcome === OUTCOME_NO_MEMORY) throw new CodedError('overloaded', 'cannot store sample: memory is full');

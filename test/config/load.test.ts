@@ -35,7 +35,15 @@ test('without any setting the defaults hold', async (t) => {
   t.strictSame(config.keda.listenAddress, { host: '127.0.0.1', port: 6000 });
   t.strictSame(config.kubernetes.listenAddress, { host: '127.0.0.1', port: 6443 });
   t.equal(config.kubernetes.insecureAllowUnauthenticated, false);
-  t.strictSame(config.storage, { path: '', retentionMs: 7_200_000, memoryLimitBytes: 3 * GIB, seriesLimit: 0 });
+  t.strictSame(config.storage, {
+    path: '',
+    logFailure: 'accept',
+    logSyncMs: 1000,
+    retentionMs: 7_200_000,
+    memoryLimitBytes: 3 * GIB,
+    seriesLimit: 0,
+  });
+  t.equal(load(['--storage.log-fsync=always']).storage.logSyncMs, 0);
   t.strictSame(config.query, { lookbackDeltaMs: 300_000, timeoutMs: 120_000 });
   t.strictSame(config.log, { level: 'info', format: 'logfmt' });
   t.strictSame(config.externalMetrics, []);
@@ -72,7 +80,8 @@ test('every setting can be given as flag, variable and YAML key', async (t) => {
   for (const setting of ALL_SETTINGS) {
     const key = yamlKeyOf(setting);
     if (key === null || setting.name.includes('tls-')) continue;
-    const text = setting.name === 'log.format' ? 'json' : values[setting.kind.name];
+    const choices: Readonly<Record<string, string>> = { 'log.format': 'json', 'storage.log-failure': 'refuse' };
+    const text = choices[setting.name] ?? values[setting.kind.name];
     const want = text === '90m' ? '1h30m' : text;
     const levels = key.split('.');
     const yaml = `${levels.map((level, i) => `${'  '.repeat(i)}${level}:`).join('\n')} ${JSON.stringify(text).replace(/^"([\w.]+)"$/, '$1')}\n`;

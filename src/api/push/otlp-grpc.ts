@@ -43,17 +43,23 @@ export async function openOtlpGrpc(options: OtlpGrpcOptions): Promise<{ address:
   });
   server.addService(METRICS_SERVICE, {
     Export: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) =>
-      exportMetrics(options, call.request, callback),
+      void exportMetrics(options, call.request, callback),
   });
   const host = options.listen.host.includes(':') ? `[${options.listen.host}]` : options.listen.host;
   const port = await bind(server, `${host}:${options.listen.port}`);
   return { address: `${host}:${port}`, close: () => close(server, options.closeMsMax ?? CLOSE_MS_MAX) };
 }
 
-function exportMetrics({ writer, logger }: PushDeps, body: Buffer, callback: sendUnaryData<Buffer>): void {
+async function exportMetrics(
+  { writer, logger }: PushDeps,
+  body: Buffer,
+  callback: sendUnaryData<Buffer>,
+): Promise<void> {
   let response: Buffer;
   try {
-    response = encodeExportResponse(writer.otlp(body));
+    const outcome = writer.otlp(body);
+    if (outcome.logged !== undefined) await outcome.logged;
+    response = encodeExportResponse(outcome);
   } catch (error) {
     const { grpcStatus, message } = faultOf(error, logger);
     callback({ code: grpcStatus, details: shorten(message) });

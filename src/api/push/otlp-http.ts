@@ -32,6 +32,7 @@ export function registerOtlp(scope: FastifyInstance, url: string, { writer, logg
       const body = await decompress(rawBody(request.body), encodingOf(request.headers['content-encoding']));
       request.writerCalled = true;
       const outcome = writer.otlp(body);
+      if (outcome.logged !== undefined) await outcome.logged;
       return reply.code(200).type(PROTOBUF).send(encodeExportResponse(outcome));
     },
   });

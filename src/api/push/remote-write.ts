@@ -30,9 +30,10 @@ export function registerRemoteWrite(scope: FastifyInstance, { writer, logger }: 
     scope.post(url, {
       // Before the body is read: nobody should send megabytes to learn that their type is wrong.
       onRequest: async (request) => checkHeaders(request.headers['content-type'], request.headers['content-encoding']),
-      handler: (request, reply) => {
+      handler: async (request, reply) => {
         request.writerCalled = true;
         const outcome = writer.remoteWrite(rawBody(request.body), connectionOf(request.raw.socket));
+        if (outcome.logged !== undefined) await outcome.logged;
         if (outcome.samplesRefused === 0) return reply.code(204).send();
         return reply.code(400).type('text/plain; charset=utf-8').send(`${outcome.message}\n`);
       },

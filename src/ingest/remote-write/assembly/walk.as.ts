@@ -53,6 +53,7 @@ import {
   SB_RESULT,
   SB_SAMPLES_APPENDED,
   SB_UNKNOWN,
+  SB_VERDICT_GIVEN,
   SERIES_LIMIT,
   STATUS_DONE,
   STATUS_ODD_FULL,
@@ -61,6 +62,7 @@ import {
 } from '../../../tsdb/kernel/layout';
 import { append } from '../../../tsdb/kernel/assembly/append';
 import { LABEL_HASH, LABEL_WIRE, labelEntry } from '../../../tsdb/kernel/assembly/labels';
+import { noteRefused, passesOver, resetVerdict } from '../../../tsdb/kernel/assembly/verdict';
 import { openPeriod, periodAt } from '../../../tsdb/kernel/assembly/period';
 import { identityFind, isLive, labelsMatch, labelsParse, recordOf, seriesCreate } from '../../../tsdb/kernel/assembly/series';
 
@@ -87,6 +89,7 @@ const MALFORMED: u32 = 0xffffffff;
 /** Decodes, checks and stores a body of n compressed bytes that were written to SB_IN. A STATUS_*. */
 export function ingest(n: u32, connection: u32): u32 {
   memory.fill(SB_RESULT, 0, 256);
+  resetVerdict();
   if (n > load<u32>(SB_IN_BYTES_MAX)) return STATUS_SNAPPY_TOO_LARGE;
   const body = <usize>load<u32>(SB_BODY);
   const status = snappyDecode(load<u32>(SB_IN), n, body, load<u32>(SB_BODY_BYTES_MAX), SB_RESULT + RESULT_BODY_BYTES);
@@ -377,12 +380,14 @@ function count(what: usize, n: u32): void {
 // @ts-ignore: decorator
 @inline
 function storeSample(id: u32, start: usize, end: usize, time: i64, bits: i64): void {
+  if (load<u32>(SB_VERDICT_GIVEN) != 0 && passesOver(1)) return;
   const outcome = append(recordOf(id), <f64>time, bits);
   count(RESULT_OUTCOMES + (outcome << 2), 1);
   if (outcome > <u32>OUTCOME_DUPLICATE) refuse(start, end, outcome, <f64>time);
 }
 
 function refuse(start: usize, end: usize, outcome: u32, time: f64): void {
+  if (outcome != OUTCOME_SERIES_LIMIT) noteRefused(1);
   const n = load<u32>(SB_RESULT, RESULT_REFUSED);
   if (n == REFUSED_MAX) return;
   store<u32>(SB_RESULT, n + 1, RESULT_REFUSED);
@@ -432,9 +437,11 @@ function storeNew(n: u32, start: usize, rest: usize, end: usize): void {
     storeFields(0, start, rest, end);
     return;
   }
+  if (load<u32>(SB_VERDICT_GIVEN) != 0 && passesOver(samples)) return;
   const id = seriesCreate(n);
   if (id == SERIES_LIMIT) {
     count(RESULT_OUTCOMES + OUTCOME_SERIES_LIMIT * 4, samples);
+    noteRefused(samples);
     refuse(start, end, OUTCOME_SERIES_LIMIT, 0);
     countExemplars(rest, end);
     return;
