@@ -11,6 +11,7 @@ import type { Registry } from './telemetry/registry.ts';
 import type { MemoryLayout } from './tsdb/image.ts';
 import type { KernelHead } from './tsdb/kernel-head.ts';
 import type { LogEvent } from './tsdb/log.ts';
+import { Pressure } from './tsdb/pressure.ts';
 import { type Recovered, recover, Storage } from './tsdb/storage.ts';
 
 export interface StoreOptions {
@@ -109,3 +110,37 @@ function registerStorageMetrics(registry: Registry, storage: Storage | null): vo
   );
   add('gauge', 'recovery_bad_images', 'Images that could not be used at start.', (s) => s.recovery.badImages);
 }
+
+/** Watches how much memory the process needs, and what follows from it. */
+export function watchMemory(
+  head: KernelHead,
+  { storage: config }: Config,
+  { clock, logger, registry }: Pick<StoreOptions, 'clock' | 'logger' | 'registry'>,
+): Pressure {
+  const pressure = new Pressure({
+    clock,
+    store: head,
+    limitBytes: Math.max(config.memoryLimitBytes, LIMIT_BYTES_MIN),
+    retentionMs: config.retentionMs,
+    // What is resident and free again in the store is there for whatever comes next.
+    usedBytes: () => process.memoryUsage.rss() - head.reusableBytes,
+    onChange: (stage, usedBytes) => logger.warn({ event: 'memory', stage, usedBytes }, 'memory: another stage'),
+  });
+  const ticking = setInterval(() => pressure.tick(), PRESSURE_TICK_MS);
+  ticking.unref();
+  const add = (name: string, help: string, read: () => number): void =>
+    registry.computed('gauge', `tidegauge_${name}`, help, read);
+  add(
+    'memory_stage',
+    '0 all is taken, 1 no new series, 2 retention shortened, 3 autoscalers only.',
+    () => pressure.stage,
+  );
+  add('memory_used_bytes', 'Memory that the process needs, of what it may use.', () => pressure.usedBytes);
+  add('memory_limit_bytes', 'Memory that the process may use.', () => config.memoryLimitBytes);
+  add('retention_seconds', 'How long samples are kept now.', () => pressure.retentionMs / 1000);
+  return pressure;
+}
+
+const PRESSURE_TICK_MS = 250;
+/** With less than this the daemon itself would be the pressure. */
+const LIMIT_BYTES_MIN = 192 * 2 ** 20;

@@ -16,7 +16,7 @@ import { registerScale } from './api/scale/scale.ts';
 import { type Command, helpText, parseCommand } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import type { Address } from './config/values.ts';
-import { openStore, type Store } from './durability.ts';
+import { openStore, type Store, watchMemory } from './durability.ts';
 import { Writer } from './ingest/write.ts';
 import { systemClock } from './model/clock.ts';
 import { CodedError } from './model/errors.ts';
@@ -145,7 +145,8 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
   const clock = systemClock;
   const { head, storage } = store;
   registerHeadMetrics(registry, head);
-  const writer = new Writer({ head, clock, registry, journal: storage });
+  const pressure = watchMemory(head, config, { clock, logger, registry });
+  const writer = new Writer({ head, clock, registry, journal: storage, admit: () => pressure.admit() });
   const engine = new QueryEngine({ head, clock, registry, lookbackMs: config.query.lookbackDeltaMs });
   const recorder = new Recorder({ onChange: (change) => logStateChange(logger, change) });
   registerRecorderMetrics(registry, recorder);

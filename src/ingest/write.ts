@@ -34,18 +34,22 @@ export interface WriterOptions {
   readonly otlp?: Partial<OtlpSettings>;
   /** Where bodies go once they are stored; null keeps them in memory only. */
   readonly journal?: Journal | null;
+  /** Throws `overloaded` if no body may be taken now. */
+  readonly admit?: () => void;
 }
 
 export class Writer {
   readonly #head: RemoteWriteHead;
   readonly #otlp: OtlpSettings;
   readonly #journal: Journal | null;
+  readonly #admit: () => void;
   readonly #counters: Record<Protocol, ProtocolCounters>;
 
-  constructor({ head, registry, otlp, journal }: WriterOptions) {
+  constructor({ head, registry, otlp, journal, admit }: WriterOptions) {
     this.#head = head;
     this.#otlp = { ...OTLP_DEFAULTS, ...otlp };
     this.#journal = journal ?? null;
+    this.#admit = admit ?? (() => undefined);
     this.#counters = protocolCounters(registry);
   }
 
@@ -83,6 +87,7 @@ export class Writer {
     let logged: Promise<void> | null = null;
     counters.bytes.value += body.length;
     try {
+      this.#admit();
       this.#journal?.admit(body.length);
       store(tally);
       logged = this.#note(protocol, body, tally);

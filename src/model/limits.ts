@@ -73,6 +73,8 @@ export const LIMITS = {
   httpPathParameterLengthMax: 1024,
   /** Warnings, and infos, of one query that are sent. */
   queryAnnotationsMax: 10,
+  /** Bytes of request bodies that are being received or stored over HTTP at a time. */
+  ingestBytesInFlightMax: 128 * 1024 * 1024,
   /** Bytes of a segment of the log; a longer record has one of its own. */
   logSegmentBytes: 64 * 1024 * 1024,
   /** Bytes of bodies that wait for the log. */

@@ -36,6 +36,7 @@ import {
   RING,
   SB_BODY,
   SB_FLOOR_MS,
+  SB_FREE_PAGES,
   SB_FRONTIER,
   SB_HEAP_END,
   SB_HEAP_FIRST,
@@ -147,11 +148,15 @@ export class KernelHead {
   readonly #unfrozen = new Set<KernelSelection>();
   readonly #refusedByLabels = new Refusals();
   #notesVerdicts = false;
+  /** At most as long as was set; less while memory is short. */
+  #retentionMs: number;
+  #refusesNewSeries = false;
   #isReplaying = false;
   readonly #onClose = (selection: KernelSelection): void => this.#closed(selection);
 
   constructor(options: KernelHeadOptions) {
     this.#options = options;
+    this.#retentionMs = options.retentionMs;
     const { layout } = options;
     const memoryBytes = options.memoryBytes ?? memoryFor(options.seriesMax);
     this.#kernel = openKernel({
@@ -352,6 +357,28 @@ export class KernelHead {
     return [...new Set(u32.subarray(SB_RING >>> 2, (SB_RING >>> 2) + count))] as SeriesRef[];
   }
 
+  // ---- what is done when memory is short
+
+  /** Bytes that are resident and in use for nothing: pages are used again, never given back to the system. */
+  get reusableBytes(): number {
+    return this.#kernel.u32[SB_FREE_PAGES >>> 2]! * PAGE_BYTES;
+  }
+
+  /** While it is true, only series that are known get samples. */
+  refuseNewSeries(isRefused: boolean): void {
+    this.#refusesNewSeries = isRefused;
+    if (!this.#isReplaying) this.#kernel.u32[SB_SERIES_MAX >>> 2] = this.#seriesMax;
+  }
+
+  /** How long samples are kept from now on: what is older goes with the next rounds of retention. */
+  setRetentionMs(retentionMs: number): void {
+    this.#retentionMs = retentionMs;
+  }
+
+  get #seriesMax(): number {
+    return this.#refusesNewSeries ? 0 : this.#options.seriesMax;
+  }
+
   // ---- what the log and the image need
 
   /** The memory itself. */
@@ -389,7 +416,7 @@ export class KernelHead {
     u32[SB_LABELS_MAX >>> 2] = LIMITS.labelsPerSeriesMax;
     u32[SB_NAME_BYTES_MAX >>> 2] = LIMITS.labelNameBytesMax;
     u32[SB_VALUE_BYTES_MAX >>> 2] = LIMITS.labelValueBytesMax;
-    u32[SB_SERIES_MAX >>> 2] = isReplaying ? u32[SB_ID_MAX >>> 2]! : this.#options.seriesMax;
+    u32[SB_SERIES_MAX >>> 2] = isReplaying ? u32[SB_ID_MAX >>> 2]! : this.#seriesMax;
     if (!isReplaying) this.#limitHeap();
     f64[SB_OUT_OF_ORDER_MS >>> 3] = isReplaying ? Infinity : this.#options.outOfOrderMsMax;
     if (!isReplaying) this.giveVerdict(NO_BYTES);
@@ -532,7 +559,7 @@ export class KernelHead {
     }
     const nowMs = this.#options.clock.nowMs();
     f64[SB_LATEST_MS >>> 3] = nowMs + this.#options.futureMsMax;
-    f64[SB_OLDEST_MS >>> 3] = Math.max(nowMs - this.#options.retentionMs, f64[SB_FLOOR_MS >>> 3]!);
+    f64[SB_OLDEST_MS >>> 3] = Math.max(nowMs - this.#retentionMs, f64[SB_FLOOR_MS >>> 3]!);
   }
 
   #closed(selection: KernelSelection): void {

@@ -13,6 +13,7 @@ import { LIMITS } from '../../model/limits.ts';
 import { encodeExportResponse, shorten } from './otlp-reply.ts';
 import type { PushDeps } from './push.ts';
 import { faultOf } from './reply.ts';
+import { retryInfo } from './shedding.ts';
 
 export interface OtlpGrpcOptions extends PushDeps {
   readonly listen: { readonly host: string; readonly port: number };
@@ -62,7 +63,9 @@ async function exportMetrics(
     response = encodeExportResponse(outcome);
   } catch (error) {
     const { grpcStatus, message } = faultOf(error, logger);
-    callback({ code: grpcStatus, details: shorten(message) });
+    const details = shorten(message);
+    const metadata = retryInfo(grpcStatus, details);
+    callback({ code: grpcStatus, details, ...(metadata === null ? {} : { metadata }) });
     return;
   }
   callback(null, response);

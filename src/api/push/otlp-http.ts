@@ -11,6 +11,7 @@ import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
 import { encodeExportResponse, encodeStatus, shorten } from './otlp-reply.ts';
 import type { PushDeps } from './push.ts';
 import { type Fault, faultOf } from './reply.ts';
+import { boundBodiesInFlight, sayRetryAfter } from './shedding.ts';
 
 const PROTOBUF = 'application/x-protobuf';
 const JSON_TYPE = 'application/json';
@@ -19,6 +20,7 @@ const inflate = promisify<Buffer | Uint8Array, { maxOutputLength: number }, Buff
 /** The route, on a scope of its own: its parser and error handler reach no other route. */
 export function registerOtlp(scope: FastifyInstance, url: string, { writer, logger }: PushDeps): void {
   takeRawBodies(scope, LIMITS.otlpBodyBytesMax);
+  boundBodiesInFlight(scope);
   scope.setErrorHandler((error, request, reply) => {
     const fault = faultOf(error, logger);
     // What the writer itself threw is counted there.
@@ -75,6 +77,7 @@ async function decompress(body: Uint8Array, encoding: string): Promise<Uint8Arra
 
 function sendStatus(request: FastifyRequest, reply: FastifyReply, fault: Fault): FastifyReply {
   reply.code(fault.httpStatus);
+  sayRetryAfter(reply, fault.httpStatus);
   if (parseMediaType(request.headers['content-type']).type === JSON_TYPE) {
     return reply.type(JSON_TYPE).send(JSON.stringify({ code: fault.grpcStatus, message: shorten(fault.message) }));
   }

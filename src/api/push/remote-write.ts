@@ -12,6 +12,7 @@ import { LIMITS } from '../../model/limits.ts';
 import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
 import type { PushDeps } from './push.ts';
 import { faultOf } from './reply.ts';
+import { boundBodiesInFlight, sayRetryAfter } from './shedding.ts';
 
 const PATHS = ['/api/v1/write', '/api/v1/push', '/write'];
 const PROTO_1 = 'prometheus.WriteRequest';
@@ -20,10 +21,12 @@ const PROTO_2 = 'io.prometheus.write.v2.Request';
 /** The routes, on a scope of their own: its parser and error handler reach no other route. */
 export function registerRemoteWrite(scope: FastifyInstance, { writer, logger }: PushDeps): void {
   takeRawBodies(scope, LIMITS.remoteWriteBodyBytesMax);
+  boundBodiesInFlight(scope);
   scope.setErrorHandler((error, _request, reply) => {
     const fault = faultOf(error, logger);
     // What the writer itself threw is counted there.
     if (!reply.request.writerCalled) writer.countRefused('remote_write', fault.code);
+    sayRetryAfter(reply, fault.httpStatus);
     return reply.code(fault.httpStatus).type('text/plain; charset=utf-8').send(`${fault.message}\n`);
   });
   for (const url of PATHS) {
