@@ -132,7 +132,7 @@ export function watchMemory(
     registry.computed('gauge', `tidegauge_${name}`, help, read);
   add(
     'memory_stage',
-    '0 all is taken, 1 no new series, 2 retention shortened, 3 autoscalers only.',
+    '0 all is taken, 1 no new series, 2 retention is shortened, 3 ingest is refused.',
     () => pressure.stage,
   );
   add('memory_used_bytes', 'Memory that the process needs, of what it may use.', () => pressure.usedBytes);

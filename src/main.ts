@@ -146,7 +146,11 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
   const { head, storage } = store;
   registerHeadMetrics(registry, head);
   const pressure = watchMemory(head, config, { clock, logger, registry });
-  const writer = new Writer({ head, clock, registry, journal: storage, admit: () => pressure.admit() });
+  const onTrap = (err: Error): void => {
+    logger.fatal({ err }, 'the kernel trapped; the daemon stops, and the log brings back what was acknowledged');
+    process.exit(1);
+  };
+  const writer = new Writer({ head, clock, registry, journal: storage, admit: () => pressure.admit(), onTrap });
   const engine = new QueryEngine({ head, clock, registry, lookbackMs: config.query.lookbackDeltaMs });
   const recorder = new Recorder({ onChange: (change) => logStateChange(logger, change) });
   registerRecorderMetrics(registry, recorder);

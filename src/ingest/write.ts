@@ -36,6 +36,8 @@ export interface WriterOptions {
   readonly journal?: Journal | null;
   /** Throws `overloaded` if no body may be taken now. */
   readonly admit?: () => void;
+  /** Told when the kernel traps: nobody knows what its memory holds then, so the process is to end. */
+  readonly onTrap?: (error: Error) => void;
 }
 
 export class Writer {
@@ -43,13 +45,15 @@ export class Writer {
   readonly #otlp: OtlpSettings;
   readonly #journal: Journal | null;
   readonly #admit: () => void;
+  readonly #onTrap: (error: Error) => void;
   readonly #counters: Record<Protocol, ProtocolCounters>;
 
-  constructor({ head, registry, otlp, journal, admit }: WriterOptions) {
+  constructor({ head, registry, otlp, journal, admit, onTrap }: WriterOptions) {
     this.#head = head;
     this.#otlp = { ...OTLP_DEFAULTS, ...otlp };
     this.#journal = journal ?? null;
     this.#admit = admit ?? (() => undefined);
+    this.#onTrap = onTrap ?? (() => undefined);
     this.#counters = protocolCounters(registry);
   }
 
@@ -92,6 +96,7 @@ export class Writer {
       store(tally);
       logged = this.#note(protocol, body, tally);
     } catch (error) {
+      if (error instanceof Error && error.name === 'RuntimeError') this.#onTrap(error);
       this.countRefused(protocol, error instanceof CodedError ? error.code : 'internal');
       throw error;
     } finally {

@@ -4,7 +4,7 @@
  *     below 70 %   everything is taken
  *     from 70 %    no new series
  *     from 80 %    retention is shortened, step by step; if that does not help, ingest is refused for now
- *     from 90 %    people's queries are refused too: autoscalers are answered, and that is all
+ *     from 90 %    ingest is refused at once; who asks is answered
  *
  * What counts is what the process needs: the store's memory in use (it keeps pages that it gave back, so the resident size
  * would say too much), and everything beside it. A stage is left 2 % below where it began.
@@ -87,12 +87,6 @@ export class Pressure {
       'overloaded',
       `cannot take body: ${this.#usedBytes} bytes of memory are in use of ${this.#options.limitBytes}; send it again later`,
     );
-  }
-
-  /** Throws `overloaded` if people's queries must wait. */
-  admitQuery(): void {
-    if (this.#stage < 3) return;
-    throw new CodedError('overloaded', 'cannot query: memory is short, and autoscalers come first; try again later');
   }
 
   #keep(retentionMs: number): void {

@@ -5,6 +5,9 @@
  */
 import { test } from 'tap';
 import { replayBody } from '../../src/ingest/replay.ts';
+import { Writer } from '../../src/ingest/write.ts';
+import { LIMITS } from '../../src/model/limits.ts';
+import { Registry } from '../../src/telemetry/registry.ts';
 import { TestClock } from '../support/clock.ts';
 import type { MemoryDisk } from '../support/memory-disk.ts';
 import { encodeExportRequest } from '../support/otlp-encoder.ts';
@@ -147,6 +150,23 @@ test('a disk that does not answer is not waited for', async (t) => {
   }
   t.equal(site.storage.isDegraded, false);
   t.equal(client.check(await openSite({ disk: site.disk.copy(), clock: site.clock })), null);
+});
+
+test('what waits for the log is bounded: above it bodies are refused before they are applied', async (t) => {
+  const site = await openSite();
+  let release: () => void = () => undefined;
+  const wall = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  site.disk.beforeWrite = () => wall;
+  const outcome = site.writer.remoteWrite(bodyOf(SERIES, T0 + 1, 1));
+  const { pendingBytes } = site.storage.log.stats;
+  t.ok(pendingBytes > 0);
+  t.doesNotThrow(() => site.storage.admit(LIMITS.logPendingBytesMax - pendingBytes));
+  t.throws(() => site.storage.admit(LIMITS.logPendingBytesMax - pendingBytes + 1), { code: 'overloaded' });
+  release();
+  await outcome.logged;
+  t.equal(site.storage.log.stats.pendingBytes, 0);
 });
 
 /** Damages one file somewhere; what was done. */
@@ -294,6 +314,23 @@ test('a record that traps is set aside, and the rest comes back', async (t) => {
   t.equal(client.check(other), null);
   t.equal(samplesOf(other).size, 8 * SERIES.length);
   t.ok([...other.disk.names.keys()].some((name) => name.startsWith('store/aside/')));
+});
+
+test('a kernel that traps on a body ends the process, and the body is in no log', async (t) => {
+  const site = await openSite();
+  const trap = Object.assign(new Error('unreachable'), { name: 'RuntimeError' });
+  const head = Object.assign(Object.create(site.head), {
+    writeRemoteWrite: () => {
+      throw trap;
+    },
+  }) as typeof site.head;
+  const told: Error[] = [];
+  const { clock, storage } = site;
+  const registry = new Registry();
+  const writer = new Writer({ head, clock, registry, journal: storage, onTrap: (error) => told.push(error) });
+  t.throws(() => writer.remoteWrite(bodyOf(SERIES, T0 + 1, 1)), trap);
+  t.strictSame(told, [trap]);
+  t.equal(storage.log.stats.pendingBytes, 0);
 });
 
 test('another memory limit takes the image as it is, and holds', async (t) => {
