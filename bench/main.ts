@@ -7,6 +7,8 @@
  */
 import { append } from './append.ts';
 import { decode } from './decode.ts';
+import { otlp } from './otlp.ts';
+import { plan } from './plan.ts';
 import { readings } from './readings.ts';
 import { select } from './select.ts';
 import type { Row } from './support/measure.ts';
@@ -23,8 +25,10 @@ export interface BenchOptions {
 const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<Row[]>>> = {
   decode,
   append,
+  otlp,
   select,
   window,
+  plan,
   readings,
 };
 

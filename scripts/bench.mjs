@@ -12,8 +12,10 @@ import { ensureInstalled, root } from './lib/setup.mjs';
 const DEFAULTS = {
   decode: { series: '20k', rounds: 4, runs: 3 },
   append: { series: '50k', rounds: 4, runs: 3 },
+  otlp: { series: '20k', rounds: 4, runs: 3 },
   select: { series: '250k', rounds: 2, runs: 5 },
   window: { series: '250k', rounds: 10, runs: 5 },
+  plan: { series: '1', rounds: 3, runs: 5 },
   readings: { series: '1k', rounds: 5, runs: 5 },
   http: { series: '100k', rounds: 20, runs: 1 },
 };

@@ -1,6 +1,7 @@
 /**
  * Builds the store's kernel: AssemblyScript → WebAssembly → base64 in src/tsdb/kernel/generated/, once for use
- * (kernel.ts) and once with assertions (kernel-debug.ts). Does nothing when its inputs have not changed.
+ * (kernel.ts) and once with assertions (kernel-debug.ts); and beside it the module that knows OTLP points by their bytes
+ * (otlp-identities.ts). Does nothing when its inputs have not changed.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +10,8 @@ import { filesBelow, root, whenChanged } from './lib/setup.mjs';
 
 const KERNEL = join(root, 'src', 'tsdb', 'kernel');
 const GENERATED = join(KERNEL, 'generated');
-const ENTRY = 'src/tsdb/kernel/assembly/index.ts';
+const ENTRIES = ['src/tsdb/kernel/assembly/index.ts', 'src/ingest/otlp/assembly/rows.as.ts'];
+const IDENTITY_ENTRIES = ['src/ingest/otlp/assembly/index.as.ts'];
 
 const COMMON = [
   '--runtime',
@@ -27,8 +29,9 @@ const COMMON = [
   '201',
 ];
 const BUILDS = [
-  { name: 'kernel', options: ['-O3', '--noAssert', '--use', 'abort='] },
-  { name: 'kernel-debug', options: ['-O1', '--debug'] },
+  { name: 'kernel', entries: ENTRIES, options: ['-O3', '--noAssert', '--use', 'abort='] },
+  { name: 'kernel-debug', entries: ENTRIES, options: ['-O1', '--debug'] },
+  { name: 'otlp-identities', entries: IDENTITY_ENTRIES, options: ['-O3', '--noAssert', '--use', 'abort='] },
 ];
 
 export async function buildKernel() {
@@ -36,6 +39,8 @@ export async function buildKernel() {
     ...filesBelow(join(KERNEL, 'assembly')),
     join(KERNEL, 'layout.ts'),
     ...filesBelow(join(root, 'src', 'ingest', 'remote-write', 'assembly')),
+    ...filesBelow(join(root, 'src', 'ingest', 'otlp', 'assembly')),
+    join(root, 'src', 'ingest', 'otlp', 'identity-layout.ts'),
     join(root, 'scripts', 'build-kernel.mjs'),
     join(root, 'package-lock.json'),
   ];
@@ -48,12 +53,12 @@ async function compileAll() {
   rmSync(join(GENERATED, '.built'), { force: true });
   mkdirSync(GENERATED, { recursive: true });
   const asc = await import('assemblyscript/asc');
-  for (const { name, options } of BUILDS) await compile(asc, name, options);
+  for (const { name, entries, options } of BUILDS) await compile(asc, name, entries, options);
 }
 
-async function compile(asc, name, options) {
+async function compile(asc, name, entries, options) {
   const wasm = join('src', 'tsdb', 'kernel', 'generated', `${name}.wasm`);
-  const { error, stderr } = await asc.main([ENTRY, '--baseDir', root, '--outFile', wasm, ...COMMON, ...options]);
+  const { error, stderr } = await asc.main([...entries, '--baseDir', root, '--outFile', wasm, ...COMMON, ...options]);
   const messages = stderr.toString();
   if (error !== null || messages.includes('ERROR')) throw new Error(`cannot compile the kernel:\n${messages}`);
   if (messages.trim() !== '') console.error(messages);

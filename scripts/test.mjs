@@ -7,12 +7,13 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { build } from './build.mjs';
 import { ensureInstalled, root } from './lib/setup.mjs';
+import { runMutants } from './mutants.mjs';
 
 ensureInstalled();
 await build();
 
 const runner = join(root, 'node_modules', 'tap', 'dist', 'esm', 'run.mjs');
-// The long form runs the same differential and fuzz tests with many more rounds.
+// The long form runs the same differential and fuzz tests with many more rounds, and then the mutants.
 const isLong = process.argv[2] === '--long';
 const files = process.argv.slice(isLong ? 3 : 2);
 const longArgs = isLong
@@ -47,6 +48,8 @@ const status = await exited;
 const count = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(totals)?.[1] ?? 0);
 for (const line of skipped) console.log(`skipped: ${line}`);
 // A file that died without a failing assertion still counts as one failure.
-const failed = Math.max(count('fail'), status === 0 ? 0 : 1);
-console.log(`${count('pass')} passed, ${failed} failed`);
+const fault = Math.max(count('fail'), status === 0 ? 0 : 1);
+const mutants = isLong && files.length === 0 ? await runMutants() : { passed: 0, failed: 0 };
+const failed = fault + mutants.failed;
+console.log(`${count('pass') + mutants.passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;

@@ -5,7 +5,8 @@
 import type { Logger } from 'pino';
 import type { Config } from './config/schema.ts';
 import { disk } from './disk.ts';
-import { replayBody } from './ingest/replay.ts';
+import type { DeltaSums } from './ingest/otlp/delta.ts';
+import { Replayer } from './ingest/replay.ts';
 import type { Clock } from './model/clock.ts';
 import type { Registry } from './telemetry/registry.ts';
 import type { MemoryLayout } from './tsdb/image.ts';
@@ -26,6 +27,8 @@ export interface Store {
   readonly head: KernelHead;
   /** Null if everything is in memory only. */
   readonly storage: Storage | null;
+  /** Sums of OTLP deltas that were recovered with it. */
+  readonly deltas: DeltaSums;
   close(): Promise<void>;
 }
 
@@ -34,16 +37,19 @@ const TICK_MS = 100;
 /** Opens the store: empty, or as it was if it has a path. */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const { config, clock, logger, registry, openHead } = options;
+  const replayer = new Replayer(clock);
   if (config.path === '') {
     registerStorageMetrics(registry, null);
-    return { head: openHead(null), storage: null, close: async () => undefined };
+    const head = openHead(null);
+    return { head, storage: null, deltas: replayer.deltasOf(head), close: async () => undefined };
   }
   const recovered = await recover({
     files: disk,
     folder: config.path,
     clock,
     openHead,
-    replay: replayBody,
+    replay: replayer.replay,
+    sections: replayer.sections,
     log: (what, details) => logger.warn({ event: 'recovery', ...details }, what),
   });
   announce(logger, recovered);
@@ -64,7 +70,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     clearInterval(ticking);
     await storage.close();
   };
-  return { head: recovered.head, storage, close };
+  return { head: recovered.head, storage, deltas: replayer.deltasOf(recovered.head), close };
 }
 
 function announce(logger: Logger, { recovery, head }: Recovered): void {

@@ -17,18 +17,22 @@ import { type Command, helpText, parseCommand } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import type { Address } from './config/values.ts';
 import { openStore, type Store, watchMemory } from './durability.ts';
-import { Writer } from './ingest/write.ts';
+import { defaultExemplars, Writer } from './ingest/write.ts';
 import { systemClock } from './model/clock.ts';
 import { CodedError } from './model/errors.ts';
 import { LIMITS } from './model/limits.ts';
 import { QueryEngine } from './promql/engine.ts';
+import { SWITCHES } from './promql/switches.ts';
+import { NO_POD_STATES } from './scaling/pods.ts';
 import { Readings } from './scaling/reading.ts';
 import { Recorder, type StateChange } from './scaling/recorder.ts';
 import { createLogger } from './telemetry/log.ts';
 import { registerProcessMetrics } from './telemetry/process.ts';
 import { Registry } from './telemetry/registry.ts';
+import type { Exemplars } from './tsdb/exemplars.ts';
 import type { MemoryLayout } from './tsdb/image.ts';
 import { KernelHead } from './tsdb/kernel-head.ts';
+import { Metadata } from './tsdb/metadata.ts';
 
 /** Set by the bundler from package.json. */
 declare const TIDEGAUGE_VERSION: string;
@@ -145,13 +149,28 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
   const clock = systemClock;
   const { head, storage } = store;
   registerHeadMetrics(registry, head);
+  const exemplars = defaultExemplars(config.storage.exemplarsLimit);
+  const metadata = new Metadata();
+  registerBesideMetrics(registry, exemplars, metadata);
   const pressure = watchMemory(head, config, { clock, logger, registry });
   const onTrap = (err: Error): void => {
     logger.fatal({ err }, 'the kernel trapped; the daemon stops, and the log brings back what was acknowledged');
     process.exit(1);
   };
-  const writer = new Writer({ head, clock, registry, journal: storage, admit: () => pressure.admit(), onTrap });
-  const engine = new QueryEngine({ head, clock, registry, lookbackMs: config.query.lookbackDeltaMs });
+  const writer = new Writer({
+    head,
+    clock,
+    registry,
+    exemplars,
+    metadata,
+    otlp: { ...config.otlp.translation, lookbackMs: config.query.lookbackDeltaMs },
+    hashKeys: crypto.getRandomValues(new Uint32Array(8)),
+    deltas: store.deltas,
+    journal: storage,
+    admit: () => pressure.admit(),
+    onTrap,
+  });
+  const engine = openEngine(config, head, registry);
   const recorder = new Recorder({ onChange: (change) => logStateChange(logger, change) });
   registerRecorderMetrics(registry, recorder);
   const readings = new Readings({
@@ -163,6 +182,9 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     lookbackMs: config.query.lookbackDeltaMs,
     forgetAfterMs: config.scaling.forgetAfterMs,
     warmsUp: config.scaling.warmUp,
+    podStates: NO_POD_STATES,
+    samplesMax: config.scaling.samplesMax,
+    timeoutMs: config.scaling.timeoutMs,
   });
   const retention = setInterval(() => enforceRetention(head), RETENTION_CHECK_MS);
   retention.unref();
@@ -181,6 +203,8 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
           registerPrometheus(app, {
             engine,
             head,
+            exemplars,
+            metadata,
             clock,
             isReady,
             isStopping,
@@ -266,6 +290,27 @@ function newHead(config: Config, layout: MemoryLayout | null): KernelHead {
   });
 }
 
+function openEngine({ query, features }: Config, head: KernelHead, registry: Registry): QueryEngine {
+  const isOn = (name: keyof typeof SWITCHES): boolean =>
+    SWITCHES[name].isOn || (features as readonly string[]).includes(SWITCHES[name].flag);
+  return new QueryEngine({
+    head,
+    clock: systemClock,
+    registry,
+    lookbackMs: query.lookbackDeltaMs,
+    limits: query,
+    delayedNameRemoval: isOn('delayedNameRemoval'),
+    experimental: {
+      experimentalFunctions: isOn('experimentalFunctions'),
+      durationExpressions: isOn('durationExpressions'),
+      extendedRangeSelectors: isOn('extendedRangeSelectors'),
+      fillModifiers: isOn('fillModifiers'),
+      typeAndUnitLabels: isOn('typeAndUnitLabels'),
+      startTimestamps: isOn('startTimestamps'),
+    },
+  });
+}
+
 /** Slice by slice, so that a million dead series hold up nobody. */
 function enforceRetention(head: KernelHead): void {
   if (head.retentionSlice()) setImmediate(enforceRetention, head);
@@ -296,6 +341,18 @@ function registerHeadMetrics(registry: Registry, head: KernelHead): void {
     name('bytes'),
     'Bytes of the store in use: labels, index and samples.',
     () => head.stats().bytes,
+  );
+}
+
+/** What is kept beside the head. */
+function registerBesideMetrics(registry: Registry, exemplars: Exemplars, metadata: Metadata): void {
+  registry.computed('gauge', 'tidegauge_exemplars', 'Exemplars kept.', () => exemplars.count);
+  registry.computed('gauge', 'tidegauge_exemplar_bytes', 'Bytes of the exemplars kept, about.', () => exemplars.bytes);
+  registry.computed(
+    'gauge',
+    'tidegauge_metadata_families',
+    'Metric families whose type and help are kept.',
+    () => metadata.families,
   );
 }
 

@@ -31,6 +31,10 @@ export interface Store {
   readonly clock: BenchClock;
   /** Stores a remote-write body that came over the connection of this number. */
   write(body: Uint8Array, connection: number): WriteOutcome;
+  /** The same of a 2.0 body. */
+  write2(body: Uint8Array, connection: number): WriteOutcome;
+  /** Stores an OTLP body. */
+  writeOtlp(body: Uint8Array): WriteOutcome;
 }
 
 /** A store without series; it takes at most `seriesMax`. */
@@ -43,5 +47,6 @@ export async function openStore(seriesMax: number): Promise<Store> {
   const engine = new QueryEngine({ head, clock, registry, lookbackMs: LOOKBACK_MS });
   // The writer predicts the next series for each connection where it can; where it cannot, it ignores the number.
   const remoteWrite: (body: Uint8Array, connection: number) => WriteOutcome = writer.remoteWrite.bind(writer);
-  return { head, engine, clock, write: remoteWrite };
+  const write2 = writer.remoteWrite2.bind(writer);
+  return { head, engine, clock, write: remoteWrite, write2, writeOtlp: (body) => writer.otlp(body) };
 }

@@ -5,8 +5,8 @@
  * A surface registers its routes as a plugin, which may set its own error handler and body parsers; at the root there
  * is no body parser at all.
  */
-import type { Server, ServerOptions } from 'node:http';
-import type { ServerOptions as HttpsServerOptions } from 'node:https';
+import { createServer, type Server, type ServerOptions } from 'node:http';
+import { createServer as createTlsServer, type ServerOptions as HttpsServerOptions } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import Fastify, {
@@ -20,6 +20,7 @@ import type { Logger } from 'pino';
 import { CodedError } from '../model/errors.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
+import { splitHotRoutes } from './hot-route.ts';
 import { RouteTable } from './route-table.ts';
 
 export interface HttpOptions {
@@ -54,28 +55,36 @@ export function buildHttp(options: HttpOptions): FastifyInstance {
     bodyLimit: bodyBytesMax,
     exposeHeadRoutes: false,
     return503OnClosing: false,
-    requestTimeout: LIMITS.httpRequestTimeoutMs,
-    keepAliveTimeout: LIMITS.httpKeepAliveTimeoutMs,
     routerOptions: { caseSensitive: true, maxParamLength: LIMITS.httpPathParameterLengthMax },
     clientErrorHandler: refuseMalformed,
     frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply) => {
       refuse(request, reply, { status: 400, text: 'Bad Request\n' });
     },
   };
-  const app: FastifyInstance =
-    https === undefined
-      ? Fastify({ ...common, http: SERVER_OPTIONS })
-      : (Fastify({ ...common, https: { ...https, ...SERVER_OPTIONS } }) as unknown as FastifyInstance);
+  const requests = registry === undefined ? null : requestCounter(registry);
+  const app: FastifyInstance = Fastify({
+    ...common,
+    serverFactory: (handler) => {
+      const server =
+        https === undefined ? createServer(SERVER_OPTIONS) : createTlsServer({ ...https, ...SERVER_OPTIONS });
+      splitHotRoutes(server, handler, (url, status) => {
+        if (requests !== null) requests.with(url, String(status)).value++;
+      });
+      return server;
+    },
+  });
   app.server.maxConnections = LIMITS.httpConnectionsMax;
   app.removeAllContentTypeParsers();
   refuseUnrouted(app, refuse);
   app.setErrorHandler((error, request, reply) => replyError(error, request, reply));
-  observeRequests(app, logger, registry);
+  observeRequests(app, logger, requests);
   return app;
 }
 
 /** Timeouts and bounds of every HTTP server here, before a request is one. */
 export const SERVER_OPTIONS: ServerOptions = {
+  requestTimeout: LIMITS.httpRequestTimeoutMs,
+  keepAliveTimeout: LIMITS.httpKeepAliveTimeoutMs,
   headersTimeout: LIMITS.httpHeadersTimeoutMs,
   // How often the timeouts of unfinished requests are looked at; Node's own 30 s would make 5 s mean up to 35 s.
   connectionsCheckingInterval: 1000,
@@ -191,8 +200,7 @@ function refuseUnrouted(app: FastifyInstance, refuse: Refuse): void {
   });
 }
 
-function observeRequests(app: FastifyInstance, logger: Logger, registry: Registry | undefined): void {
-  const requests = registry === undefined ? null : requestCounter(registry);
+function observeRequests(app: FastifyInstance, logger: Logger, requests: Family<Cell> | null): void {
   app.addHook('onResponse', async (request, reply) => {
     // The route's pattern, so that no client can make new label values.
     const handler = request.routeOptions.url ?? 'unknown';

@@ -14,6 +14,7 @@ import {
 import { CodedError } from '../model/errors.ts';
 import { nearest } from '../model/nearest.ts';
 import { ALL_SETTINGS, type ExternalMetric, yamlKeyOf } from './schema.ts';
+import { LIST } from './values.ts';
 
 export interface FileValue {
   readonly text: string;
@@ -28,6 +29,8 @@ export interface FileContent {
 
 const EXTERNAL_METRICS = 'externalMetrics';
 const SETTING_KEYS: readonly string[] = ALL_SETTINGS.map(yamlKeyOf).filter((key) => key !== null);
+/** Settings that may be written as a list of texts. */
+const LISTS: readonly string[] = ALL_SETTINGS.filter(({ kind }) => kind.name === LIST.name).map(({ name }) => name);
 const KNOWN_KEYS: readonly string[] = [
   ...new Set([...SETTING_KEYS, ...SETTING_KEYS.flatMap(groupsOf), EXTERNAL_METRICS]),
 ];
@@ -148,9 +151,18 @@ class FileReader {
   /** The text of a value as it was written, so that `2h`, `512MiB` and `0` are read by the same rules as a flag's. */
   #scalar(pair: KeyValue, key: string): string {
     if (pair.value === null) return '';
+    if (isSeq<Node>(pair.value) && LISTS.includes(key)) return this.#items(pair.value.items, pair, key);
     if (!isScalar(pair.value)) throw this.#wrong(key, pair, 'one value');
     const { value, source } = pair.value;
     return typeof value === 'string' ? value : (source ?? String(value));
+  }
+
+  /** A list as the text that a flag would have. */
+  #items(items: readonly Node[], pair: KeyValue, key: string): string {
+    const texts = items.map((item) => this.#resolve(item));
+    if (!texts.every((item) => isScalar(item) && !String(item.value).includes(',')))
+      throw this.#wrong(key, pair, 'texts without commas');
+    return texts.map((item) => (isScalar(item) ? String(item.value) : '')).join(',');
   }
 
   #pairs(node: Node | null, what: string, offset: number): KeyValue[] {

@@ -197,6 +197,14 @@ function buildConfig(given: Given, file: FileContent): Config {
     otlp: {
       grpc: { listenAddress: read(SETTINGS.otlpGrpcListenAddress) },
       http: { listenAddress: read(SETTINGS.otlpHttpListenAddress) },
+      translation: {
+        strategy: read(SETTINGS.otlpNamingStrategy),
+        promoteResourceAttributes: read(SETTINGS.otlpPromoteResourceAttributes),
+        ignoreResourceAttributes: read(SETTINGS.otlpIgnoreResourceAttributes),
+        promoteScopeMetadata: read(SETTINGS.otlpPromoteScopeMetadata),
+        convertHistogramsToNhcb: read(SETTINGS.otlpConvertHistogramsToNhcb),
+        keepRawDeltas: read(SETTINGS.otlpKeepRawDeltas),
+      },
     },
     keda: { listenAddress: read(SETTINGS.kedaListenAddress) },
     kubernetes: {
@@ -212,9 +220,24 @@ function buildConfig(given: Given, file: FileContent): Config {
       retentionMs: read(SETTINGS.storageRetention),
       memoryLimitBytes: read(SETTINGS.storageMemoryLimit),
       seriesLimit: read(SETTINGS.storageSeriesLimit),
+      exemplarsLimit: read(SETTINGS.storageExemplarsLimit),
     },
-    query: { lookbackDeltaMs: read(SETTINGS.queryLookbackDelta), timeoutMs: read(SETTINGS.queryTimeout) },
-    scaling: { forgetAfterMs: read(SETTINGS.scalingForgetAfter), warmUp: read(SETTINGS.scalingWarmUp) },
+    query: {
+      lookbackDeltaMs: read(SETTINGS.queryLookbackDelta),
+      timeoutMs: read(SETTINGS.queryTimeout),
+      samplesMax: read(SETTINGS.queryMaxSamples),
+      textBytesMax: read(SETTINGS.queryMaxTextSize),
+      depthMax: read(SETTINGS.queryMaxDepth),
+      pointsMax: read(SETTINGS.queryMaxPoints),
+      resultBytesMax: read(SETTINGS.queryMaxResultSize),
+    },
+    features: read(SETTINGS.enableFeature),
+    scaling: {
+      timeoutMs: read(SETTINGS.scalingTimeout),
+      samplesMax: read(SETTINGS.scalingMaxSamples),
+      forgetAfterMs: read(SETTINGS.scalingForgetAfter),
+      warmUp: read(SETTINGS.scalingWarmUp),
+    },
     log: { level: read(SETTINGS.logLevel), format: read(SETTINGS.logFormat) },
     externalMetrics: file.externalMetrics,
   };

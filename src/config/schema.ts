@@ -3,6 +3,7 @@
  * (`TIDEGAUGE_WEB_LISTEN_ADDRESS`) and its place in the YAML file (`web: {listen-address: …}`).
  * docs/configuration.md lists the table; a test compares the two.
  */
+import { LIMITS } from '../model/limits.ts';
 import {
   ADDRESS,
   type Address,
@@ -10,8 +11,11 @@ import {
   bytesBetween,
   COUNT,
   choiceOf,
+  choicesOf,
+  countFrom,
   DURATION,
   type Kind,
+  LIST,
   PATH,
   SYNC,
 } from './values.ts';
@@ -31,9 +35,37 @@ export interface Machine {
   readonly constrainedMemoryBytes: number;
 }
 
+/** What `--enable-feature` takes, in Prometheus' names. */
+const FEATURES = [
+  'promql-experimental-functions',
+  'promql-duration-expr',
+  'promql-extended-range-selectors',
+  'promql-binop-fill-modifiers',
+  'promql-delayed-name-removal',
+  'use-start-timestamps',
+  'type-and-unit-labels',
+] as const;
+export type Feature = (typeof FEATURES)[number];
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type LogFormat = 'logfmt' | 'json';
 export type LogFailure = 'accept' | 'refuse';
+
+/** How the names and labels of OTLP become those of series. */
+export interface OtlpTranslation {
+  readonly strategy: OtlpNamingStrategy;
+  readonly promoteResourceAttributes: readonly string[];
+  readonly ignoreResourceAttributes: readonly string[];
+  readonly promoteScopeMetadata: boolean;
+  readonly convertHistogramsToNhcb: boolean;
+  readonly keepRawDeltas: boolean;
+}
+
+export type OtlpNamingStrategy =
+  | 'UnderscoreEscapingWithSuffixes'
+  | 'UnderscoreEscapingWithoutSuffixes'
+  | 'NoUTF8EscapingWithSuffixes'
+  | 'NoTranslation';
 
 /** A metric of `external.metrics.k8s.io`. */
 export interface ExternalMetric {
@@ -56,6 +88,7 @@ export interface Config {
   readonly otlp: {
     readonly grpc: { readonly listenAddress: Address | null };
     readonly http: { readonly listenAddress: Address | null };
+    readonly translation: OtlpTranslation;
   };
   readonly keda: { readonly listenAddress: Address | null };
   readonly kubernetes: {
@@ -76,9 +109,23 @@ export interface Config {
     readonly memoryLimitBytes: number;
     /** 0 leaves it to the memory limit. */
     readonly seriesLimit: number;
+    /** 0 keeps none. */
+    readonly exemplarsLimit: number;
   };
-  readonly query: { readonly lookbackDeltaMs: number; readonly timeoutMs: number };
+  readonly query: {
+    readonly lookbackDeltaMs: number;
+    readonly timeoutMs: number;
+    readonly samplesMax: number;
+    readonly textBytesMax: number;
+    readonly depthMax: number;
+    readonly pointsMax: number;
+    readonly resultBytesMax: number;
+  };
+  /** What of Prometheus' experimental features is on. */
+  readonly features: readonly Feature[];
   readonly scaling: {
+    readonly timeoutMs: number;
+    readonly samplesMax: number;
     readonly forgetAfterMs: number;
     readonly warmUp: boolean;
   };
@@ -109,6 +156,48 @@ export const SETTINGS = {
     ADDRESS,
     '127.0.0.1:4318',
     'Where to take OTLP over HTTP.',
+  ),
+  otlpNamingStrategy: setting(
+    'otlp.naming-strategy',
+    choiceOf<OtlpNamingStrategy>(
+      'UnderscoreEscapingWithSuffixes',
+      'UnderscoreEscapingWithoutSuffixes',
+      'NoUTF8EscapingWithSuffixes',
+      'NoTranslation',
+    ),
+    'UnderscoreEscapingWithSuffixes',
+    "How names of OTLP metrics and attributes become names of series; the strategies are Prometheus'.",
+  ),
+  otlpPromoteResourceAttributes: setting(
+    'otlp.promote-resource-attributes',
+    LIST,
+    'k8s.namespace.name,k8s.pod.name,k8s.deployment.name,k8s.statefulset.name,k8s.container.name,k8s.node.name,' +
+      'service.name,service.namespace,service.version,deployment.environment,deployment.environment.name',
+    'OTLP resource attributes that become labels of every series of the resource; `*` for all.',
+  ),
+  otlpIgnoreResourceAttributes: setting(
+    'otlp.ignore-resource-attributes',
+    LIST,
+    '',
+    'OTLP resource attributes that do not become labels, for use with `*`.',
+  ),
+  otlpPromoteScopeMetadata: setting(
+    'otlp.promote-scope-metadata',
+    BOOLEAN,
+    'false',
+    'Make name, version, schema URL and attributes of the OTLP scope labels `otel_scope_*`.',
+  ),
+  otlpConvertHistogramsToNhcb: setting(
+    'otlp.convert-histograms-to-nhcb',
+    BOOLEAN,
+    'false',
+    'Keep OTLP histograms with explicit bounds as native histograms with custom buckets.',
+  ),
+  otlpKeepRawDeltas: setting(
+    'otlp.keep-raw-deltas',
+    BOOLEAN,
+    'true',
+    'Keep OTLP delta points as they came, too, as series whose names end in `:delta`.',
   ),
   kedaListenAddress: setting(
     'keda.listen-address',
@@ -171,13 +260,57 @@ export const SETTINGS = {
     '0',
     'How many series are kept at most; 0 for as many as memory allows.',
   ),
+  storageExemplarsLimit: setting(
+    'storage.exemplars-limit',
+    COUNT,
+    String(LIMITS.exemplarsMax),
+    'How many exemplars are kept at most; 0 for none.',
+  ),
   queryLookbackDelta: setting(
     'query.lookback-delta',
     DURATION,
     '5m',
     'How old the newest sample of a series may be for a query to see it.',
   ),
-  queryTimeout: setting('query.timeout', DURATION, '2m', 'How long a query may take.'),
+  queryTimeout: setting('query.timeout', DURATION, '10s', 'How long a query may take.'),
+  queryMaxSamples: setting(
+    'query.max-samples',
+    countFrom(1),
+    '50000000',
+    'Samples that a query may load into memory, results included.',
+  ),
+  queryMaxTextSize: setting('query.max-text-size', bytesBetween(64, 2 ** 20), '16KiB', 'Size of the text of a query.'),
+  queryMaxDepth: setting(
+    'query.max-depth',
+    countFrom(1),
+    '128',
+    'How many parentheses and calls of a query may stand inside each other.',
+  ),
+  queryMaxPoints: setting(
+    'query.max-points',
+    countFrom(1),
+    '11000',
+    'Points a series that a range query may ask for, not counting the first.',
+  ),
+  queryMaxResultSize: setting(
+    'query.max-result-size',
+    bytesBetween(1024, 2 ** 30),
+    '64MiB',
+    'Size of the result of a query as held in memory: its points and the text of its labels.',
+  ),
+  enableFeature: setting(
+    'enable-feature',
+    choicesOf(...FEATURES),
+    '',
+    "Prometheus' experimental features to switch on, separated by commas.",
+  ),
+  scalingTimeout: setting('scaling.timeout', DURATION, '700ms', "How long an autoscaler's query may take."),
+  scalingMaxSamples: setting(
+    'scaling.max-samples',
+    countFrom(1),
+    '1000000',
+    "Samples that an autoscaler's query may load into memory.",
+  ),
   scalingForgetAfter: setting(
     'scaling.forget-after',
     DURATION,

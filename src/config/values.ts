@@ -10,7 +10,7 @@ export interface Address {
 
 export interface Kind<T> {
   /** The word that documents use for it. */
-  readonly name: 'address' | 'path' | 'duration' | 'bytes' | 'choice' | 'boolean' | 'count';
+  readonly name: 'address' | 'path' | 'duration' | 'bytes' | 'choice' | 'choices' | 'boolean' | 'count' | 'list';
   /** What a right value looks like, as the end of the sentence "want …". */
   readonly want: string;
   /** The value, or undefined if the text is not one. */
@@ -65,6 +65,18 @@ export const COUNT: Kind<number> = {
   format: String,
 };
 
+/** Texts without commas, separated by commas; in the YAML file, a list as well. */
+export const LIST: Kind<readonly string[]> = {
+  name: 'list',
+  want: 'texts separated by commas, none of them empty',
+  parse(text) {
+    if (text.trim() === '') return [];
+    const items = text.split(',').map((item) => item.trim());
+    return items.includes('') ? undefined : items;
+  },
+  format: (items) => items.join(','),
+};
+
 /** Bytes within bounds. */
 export function bytesBetween(bytesMin: number, bytesMax: number): Kind<number> {
   return {
@@ -83,6 +95,30 @@ export function choiceOf<const C extends string>(...choices: readonly C[]): Kind
     name: 'choice',
     want: choices.join(', ').replace(/, ([^,]*)$/, ' or $1'),
     parse: (text) => choices.find((choice) => choice === text),
+    format: String,
+  };
+}
+
+/** Any number of the choices, separated by commas; each once, in the order of the choices. */
+export function choicesOf<const C extends string>(...choices: readonly C[]): Kind<readonly C[]> {
+  return {
+    name: 'choices',
+    want: `any of ${choices.join(', ')}, separated by commas`,
+    parse(text) {
+      const words = text.split(',').filter((word) => word !== '');
+      if (!words.every((word) => (choices as readonly string[]).includes(word))) return undefined;
+      return choices.filter((choice) => words.includes(choice));
+    },
+    format: (chosen) => chosen.join(','),
+  };
+}
+
+/** A whole number from `min`. */
+export function countFrom(min: number): Kind<number> {
+  return {
+    name: 'count',
+    want: `a whole number from ${min}`,
+    parse: (text) => (/^\d{1,15}$/.test(text) && Number(text) >= min ? Number(text) : undefined),
     format: String,
   };
 }

@@ -17,8 +17,8 @@ import { LIMITS } from '../model/limits.ts';
 
 export const WIRE = { varint: 0, fixed64: 1, bytes: 2, groupStart: 3, groupEnd: 4, fixed32: 5 } as const;
 
-/** How a known field is written. `fixed64s` is a repeated one, packed or not. */
-export const FIELD = { varint: 0, fixed64: 1, bytes: 2, fixed64s: 3 } as const;
+/** How a known field is written. `fixed64s` and `varints` are repeated ones, packed or not. */
+export const FIELD = { varint: 0, fixed64: 1, bytes: 2, fixed64s: 3, varints: 4 } as const;
 type FieldKind = (typeof FIELD)[keyof typeof FIELD];
 
 /** The known fields of a message by number; a nested schema is a message. What is not listed is skipped. */
@@ -91,6 +91,12 @@ export class WireReader {
     this.low = this.#view.getUint32(at, true);
     this.high = this.#view.getUint32(at + 4, true);
     this.position = at + 8;
+  }
+
+  /** Reads a double; a NaN may lose its payload on the way. */
+  readFloat64(): number {
+    this.readFixed64();
+    return this.#view.getFloat64(this.position - 8, true);
   }
 
   /** Reads the length of a length-delimited field and checks that its bytes are there; they begin at `position`. */
@@ -219,6 +225,14 @@ function checkField(reader: WireReader, kind: FieldKind): void {
       return;
     }
     if (reader.wireType !== WIRE.fixed64) failWireType(reader);
+  } else if (kind === FIELD.varints) {
+    if (reader.wireType === WIRE.bytes) {
+      const outer = reader.enter();
+      while (reader.position < reader.limit) reader.readVarint();
+      reader.leave(outer);
+      return;
+    }
+    if (reader.wireType !== WIRE.varint) failWireType(reader);
   } else if (reader.wireType !== kind) failWireType(reader);
   reader.skip();
 }

@@ -17,12 +17,21 @@ export const REASONS = {
   too_many_labels: 'too many labels',
   label_name_too_long: 'label name that is too long',
   label_value_too_long: 'label value that is too long',
-  // What is not taken yet.
-  native_histogram_unsupported: 'native histograms are not supported yet',
-  exponential_histogram_unsupported: 'exponential histograms are not supported yet',
-  delta_temporality_unsupported: 'delta temporality is not supported yet: set the exporter to cumulative',
+  invalid_label_reference: 'label reference without a symbol, or without its second half',
+  // What is wrong with a native histogram or an exemplar.
+  malformed_histogram: 'native histogram that cannot be decoded',
+  invalid_histogram: 'native histogram that contradicts itself',
+  histogram_too_large: 'native histogram with too many buckets',
+  malformed_exemplar: 'exemplar that cannot be decoded',
+  out_of_order_exemplar: 'out of order exemplar',
+  exemplar_too_far_ahead: 'exemplar out of bounds: timestamp is too far in the future',
+  // What is wrong with a line of text.
+  malformed_line: 'line that cannot be read',
   // What is wrong with an OTLP data point.
-  temporality_unspecified: 'aggregation temporality is unspecified: want cumulative',
+  temporality_unspecified: 'aggregation temporality is unspecified: want cumulative or delta',
+  exponential_scale_too_low: 'exponential histogram with a scale below -4',
+  delta_too_late: 'delta point older than those that its sum still remembers',
+  delta_series_limit: 'new delta series above the limit of those that are added up',
   timestamp_unset: 'data point without a timestamp',
   value_unset: 'data point without a value',
   invalid_metric_name: 'metric name that no translation makes valid',

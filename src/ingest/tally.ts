@@ -11,12 +11,21 @@ interface Refused {
 }
 
 export class Tally {
+  /** Samples that are in the store now, histograms among them. */
   samplesStored = 0;
+  histogramsStored = 0;
+  exemplarsStored = 0;
   /** Samples refused; for OTLP data points, each of which may stand for several samples. */
   refusedCount = 0;
   exemplarsIgnored = 0;
   metadataIgnored = 0;
   readonly #byReason = new Map<Reason, Refused>();
+
+  /** Notes an exemplar that the sender is told of: the samples beside it are in the store all the same. */
+  refuseExemplar(reason: Reason, where: Labels): void {
+    this.exemplarsIgnored++;
+    this.refuse(reason, 1, where);
+  }
 
   /** Counts refused samples. `where` names the series or metric; the first of each reason is quoted. */
   refuse(reason: Reason, count: number, where: Labels | string): void {

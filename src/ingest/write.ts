@@ -6,18 +6,25 @@ import type { Clock } from '../model/clock.ts';
 import { CodedError, type ErrorCode } from '../model/errors.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
+import { Exemplars } from '../tsdb/exemplars.ts';
+import { Metadata } from '../tsdb/metadata.ts';
 import type { Journal } from '../tsdb/storage.ts';
-import { storeExportRequest } from './otlp/decode.ts';
+import { OtlpDecoder, type OtlpHead } from './otlp/decode.ts';
+import type { DeltaSums } from './otlp/delta.ts';
+import { exportRequestFromJson } from './otlp/json.ts';
+import type { Originals } from './otlp/originals.ts';
 import { OTLP_DEFAULTS, type OtlpSettings } from './otlp/settings.ts';
 import { REASON_NAMES } from './reasons.ts';
-import { type RemoteWriteHead, storeRemoteWrite } from './remote-write/store.ts';
-import { profileOf, protocolNumber } from './replay.ts';
+import { type RemoteWriteHead, type RemoteWriteTarget, storeRemoteWrite, storeRequest } from './remote-write/store.ts';
+import { LOGGED_AS, type LoggedAs, profileOf } from './replay.ts';
 import { Tally } from './tally.ts';
+import { storeText } from './text/store.ts';
+import type { TextFormat } from './text/transcode.ts';
 
-export type Protocol = 'remote_write' | 'otlp';
+export type Protocol = 'remote_write' | 'otlp' | 'text';
 
 export interface WriteOutcome {
-  /** Samples that are in the store now; repeated ones with the same bits count. */
+  /** Samples that are in the store now, histograms among them; repeated ones with the same bits count. */
   readonly samplesStored: number;
   /** Samples refused; for OTLP, data points refused (each may stand for several samples). */
   readonly samplesRefused: number;
@@ -27,11 +34,25 @@ export interface WriteOutcome {
   readonly logged?: Promise<void>;
 }
 
+/** What a remote-write 2.0 sender is told besides. */
+export interface RequestOutcome extends WriteOutcome {
+  /** Native histograms among the samples. */
+  readonly histogramsStored: number;
+  readonly exemplarsStored: number;
+}
+
 export interface WriterOptions {
-  readonly head: RemoteWriteHead;
+  readonly head: RemoteWriteHead & OtlpHead;
   readonly clock: Clock;
   readonly registry: Registry;
   readonly otlp?: Partial<OtlpSettings>;
+  /** Where exemplars and metadata go; places of the writer's own if absent. */
+  readonly exemplars?: Exemplars;
+  readonly metadata?: Metadata;
+  /** Eight random numbers that no sender knows: the keys of the hash of OTLP identities. */
+  readonly hashKeys?: Uint32Array;
+  /** Sums of deltas to go on with; empty ones if absent. */
+  readonly deltas?: DeltaSums;
   /** Where bodies go once they are stored; null keeps them in memory only. */
   readonly journal?: Journal | null;
   /** Throws `overloaded` if no body may be taken now. */
@@ -40,20 +61,48 @@ export interface WriterOptions {
   readonly onTrap?: (error: Error) => void;
 }
 
+/** A request that was only partly stored because there was no room: the sender is to repeat all of it later. */
+export class PartlyStored extends CodedError {
+  readonly outcome: RequestOutcome;
+
+  constructor(cause: CodedError, outcome: RequestOutcome) {
+    super(cause.code, cause.message, { cause });
+    this.name = 'PartlyStored';
+    this.outcome = outcome;
+  }
+}
+
 export class Writer {
-  readonly #head: RemoteWriteHead;
-  readonly #otlp: OtlpSettings;
+  readonly #head: RemoteWriteHead & OtlpHead;
+  readonly #clock: Clock;
+  readonly #exemplars: Exemplars;
+  readonly #metadata: Metadata;
+  readonly #otlp: OtlpDecoder;
+  readonly #otlpProfile: string;
   readonly #journal: Journal | null;
   readonly #admit: () => void;
   readonly #onTrap: (error: Error) => void;
   readonly #counters: Record<Protocol, ProtocolCounters>;
 
-  constructor({ head, registry, otlp, journal, admit, onTrap }: WriterOptions) {
+  constructor(options: WriterOptions) {
+    const { head, clock, registry, otlp, hashKeys, deltas } = options;
     this.#head = head;
-    this.#otlp = { ...OTLP_DEFAULTS, ...otlp };
-    this.#journal = journal ?? null;
-    this.#admit = admit ?? (() => undefined);
-    this.#onTrap = onTrap ?? (() => undefined);
+    this.#clock = clock;
+    this.#exemplars = options.exemplars ?? defaultExemplars(LIMITS.exemplarsMax);
+    this.#metadata = options.metadata ?? new Metadata();
+    this.#journal = options.journal ?? null;
+    this.#admit = options.admit ?? (() => undefined);
+    this.#onTrap = options.onTrap ?? (() => undefined);
+    const settings: OtlpSettings = { ...OTLP_DEFAULTS, ...otlp };
+    this.#otlpProfile = profileOf(settings);
+    this.#otlp = new OtlpDecoder({
+      head,
+      clock,
+      registry,
+      settings,
+      ...(hashKeys && { hashKeys }),
+      ...(deltas && { deltas }),
+    });
     this.#counters = protocolCounters(registry);
   }
 
@@ -62,22 +111,70 @@ export class Writer {
    * series follows upon what is learnt for each. Throws `bad_body`, `body_too_large` or `overloaded`.
    */
   remoteWrite(body: Uint8Array, connection = 0): WriteOutcome {
-    return this.#store('remote_write', body, (tally) => {
-      storeRemoteWrite(body, connection, this.#head, tally);
+    const stored = this.#store('remote_write', body, (tally) => {
+      storeRemoteWrite(body, connection, this.#remoteWriteTarget(tally));
+      return this.#note(LOGGED_AS.remoteWrite, body, tally.samplesStored);
     });
+    return outcomeOf(stored);
+  }
+
+  /** As `remoteWrite`, of a remote-write 2.0 body. */
+  remoteWrite2(body: Uint8Array, connection = 0): RequestOutcome {
+    const stored = this.#store('remote_write', body, (tally) => {
+      storeRequest(body, connection, this.#remoteWriteTarget(tally));
+      return this.#note(LOGGED_AS.remoteWrite2, body, tally.samplesStored);
+    });
+    return requestOutcomeOf(stored);
   }
 
   /** Stores an OTLP `ExportMetricsServiceRequest`, decompressed. Throws `bad_body` or `body_too_large`. */
   otlp(body: Uint8Array): WriteOutcome {
-    return this.#store('otlp', body, (tally) => {
-      if (body.length > LIMITS.otlpBodyBytesMax) {
-        throw new CodedError(
-          'body_too_large',
-          `cannot take body: got ${body.length} bytes, want at most ${LIMITS.otlpBodyBytesMax}`,
-        );
-      }
-      storeExportRequest(body, this.#head, this.#otlp, tally);
+    const stored = this.#store('otlp', body, (tally) => {
+      checkSize(body, LIMITS.otlpBodyBytesMax);
+      return this.#storeOtlp(body, tally);
     });
+    return outcomeOf(stored);
+  }
+
+  /**
+   * Stores Prometheus' text format or OpenMetrics, decompressed; samples without a time get the clock's. Throws `bad_body`
+   * or `overloaded`.
+   */
+  text(
+    body: Uint8Array,
+    format: Omit<TextFormat, 'timestampMs'> & { timestampMs?: number },
+    connection = 0,
+  ): WriteOutcome {
+    const { timestampMs = this.#clock.nowMs() } = format;
+    const stored = this.#store('text', body, (tally) => {
+      const logged: Promise<void>[] = [];
+      let before = 0;
+      // Noted as the remote-write bodies that it becomes: those need neither format nor clock to be read again.
+      storeText(body, { ...format, timestampMs }, connection, this.#remoteWriteTarget(tally), (block) => {
+        const noted = this.#note(LOGGED_AS.textBlock, block, tally.samplesStored - before);
+        before = tally.samplesStored;
+        if (noted === null) return;
+        // Nobody waits for it if a later block fails.
+        noted.catch(() => undefined);
+        logged.push(noted);
+      });
+      return logged.length === 0 ? null : Promise.all(logged).then(() => undefined);
+    });
+    return outcomeOf(stored);
+  }
+
+  /** Stores one that came as JSON, decompressed. Throws `bad_body` or `body_too_large`. */
+  otlpJson(body: Uint8Array): WriteOutcome {
+    const stored = this.#store('otlp', body, (tally) => {
+      checkSize(body, LIMITS.otlpJsonBodyBytesMax);
+      return this.#storeOtlp(exportRequestFromJson(body), tally);
+    });
+    return outcomeOf(stored);
+  }
+
+  /** What the names of OTLP metrics and attributes were before they were translated. */
+  get otlpOriginals(): Originals {
+    return this.#otlp.originals;
   }
 
   /** Counts a request that was refused before its body came here. */
@@ -85,7 +182,25 @@ export class Writer {
     this.#counters[protocol].requests.with(protocol, code).value++;
   }
 
-  #store(protocol: Protocol, body: Uint8Array, store: (tally: Tally) => void): WriteOutcome {
+  #remoteWriteTarget(tally: Tally): RemoteWriteTarget {
+    const latestMs = this.#clock.nowMs() + LIMITS.futureMsMax;
+    const sink = { head: this.#head, exemplars: this.#exemplars, latestMs, tally };
+    return { head: this.#head, metadata: this.#metadata, sink };
+  }
+
+  #storeOtlp(body: Uint8Array, tally: Tally): Promise<void> | null {
+    this.#otlp.store(body, tally);
+    return this.#note(LOGGED_AS.otlp, body, tally.samplesStored, this.#otlpProfile);
+  }
+
+  /** A body of which nothing was stored leaves nothing to bring back. */
+  #note({ number, isCompressed }: LoggedAs, body: Uint8Array, stored: number, profile = ''): Promise<void> | null {
+    if (this.#journal === null || stored === 0) return null;
+    return this.#journal.note(number, profile, body, isCompressed);
+  }
+
+  /** `store` says what is to be waited for. */
+  #store(protocol: Protocol, body: Uint8Array, store: (tally: Tally) => Promise<void> | null): Stored {
     const counters = this.#counters[protocol];
     const tally = new Tally();
     let logged: Promise<void> | null = null;
@@ -93,35 +208,52 @@ export class Writer {
     try {
       this.#admit();
       this.#journal?.admit(body.length);
-      store(tally);
-      logged = this.#note(protocol, body, tally);
+      logged = store(tally);
     } catch (error) {
       if (error instanceof Error && error.name === 'RuntimeError') this.#onTrap(error);
       this.countRefused(protocol, error instanceof CodedError ? error.code : 'internal');
+      if (error instanceof CodedError && error.code === 'overloaded') {
+        throw new PartlyStored(error, requestOutcomeOf({ tally, logged: null }));
+      }
       throw error;
     } finally {
       // In the case of a fault, too: what is in the store by then stays there.
       counters.add(tally);
     }
     counters.requests.with(protocol, tally.refusedCount === 0 ? 'stored' : 'partial').value++;
-    return {
-      samplesStored: tally.samplesStored,
-      samplesRefused: tally.refusedCount,
-      message: tally.message(),
-      ...(logged === null ? {} : { logged }),
-    };
+    return { tally, logged };
   }
+}
 
-  /** A body of which nothing was stored leaves nothing to bring back. */
-  #note(protocol: Protocol, body: Uint8Array, tally: Tally): Promise<void> | null {
-    if (this.#journal === null || tally.samplesStored === 0) return null;
-    return this.#journal.note(
-      protocolNumber(protocol),
-      profileOf(protocol, this.#otlp),
-      body,
-      protocol === 'remote_write',
-    );
-  }
+interface Stored {
+  readonly tally: Tally;
+  readonly logged: Promise<void> | null;
+}
+
+/** A ring of so many exemplars, within the limits of everything else. */
+export function defaultExemplars(countMax: number): Exemplars {
+  return new Exemplars({
+    countMax,
+    bytesMax: LIMITS.exemplarBytesMax,
+    labelCharactersMax: LIMITS.exemplarLabelCharactersMax,
+    outOfOrderMsMax: LIMITS.outOfOrderMsMax,
+  });
+}
+
+function outcomeOf({ tally, logged }: Stored): WriteOutcome {
+  const { samplesStored, refusedCount: samplesRefused } = tally;
+  const outcome = { samplesStored, samplesRefused, message: tally.message() };
+  return logged === null ? outcome : { ...outcome, logged };
+}
+
+function requestOutcomeOf(stored: Stored): RequestOutcome {
+  const { histogramsStored, exemplarsStored } = stored.tally;
+  return { ...outcomeOf(stored), histogramsStored, exemplarsStored };
+}
+
+function checkSize(body: Uint8Array, bytesMax: number): void {
+  if (body.length <= bytesMax) return;
+  throw new CodedError('body_too_large', `cannot take body: got ${body.length} bytes, want at most ${bytesMax}`);
 }
 
 interface ProtocolCounters {
@@ -143,10 +275,12 @@ function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters
     'Bytes of request bodies: remote-write as sent, OTLP decompressed.',
     'protocol',
   );
-  const samples = registry.counter(name('samples'), 'Samples stored.', 'protocol');
+  const samples = registry.counter(name('samples'), 'Samples stored, native histograms among them.', 'protocol');
+  const histograms = registry.counter(name('histograms'), 'Native histograms stored.', 'protocol');
+  const exemplarsStored = registry.counter(name('exemplars'), 'Exemplars kept.', 'protocol');
   const refused = registry.counter(
     name('samples_refused'),
-    'Samples refused by reason; for OTLP, data points.',
+    'Samples (and exemplars of remote-write 2.0) refused by reason; for OTLP, data points.',
     'protocol',
     'reason',
   );
@@ -162,6 +296,8 @@ function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters
     for (const outcome of ['stored', 'partial', 'bad_body']) requests.with(protocol, outcome);
     const cells = {
       samples: samples.with(protocol),
+      histograms: histograms.with(protocol),
+      exemplarsStored: exemplarsStored.with(protocol),
       exemplars: exemplars.with(protocol),
       metadata: metadata.with(protocol),
     };
@@ -170,11 +306,13 @@ function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters
       bytes: bytes.with(protocol),
       add(tally) {
         cells.samples.value += tally.samplesStored;
+        cells.histograms.value += tally.histogramsStored;
+        cells.exemplarsStored.value += tally.exemplarsStored;
         cells.exemplars.value += tally.exemplarsIgnored;
         cells.metadata.value += tally.metadataIgnored;
         for (const [reason, count] of tally.refusals()) refused.with(protocol, reason).value += count;
       },
     };
   };
-  return { remote_write: of('remote_write'), otlp: of('otlp') };
+  return { remote_write: of('remote_write'), otlp: of('otlp'), text: of('text') };
 }

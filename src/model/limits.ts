@@ -7,6 +7,10 @@ export const LIMITS = {
   remoteWriteBodyBytesMax: 32 * 1024 * 1024,
   /** Bytes of an OTLP body, as sent and after decompression (recommended by the OTLP specification). */
   otlpBodyBytesMax: 64 * 1024 * 1024,
+  /** Bytes of a body of Prometheus text or OpenMetrics, as sent and after decompression. */
+  importBodyBytesMax: 32 * 1024 * 1024,
+  /** Bytes of an OTLP body as JSON: what it becomes in memory is many times as large. */
+  otlpJsonBodyBytesMax: 16 * 1024 * 1024,
   /** Bytes of any other request body (forms of the query API). */
   formBodyBytesMax: 1024 * 1024,
   /** Labels of one series, the metric name included. */
@@ -17,17 +21,27 @@ export const LIMITS = {
   futureMsMax: 10 * 60 * 1000,
   /** How far behind the newest sample of its series a sample may be. */
   outOfOrderMsMax: 5 * 60 * 1000,
+  /** Exemplars kept (flag `--storage.exemplars-limit`), their bytes, and characters of one's labels (OpenMetrics' number). */
+  exemplarsMax: 10_000,
+  exemplarBytesMax: 16 * 1024 * 1024,
+  exemplarLabelCharactersMax: 128,
+  /** Metric families whose type and help are kept, different descriptions of one, and characters of one. */
+  metadataFamiliesMax: 10_000,
+  metadataVariantsMax: 4,
+  metadataTextLengthMax: 2048,
   /** Bytes of a query's text. */
   queryTextBytesMax: 16 * 1024,
   /** Nesting of a query's syntax tree. */
   queryDepthMax: 128,
-  /** Steps of a range query. */
-  queryStepsMax: 11_000,
+  /** Points a series of a range query, not counting the first (Prometheus' own number). */
+  queryPointsMax: 11_000,
   /** Samples that one query of a person may load. */
   querySamplesMax: 50_000_000,
   /** Samples that one query of an autoscaler may load. */
   scalerSamplesMax: 1_000_000,
-  queryTimeoutMs: 120_000,
+  /** Bytes of a query's result as held in memory: its points and the text of its labels. */
+  queryResultBytesMax: 64 * 1024 * 1024,
+  queryTimeoutMs: 10_000,
   /** An autoscaler's caller has no deadline of its own, so every answer has this one. */
   scalerTimeoutMs: 700,
   /** Parsed and planned queries kept. */
@@ -49,6 +63,8 @@ export const LIMITS = {
   lastReadingsMax: 10_000,
   /** When a source that fell silent leaves (flag `--scaling.forget-after`). */
   forgetAfterMs: 5 * 60 * 1000,
+  /** How long a sender that is silent while its pod is known to run keeps a Reading an error. */
+  mutePodMsMax: 60 * 60 * 1000,
   /** Bytes of the flight recorder's ring, and of who asked what. */
   decisionBytesMax: 6 * 1024 * 1024,
   decisionSubjectBytesMax: 9 * 1024 * 1024,
@@ -60,6 +76,15 @@ export const LIMITS = {
   bodyDepthMax: 64,
   /** Buckets of one OTLP histogram point, and quantiles of one summary point. */
   bucketsPerPointMax: 1024,
+  /** Series whose OTLP deltas are added up, and how long one that fell silent is remembered. */
+  deltaSeriesMax: 100_000,
+  deltaIdleMsMax: 5 * 60 * 1000,
+  /** Delta points of a series that are remembered, so that late ones are added and repeated ones are not. */
+  deltaPointsRememberedMax: 16,
+  /** Bytes of the wire identities by which known OTLP points are recognised. */
+  otlpIdentityBytesMax: 64 * 1024 * 1024,
+  /** Names of OTLP metrics, and keys of their attributes, whose original spelling is kept. */
+  originalNamesMax: 20_000,
   /** Open connections of one HTTP listener. */
   httpConnectionsMax: 4096,
   /** Bytes of a request's line and headers; a query in a URL may be three times as long as its text. */

@@ -9,11 +9,14 @@ import { CodedError } from '../model/errors.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Matcher } from '../model/matcher.ts';
 import type { Scope } from '../model/scope.ts';
-import type { Cell, Registry } from '../telemetry/registry.ts';
+import type { Cell, Family, Registry } from '../telemetry/registry.ts';
 import type { HeadReader } from '../tsdb/head.ts';
 import { type Binding, bindRange, bindScalar, bindVector } from './eval/bind.ts';
+import type { Grid } from './eval/column.ts';
 import { encodeMatrix, encodeRange, encodeVector, scalarMatrix } from './eval/encode.ts';
 import { Run, type Slices } from './eval/run.ts';
+import { type Explanation, explainPlan } from './explain.ts';
+import { type Outline, outlineOf } from './plan/outline.ts';
 import { type Plan, PlanCache } from './plan/plan.ts';
 import type { QueryResult, QueryValue } from './result.ts';
 import { SWITCHES } from './switches.ts';
@@ -37,8 +40,28 @@ const EXPERIMENTAL_DEFAULTS: Experimental = {
   startTimestamps: SWITCHES.startTimestamps.isOn,
 };
 
+/** Bounds of every query; a query can only ask for less time and samples. */
+export interface QueryLimits {
+  readonly textBytesMax: number;
+  readonly depthMax: number;
+  /** Points a series of a range query, not counting the first. */
+  readonly pointsMax: number;
+  readonly samplesMax: number;
+  readonly resultBytesMax: number;
+  readonly timeoutMs: number;
+}
+
+const DEFAULT_LIMITS: QueryLimits = {
+  textBytesMax: LIMITS.queryTextBytesMax,
+  depthMax: LIMITS.queryDepthMax,
+  pointsMax: LIMITS.queryPointsMax,
+  samplesMax: LIMITS.querySamplesMax,
+  resultBytesMax: LIMITS.queryResultBytesMax,
+  timeoutMs: LIMITS.queryTimeoutMs,
+};
+
 export interface EngineOptions {
-  readonly head: Pick<HeadReader, 'select'>;
+  readonly head: Pick<HeadReader, 'select' | 'selectSlices'>;
   readonly clock: Clock;
   readonly registry: Registry;
   readonly lookbackMs: number;
@@ -47,6 +70,7 @@ export interface EngineOptions {
   /** Names are removed at the end of a query instead of by each operation. */
   readonly delayedNameRemoval?: boolean;
   readonly experimental?: Partial<Experimental>;
+  readonly limits?: Partial<QueryLimits>;
 }
 
 interface Question {
@@ -76,20 +100,24 @@ export class QueryEngine {
   readonly #options: EngineOptions;
   readonly #experimental: Experimental;
   readonly #plans: PlanCache;
+  readonly #limits: QueryLimits;
   readonly #queries: Cell;
-  readonly #failures: Cell;
+  readonly #failures: Family<Cell>;
   readonly #samples: Cell;
 
   constructor(options: EngineOptions) {
     this.#options = options;
     this.#experimental = { ...EXPERIMENTAL_DEFAULTS, ...options.experimental };
-    this.#plans = new PlanCache(this.#experimental);
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#plans = new PlanCache({ features: this.#experimental, depthMax: this.#limits.depthMax });
     prepareParser();
     const { registry } = options;
     this.#queries = registry.counter('tidegauge_promql_queries_total', 'Queries evaluated.').with();
-    this.#failures = registry
-      .counter('tidegauge_promql_query_failures_total', 'Queries that ended in an error.')
-      .with();
+    this.#failures = registry.counter(
+      'tidegauge_promql_query_failures_total',
+      'Queries that ended in an error, by its code; query_too_large and query_timeout are limits.',
+      'code',
+    );
     this.#samples = registry.counter('tidegauge_promql_samples_read_total', 'Samples read by queries.').with();
   }
 
@@ -120,14 +148,38 @@ export class QueryEngine {
           'bad_data',
           `cannot evaluate range: got step ${query.stepMs} ms, want one above 0 and an end not before the start`,
         );
-      if (steps > LIMITS.queryStepsMax) {
-        throw new CodedError(
-          'bad_data',
-          `exceeded maximum resolution of ${LIMITS.queryStepsMax.toLocaleString('en')} points per timeseries. Try decreasing the query resolution (?step=XX)`,
-        );
-      }
+      this.checkResolution(query);
       return this.#execute(plan, query, query, steps, rangeValue);
     });
+  }
+
+  /** How a query would be evaluated: nothing is read, but series are counted. A step of 0 is an instant query's. */
+  async explain(query: RangeQuery): Promise<Explanation> {
+    const plan = this.#plan(query.text);
+    const { startMs, endMs, stepMs } = query;
+    if (stepMs > 0) this.checkResolution(query);
+    const grid = { startMs, stepMs, count: stepMs > 0 ? Math.floor((endMs - startMs) / stepMs) + 1 : 1 };
+    const run = this.#run(plan, query, grid, endMs);
+    try {
+      return await finish(run, explainPlan(run, plan));
+    } finally {
+      run.close();
+    }
+  }
+
+  /** What each selector of an expression looks at in an instant query. Throws its parse errors. */
+  outline(text: string): Outline {
+    return outlineOf(this.#plan(text));
+  }
+
+  /** Refuses a range query of too many points; a surface may ask before it looks at the text, as Prometheus does. */
+  checkResolution({ startMs, endMs, stepMs }: Pick<RangeQuery, 'startMs' | 'endMs' | 'stepMs'>): void {
+    const { pointsMax } = this.#limits;
+    if (Math.floor((endMs - startMs) / stepMs) <= pointsMax) return;
+    throw new CodedError(
+      'bad_data',
+      `exceeded maximum resolution of ${pointsMax.toLocaleString('en')} points per timeseries. Try decreasing the query resolution (?step=XX)`,
+    );
   }
 
   /** Matchers of every vector selector of an expression. Throws its parse errors. */
@@ -137,13 +189,22 @@ export class QueryEngine {
 
   /** Matchers of a series selector (a `match[]` value). */
   parseSelector(text: string): readonly Matcher[] {
-    checkLength(text);
-    return parseMetricSelector(text, { features: this.#experimental, depthMax: LIMITS.queryDepthMax }).matchers;
+    this.#checkLength(text);
+    return parseMetricSelector(text, { features: this.#experimental, depthMax: this.#limits.depthMax }).matchers;
   }
 
   #plan(text: string): Plan {
-    checkLength(text);
+    this.#checkLength(text);
     return guardStack(() => this.#plans.get(text));
+  }
+
+  #checkLength(text: string): void {
+    const { textBytesMax } = this.#limits;
+    // No character has more than three bytes a UTF-16 unit.
+    if (text.length * 3 <= textBytesMax) return;
+    const bytes = Buffer.byteLength(text);
+    if (bytes <= textBytesMax) return;
+    throw new CodedError('bad_data', `cannot parse query: got ${bytes} bytes, want at most ${textBytesMax}`);
   }
 
   async #counted(answer: () => Promise<QueryResult>): Promise<QueryResult> {
@@ -153,8 +214,9 @@ export class QueryEngine {
       this.#samples.value += result.read.samples;
       return result;
     } catch (error) {
-      this.#failures.value++;
-      throw isStackOverflow(error) ? nestedTooDeeply(error) : error;
+      const fault = isStackOverflow(error) ? nestedTooDeeply(error) : error;
+      this.#failures.with(fault instanceof CodedError ? fault.code : 'internal').value++;
+      throw fault;
     }
   }
 
@@ -166,25 +228,7 @@ export class QueryEngine {
     evaluate: (binding: Binding) => Slices<QueryValue>,
   ): Promise<QueryResult> {
     const grid = { startMs, stepMs, count: steps };
-    const run = new Run({
-      head: this.#options.head,
-      clock: this.#options.clock,
-      text: plan.text,
-      grid,
-      startMs,
-      endMs,
-      stepMs,
-      lookbackMs: query.lookbackMs ?? this.#options.lookbackMs,
-      subqueryStepMs: this.#options.subqueryStepMs ?? SUBQUERY_STEP_MS,
-      scope: query.scope,
-      matchers: query.matchers ?? [],
-      samplesMax: query.samplesMax ?? LIMITS.querySamplesMax,
-      timeoutMs: query.timeoutMs ?? LIMITS.queryTimeoutMs,
-      signal: query.signal ?? null,
-      delayedNameRemoval: this.#options.delayedNameRemoval ?? SWITCHES.delayedNameRemoval.isOn,
-      typeAndUnitLabels: this.#experimental.typeAndUnitLabels,
-      startTimestamps: this.#experimental.startTimestamps,
-    });
+    const run = this.#run(plan, query, grid, endMs);
     try {
       const value = await finish(run, evaluate({ run, plan, grid, hints: 'stored' }));
       const { warnings, infos } = run.annotations;
@@ -193,15 +237,43 @@ export class QueryEngine {
       run.close();
     }
   }
+
+  #run(plan: Plan, query: Question, grid: Grid, endMs: number): Run {
+    return new Run({
+      head: this.#options.head,
+      clock: this.#options.clock,
+      text: plan.text,
+      grid,
+      startMs: grid.startMs,
+      endMs,
+      stepMs: grid.stepMs,
+      lookbackMs: query.lookbackMs ?? this.#options.lookbackMs,
+      subqueryStepMs: this.#options.subqueryStepMs ?? SUBQUERY_STEP_MS,
+      scope: query.scope,
+      matchers: query.matchers ?? [],
+      samplesMax: Math.min(query.samplesMax ?? Infinity, this.#limits.samplesMax),
+      resultBytesMax: this.#limits.resultBytesMax,
+      timeoutMs: query.timeoutMs ?? this.#limits.timeoutMs,
+      signal: query.signal ?? null,
+      delayedNameRemoval: this.#options.delayedNameRemoval ?? SWITCHES.delayedNameRemoval.isOn,
+      typeAndUnitLabels: this.#experimental.typeAndUnitLabels,
+      startTimestamps: this.#experimental.startTimestamps,
+    });
+  }
 }
 
 /** Runs the slices, letting the event loop turn between two of them. */
 async function finish<T>(run: Run, slices: Slices<T>): Promise<T> {
-  for (;;) {
-    run.nextSlice();
-    const step = slices.next();
-    if (step.done) return step.value;
-    await new Promise((resolve) => setImmediate(resolve));
+  try {
+    for (;;) {
+      run.nextSlice();
+      const step = slices.next();
+      if (step.done) return step.value;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  } finally {
+    // What a query has begun and will not go on with is put away.
+    slices.return(undefined as never);
   }
 }
 
@@ -229,12 +301,6 @@ function* rangeValue(b: Binding): Slices<QueryValue> {
     return scalarMatrix(b.grid, yield* scalar.evaluate(b.run));
   }
   return yield* encodeMatrix(b.run, yield* bindVector(b, b.plan.expr));
-}
-
-function checkLength(text: string): void {
-  const bytes = Buffer.byteLength(text);
-  if (bytes <= LIMITS.queryTextBytesMax) return;
-  throw new CodedError('bad_data', `cannot parse query: got ${bytes} bytes, want at most ${LIMITS.queryTextBytesMax}`);
 }
 
 /** Chains of thousands of operators can exhaust the stack; that is the query's fault. */

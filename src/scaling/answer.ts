@@ -45,6 +45,11 @@ export interface ReadingAbsence extends Basis {
   readonly kind: 'absence';
   readonly code: ErrorCode;
   readonly reason: string;
+  /**
+   * While warming up, what the query gives of the samples that came so far; else null. It is no value to scale by, since
+   * samples may be missing, but it may say that there is work: see {@link activityOf}.
+   */
+  readonly soFar?: number | null;
 }
 
 export type Reading = ReadingValue | ReadingAbsence;
@@ -94,7 +99,7 @@ function judge(evaluation: Evaluation, context: AnswerContext): Draft | ReadingA
   const uncovered = coverageFault(evaluation);
   if (uncovered !== null) {
     context.tell?.('coverage', uncovered.reason);
-    return uncovered;
+    return withSoFar(uncovered, evaluation, result, context);
   }
   const element = oneElement(evaluation, result, context);
   if (element.kind === 'absence') return element;
@@ -130,6 +135,29 @@ function coverageFault(evaluation: Evaluation): ReadingAbsence | null {
   return null;
 }
 
+/**
+ * A warming Reading with what came so far, if each selector has somebody who is heard. All of it is of now, so it may
+ * stand for itself; but after a jump of the clock, or beside silent senders, nothing does.
+ */
+function withSoFar(
+  missing: ReadingAbsence,
+  evaluation: Evaluation,
+  { value }: QueryResult,
+  { policy, tell }: AnswerContext,
+): ReadingAbsence {
+  const { covers } = evaluation;
+  if (missing.code !== 'warming_up' || covers.some(({ ahead, mute, seen }) => ahead || mute !== null || seen === 0)) {
+    return missing;
+  }
+  const single = singleOf(value, policy.reduce);
+  if (single === null) return missing;
+  const draft: Draft = { kind: 'draft', value: single, labels: EMPTY_LABELS, origin: 'query', note: '' };
+  const reading = bounded(evaluation, draft, { policy, tell: null });
+  if (reading.kind === 'absence') return missing;
+  tell?.('coverage', `what came so far gives ${reading.value}`);
+  return { ...missing, reason: `${missing.reason}; ${reading.value} so far`, soFar: reading.value };
+}
+
 function warmingText(covered: number, windowMs: number): string {
   const what = windowMs === 0 ? 'an interval of its senders' : `its ${formatDuration(windowMs)}`;
   return `warming up: ${Math.floor(covered * 100)} % of ${what} covered, want 80 %`;
@@ -154,12 +182,18 @@ function oneElement(
   if (values.length > 1 && policy.reduce === null) {
     return absence(evaluation, 'ambiguous', `ambiguous: ${values.length} series, want one`);
   }
+  const isHistogram = value.kind === 'vector' && value.histograms?.some((histogram) => histogram !== null) === true;
+  if (isHistogram && policy.reduce !== 'count') return absence(evaluation, 'bad_data', HISTOGRAM_REASON);
   const single = reduce(values, policy.reduce);
   if (policy.reduce !== null) tell?.('reduce', `${policy.reduce} of ${values.length} elements is ${single}`);
   if (Number.isNaN(single)) return explainNaN(evaluation, result, help);
   const labels = value.kind === 'vector' && values.length === 1 ? value.labels[0]! : EMPTY_LABELS;
   return { kind: 'draft', value: single, labels, origin: 'query', note: '' };
 }
+
+/** The query is wrong, and stays so: neither waiting nor `noData` helps. */
+const HISTOGRAM_REASON =
+  'cannot read one value: got a native histogram, want a number, for example by histogram_quantile(), histogram_count() or histogram_sum()';
 
 /** As PromQL aggregates: smallest and largest leave NaN out unless there is nothing else. */
 function reduce(values: ArrayLike<number>, reducer: Reducer | null): number {
@@ -196,11 +230,15 @@ function hold(evaluation: Evaluation, draft: Draft, { policy, tell }: AnswerCont
 }
 
 function valueBefore(before: QueryResult | null, reducer: Reducer | null): number | null {
-  if (before === null || before.value.kind === 'matrix' || before.value.kind === 'string') return null;
-  const values = before.value.kind === 'scalar' ? [before.value.value] : before.value.values;
-  if (values.length === 0 || (values.length > 1 && reducer === null)) return null;
-  const value = reduce(values, reducer);
-  return Number.isFinite(value) ? value : null;
+  const value = before === null ? null : singleOf(before.value, reducer);
+  return value !== null && Number.isFinite(value) ? value : null;
+}
+
+/** The one value of a result, or null if it has none or several. */
+function singleOf(value: QueryResult['value'], reducer: Reducer | null): number | null {
+  if (value.kind === 'matrix' || value.kind === 'string') return null;
+  const values = value.kind === 'scalar' ? [value.value] : value.values;
+  return values.length === 0 || (values.length > 1 && reducer === null) ? null : reduce(values, reducer);
 }
 
 function explainEmpty(evaluation: Evaluation, help: Help): ReadingAbsence {
@@ -271,7 +309,11 @@ function numberRefusal({ settling, covers }: Evaluation, missing: ReadingAbsence
 }
 
 /** Clamps, and refuses what an autoscaler would misread. */
-function bounded(evaluation: Evaluation, draft: Draft, { policy, tell }: AnswerContext): Reading {
+function bounded(
+  evaluation: Evaluation,
+  draft: Draft,
+  { policy, tell }: Pick<AnswerContext, 'policy' | 'tell'>,
+): Reading {
   let { value } = draft;
   if (policy.clampMin !== null && value < policy.clampMin) value = policy.clampMin;
   if (policy.clampMax !== null && value > policy.clampMax) value = policy.clampMax;
@@ -296,11 +338,20 @@ function basisOf({ timeMs, result, covers }: Evaluation): Basis {
 }
 
 function absence(evaluation: Evaluation, code: ErrorCode, reason: string): ReadingAbsence {
-  return { kind: 'absence', code, reason, ...basisOf(evaluation) };
+  return { kind: 'absence', code, reason, soFar: null, ...basisOf(evaluation) };
 }
 
 function diagnosed(evaluation: Evaluation, { code, reason, newestMs, series }: Diagnosis): ReadingAbsence {
   return { ...absence(evaluation, code, reason), newestMs, series };
+}
+
+/**
+ * Whether there is work, for who only asks that (KEDA's scaling from zero): null if that cannot be told. Being active
+ * never scales down, so while warming up what came so far may say yes; it never says no.
+ */
+export function activityOf(reading: Reading, activation: number): boolean | null {
+  if (reading.kind === 'value') return reading.value > activation;
+  return (reading.soFar ?? -Infinity) > activation ? true : null;
 }
 
 /** What every surface says about an absence: the reason for people, the code for programs. */

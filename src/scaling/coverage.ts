@@ -13,7 +13,7 @@
  * if every source began within the window, and they may have been there before (the daemon started not long ago, or the
  * same sources were known earlier), the selector is warming up until four fifths of its window are covered.
  *
- * The interval of a series is the median of its newest gaps. Everything is read under the asker's scope.
+ * The interval of a series is the median of its newest gaps (tsdb/rhythm.ts). Everything is read under the asker's scope.
  */
 import { CodedError } from '../model/errors.ts';
 import { isStaleHistogram } from '../model/histogram.ts';
@@ -23,8 +23,22 @@ import type { Matcher } from '../model/matcher.ts';
 import { SampleBuffer } from '../model/sample.ts';
 import { NAMESPACE_LABELS, type Scope } from '../model/scope.ts';
 import type { HeadReader, Selection } from '../tsdb/head.ts';
+import {
+  RHYTHM_ENDED,
+  RHYTHM_FIRST_MS,
+  RHYTHM_GAP_START_MS,
+  RHYTHM_HOLES_MS,
+  RHYTHM_INTERVAL_MS,
+  RHYTHM_IS_BACK,
+  RHYTHM_NEWEST_MS,
+  RHYTHM_SIZE,
+  RHYTHM_STATE,
+  type RhythmRequest,
+  rhythmOf,
+} from '../tsdb/rhythm.ts';
 import type { Look } from './looks.ts';
-import { podName, sourceKey } from './sources.ts';
+import { NO_POD_STATES, type PodState, type PodStates } from './pods.ts';
+import { POD_LABELS, podName, sourceKey } from './sources.ts';
 
 export type SourceState = 'fresh' | 'late' | 'recovering' | 'silent' | 'left';
 
@@ -37,9 +51,6 @@ export interface SourceCover {
   readonly intervalMs: number;
   readonly staleAfterMs: number;
 }
-
-/** What is known of a pod from elsewhere. */
-export type PodState = 'alive' | 'deleted' | 'unknown';
 
 export interface Cover {
   readonly look: Look;
@@ -76,7 +87,7 @@ export interface CoverContext {
   readonly freshnessMs: number | null;
   /** The wall clock jumped back not long ago. */
   readonly isSuspect: boolean;
-  readonly podState: (namespace: string, pod: string) => PodState;
+  readonly podStates: PodStates;
   readonly listsSources: boolean;
 }
 
@@ -91,8 +102,6 @@ const INTERVAL_MS_UNKNOWN = 60_000;
 const LATE_INTERVALS = 1.5;
 const LATE_SLACK_MS = 1000;
 const COVERAGE_MIN = 0.8;
-/** Gaps that an interval is learned from. */
-const GAPS_MAX = 5;
 /** How far ahead a sample may lie after a jump of the clock. */
 const AHEAD_MS_MAX = 30_000;
 const SERIES_BETWEEN_YIELDS = 256;
@@ -102,6 +111,8 @@ interface Source {
   /** The first of its series in the selection: its labels say who it is. */
   first: number;
   series: number;
+  /** All of them name the same pod, or none. */
+  isOnePod: boolean;
   running: number;
   fresh: boolean;
   newestMs: number;
@@ -118,18 +129,6 @@ interface Source {
   gapStartMs: number;
 }
 
-/** What is read off one series. */
-interface Scan {
-  newestMs: number;
-  intervalMs: number;
-  firstMs: number;
-  isBack: boolean;
-  covered: number;
-  gapStartMs: number;
-  /** Its newest sample is a stale marker. */
-  hasEnded: boolean;
-}
-
 /** One selector at one time. */
 interface Span {
   readonly look: Look;
@@ -138,15 +137,16 @@ interface Span {
   readonly fromMs: number;
   readonly startMs: number;
   readonly endMs: number;
+  readonly rhythm: RhythmRequest;
 }
 
 /** Judges one selector, in slices: yields between some hundred series. */
 export function* cover(look: Look, context: CoverContext): Generator<void, Cover, void> {
   const endMs = (look.atMs ?? context.timeMs) - look.offsetMs;
   const startMs = endMs - look.windowMs;
-  const fromMs = startMs - context.forgetAfterMs;
+  const fromMs = startMs - rememberedMs(context);
   const matchers = context.matchers.length === 0 ? look.matchers : [...look.matchers, ...context.matchers];
-  const span = { look, matchers, fromMs, startMs, endMs };
+  const span = { look, matchers, fromMs, startMs, endMs, rhythm: rhythmRequest(fromMs, startMs, endMs, context) };
   const selection = context.head.select({ matchers, fromMs, toMs: endMs, scope: context.scope });
   try {
     const sources = yield* gather(selection, span, context);
@@ -162,32 +162,47 @@ export function* cover(look: Look, context: CoverContext): Generator<void, Cover
   }
 }
 
-/** Borrowed between two reads, never over a yield. */
-const buffer = new SampleBuffer(256);
-const scan: Scan = {
-  newestMs: 0,
-  intervalMs: 0,
-  firstMs: 0,
-  isBack: false,
-  covered: 1,
-  gapStartMs: 0,
-  hasEnded: false,
-};
+/** Silent senders are forgotten, unless somebody says that their pods run: then they are remembered longer. */
+function rememberedMs({ forgetAfterMs, podStates }: CoverContext): number {
+  return podStates === NO_POD_STATES ? forgetAfterMs : Math.max(forgetAfterMs, LIMITS.mutePodMsMax);
+}
+
+function rhythmRequest(fromMs: number, startMs: number, endMs: number, { forgetAfterMs }: CoverContext): RhythmRequest {
+  return {
+    fromMs,
+    startMs,
+    endMs,
+    lifeMs: forgetAfterMs,
+    gapIntervals: LATE_INTERVALS,
+    gapSlackMs: LATE_SLACK_MS,
+    intervalMsUnknown: INTERVAL_MS_UNKNOWN,
+  };
+}
+
+/** Rhythms of a slice of series: borrowed between two yields, never over one. */
+const rhythms = new Float64Array(SERIES_BETWEEN_YIELDS * RHYTHM_SIZE);
 
 function* gather(selection: Selection, span: Span, context: CoverContext): Generator<void, readonly Source[], void> {
   const sources: Source[] = [];
   const grouping = new Grouping(selection);
-  for (let i = 0; i < selection.count; i++) {
-    if (scanSeries(selection, i, span, context.forgetAfterMs)) {
+  const pods = context.podStates === NO_POD_STATES ? null : podCodes(selection);
+  for (let first = 0; first < selection.count; first += SERIES_BETWEEN_YIELDS) {
+    if (first > 0) yield;
+    const end = Math.min(selection.count, first + SERIES_BETWEEN_YIELDS);
+    selection.rhythms(first, end, span.rhythm, rhythms);
+    for (let i = first; i < end; i++) {
+      const at = (i - first) * RHYTHM_SIZE;
+      if (selection.anyHistograms && selection.hasHistograms(i)) readWithHistograms(selection, i, span, at);
+      if (rhythms[at + RHYTHM_STATE] === 0) continue;
       const group = grouping.groupOf(i);
       let source = sources[group];
       if (source === undefined) {
         source = takeSource(i);
         sources.push(source);
       }
-      merge(source, span.endMs, context.freshnessMs);
+      if (pods !== null) source.isOnePod &&= pods[i] === pods[source.first];
+      merge(source, at, span, context.freshnessMs);
     }
-    if (i % SERIES_BETWEEN_YIELDS === SERIES_BETWEEN_YIELDS - 1) yield;
   }
   return sources;
 }
@@ -220,6 +235,13 @@ class Grouping {
   }
 }
 
+/** Numbers of the pods that the series name; 0 for none. */
+function podCodes(selection: Selection): Uint32Array {
+  const [first = new Uint32Array(selection.count), ...others] = POD_LABELS.map((name) => selection.labelCodes(name));
+  for (const codes of others) for (let i = 0; i < first.length; i++) first[i] ||= codes[i]!;
+  return first;
+}
+
 /** Given back sources: a Reading makes one for each sender, every few seconds. Made anew each time, it took 15 % longer. */
 const pool: Source[] = [];
 const POOLED_MAX = 4096;
@@ -228,6 +250,7 @@ function takeSource(first: number): Source {
   const source = pool.pop() ?? {
     first: 0,
     series: 0,
+    isOnePod: true,
     running: 0,
     fresh: false,
     newestMs: 0.5,
@@ -241,6 +264,7 @@ function takeSource(first: number): Source {
   };
   source.first = first;
   source.series = 0;
+  source.isOnePod = true;
   source.running = 0;
   source.fresh = false;
   source.newestMs = -Infinity;
@@ -258,102 +282,47 @@ function giveBack(sources: readonly Source[]): void {
   for (const source of sources) if (pool.length < POOLED_MAX) pool.push(source);
 }
 
-/** Reads one series into `scan`; false if it has no samples. */
-function scanSeries(selection: Selection, i: number, span: Span, forgetAfterMs: number): boolean {
-  const count = selection.read(i, span.fromMs, span.endMs, buffer);
-  let { timesMs } = buffer;
-  let length = count;
-  scan.hasEnded = count > 0 && buffer.isStale(count - 1);
-  if (selection.anyHistograms && selection.hasHistograms(i)) {
-    const { timesMs: histogramsMs, blobs } = selection.readHistograms(i, span.fromMs, span.endMs);
-    const newest = histogramsMs.length - 1;
-    if (newest >= 0 && (count === 0 || histogramsMs[newest]! > timesMs[count - 1]!)) {
-      scan.hasEnded = isStaleHistogram(blobs[newest]!);
-    }
-    timesMs = Float64Array.from([...timesMs.subarray(0, count), ...histogramsMs]).sort();
-    length = timesMs.length;
-  }
-  if (length === 0) return false;
-  if (span.look.windowMs === 0) scanNewest(timesMs, length);
-  else scanWindow(timesMs, length, span, forgetAfterMs);
-  return true;
+const buffer = new SampleBuffer(256);
+
+/** The rhythm of a series that has histogram samples, with those. */
+function readWithHistograms(selection: Selection, i: number, { fromMs, endMs, rhythm }: Span, at: number): void {
+  const count = selection.read(i, fromMs, endMs, buffer);
+  const { timesMs, blobs } = selection.readHistograms(i, fromMs, endMs);
+  const newest = timesMs.length - 1;
+  const endsInHistogram = newest >= 0 && (count === 0 || timesMs[newest]! > buffer.timesMs[count - 1]!);
+  const hasEnded = endsInHistogram ? isStaleHistogram(blobs[newest]!) : count > 0 && buffer.isStale(count - 1);
+  const allMs = Float64Array.from([...buffer.timesMs.subarray(0, count), ...timesMs]).sort();
+  rhythmOf(allMs, allMs.length, hasEnded, rhythm, rhythms, at);
 }
 
-const gaps = new Float64Array(GAPS_MAX);
-
-/** Median of the newest gaps, or 0 for a single sample. */
-function medianGap(timesMs: Float64Array, first: number, count: number): number {
-  const n = Math.min(GAPS_MAX, count - 1 - first);
-  if (n <= 0) return 0;
-  for (let i = 0; i < n; i++) {
-    const gap = timesMs[count - 1 - i]! - timesMs[count - 2 - i]!;
-    let at = i;
-    for (; at > 0 && gaps[at - 1]! > gap; at--) gaps[at] = gaps[at - 1]!;
-    gaps[at] = gap;
-  }
-  // Of an even number the lower one: a hole must not pass for an interval.
-  return gaps[(n - 1) >> 1]!;
-}
-
-/** An instant selector reads one sample: only the newest gaps matter. */
-function scanNewest(timesMs: Float64Array, count: number): void {
-  scan.newestMs = timesMs[count - 1]!;
-  scan.firstMs = timesMs[0]!;
-  scan.intervalMs = medianGap(timesMs, 0, count);
-  scan.isBack = false;
-  scan.covered = 1;
-  scan.gapStartMs = scan.newestMs;
-}
-
-function scanWindow(timesMs: Float64Array, count: number, { startMs, endMs }: Span, forgetAfterMs: number): void {
-  let life = 0;
-  for (let i = 1; i < count; i++) if (timesMs[i]! - timesMs[i - 1]! > forgetAfterMs) life = i;
-  const intervalMs = medianGap(timesMs, life, count);
-  const gapMsMax = LATE_INTERVALS * (intervalMs === 0 ? INTERVAL_MS_UNKNOWN : intervalMs) + LATE_SLACK_MS;
-  const beginMs = Math.max(startMs, timesMs[life]!);
-  let holesMs = 0;
-  let widestMs = 0;
-  let gapStartMs = timesMs[count - 1]!;
-  for (let i = life + 1; i <= count; i++) {
-    const untilMs = i === count ? endMs : timesMs[i]!;
-    if (untilMs <= beginMs) continue;
-    const sinceMs = timesMs[i - 1]!;
-    const gapMs = untilMs - sinceMs;
-    if (gapMs <= gapMsMax) continue;
-    holesMs += Math.min(gapMs - gapMsMax, untilMs - beginMs);
-    if (gapMs <= widestMs) continue;
-    widestMs = gapMs;
-    gapStartMs = sinceMs;
-  }
-  scan.newestMs = timesMs[count - 1]!;
-  scan.firstMs = timesMs[life]!;
-  scan.intervalMs = intervalMs;
-  scan.isBack = life > 0;
-  scan.covered = endMs > beginMs ? 1 - holesMs / (endMs - beginMs) : 1;
-  scan.gapStartMs = gapStartMs;
-}
-
-/** Adds what was scanned of one series. */
-function merge(source: Source, endMs: number, freshnessMs: number | null): void {
+/** Adds the rhythm of one series. */
+function merge(source: Source, at: number, { startMs, endMs }: Span, freshnessMs: number | null): void {
+  const state = rhythms[at + RHYTHM_STATE]!;
+  const newestMs = rhythms[at + RHYTHM_NEWEST_MS]!;
+  const firstMs = rhythms[at + RHYTHM_FIRST_MS]!;
+  const intervalMs = rhythms[at + RHYTHM_INTERVAL_MS]!;
+  const gapStartMs = rhythms[at + RHYTHM_GAP_START_MS]!;
+  const beginMs = Math.max(startMs, firstMs);
+  const covered = endMs > beginMs ? 1 - rhythms[at + RHYTHM_HOLES_MS]! / (endMs - beginMs) : 1;
+  const slackMs = intervalMs === 0 ? INTERVAL_MS_UNKNOWN : intervalMs;
   source.series++;
-  const slackMs = scan.intervalMs === 0 ? INTERVAL_MS_UNKNOWN : scan.intervalMs;
-  if (scan.firstMs < source.firstMs - slackMs) {
-    source.covered = scan.covered;
-    source.gapStartMs = scan.gapStartMs;
-  } else if (scan.firstMs <= source.firstMs + slackMs && scan.covered >= source.covered) {
-    source.covered = scan.covered;
-    source.gapStartMs = Math.min(source.gapStartMs, scan.gapStartMs);
+  if (firstMs < source.firstMs - slackMs) {
+    source.covered = covered;
+    source.gapStartMs = gapStartMs;
+  } else if (firstMs <= source.firstMs + slackMs && covered >= source.covered) {
+    source.covered = covered;
+    source.gapStartMs = Math.min(source.gapStartMs, gapStartMs);
   }
-  source.firstMs = Math.min(source.firstMs, scan.firstMs);
-  source.lastMs = Math.max(source.lastMs, scan.newestMs);
-  source.isBack ||= scan.isBack;
-  if (scan.hasEnded) return;
+  source.firstMs = Math.min(source.firstMs, firstMs);
+  source.lastMs = Math.max(source.lastMs, newestMs);
+  source.isBack ||= (state & RHYTHM_IS_BACK) !== 0;
+  if ((state & RHYTHM_ENDED) !== 0) return;
   source.running++;
-  const staleAfterMs = freshnessMs ?? learnedFreshnessMs(scan.intervalMs);
-  source.fresh ||= endMs - scan.newestMs <= staleAfterMs;
-  if (scan.newestMs < source.newestMs) return;
-  source.newestMs = scan.newestMs;
-  source.intervalMs = scan.intervalMs;
+  const staleAfterMs = freshnessMs ?? learnedFreshnessMs(intervalMs);
+  source.fresh ||= endMs - newestMs <= staleAfterMs;
+  if (newestMs < source.newestMs) return;
+  source.newestMs = newestMs;
+  source.intervalMs = intervalMs;
   source.staleAfterMs = staleAfterMs;
 }
 
@@ -442,7 +411,9 @@ function summary(
   let mute: SourceCover | null = null;
   const listed: SourceCover[] = [];
   for (const source of sources) {
-    const pod = source.fresh ? 'unknown' : podStateOf(selection.labels(source.first), context);
+    // A sender of series of several pods is none of them, but something that tells of pods.
+    const isPod = !source.fresh && source.isOnePod;
+    const pod = isPod ? podStateOf(selection.labels(source.first), context) : 'unknown';
     const state = stateOf(source, look, endMs, pod, context);
     if (context.listsSources) listed.push(describe(source, selection, state));
     if (state === 'left') continue;
@@ -469,11 +440,11 @@ function summary(
   };
 }
 
-function podStateOf(labels: Labels, { podState }: CoverContext): PodState {
+function podStateOf(labels: Labels, { podStates }: CoverContext): PodState {
   const pod = podName(labels);
   if (pod === '') return 'unknown';
   const namespace = NAMESPACE_LABELS.map((name) => labelValue(labels, name)).find((value) => value !== '') ?? '';
-  return podState(namespace, pod);
+  return podStates.stateOf(namespace, pod);
 }
 
 function stateOf(

@@ -13,9 +13,10 @@ import { formatDuration } from '../model/time.ts';
 import type { QueryEngine } from '../promql/engine.ts';
 import type { QueryResult } from '../promql/result.ts';
 import type { HeadReader } from '../tsdb/head.ts';
-import { type Cover, coverAll, type PodState } from './coverage.ts';
+import { type Cover, coverAll } from './coverage.ts';
 import { Listening } from './listening.ts';
 import { LookCache } from './looks.ts';
+import type { PodStates } from './pods.ts';
 import { SteadyClock } from './steady-clock.ts';
 
 export interface Question {
@@ -58,7 +59,10 @@ export interface EvaluatorOptions {
   readonly warmsUp: boolean;
   /** How long the daemon has been listening already. */
   readonly uptimeMs: number;
-  readonly podState: (namespace: string, pod: string) => PodState;
+  readonly podStates: PodStates;
+  /** Samples that a query may load, and how long it may take. */
+  readonly samplesMax: number;
+  readonly timeoutMs: number;
 }
 
 interface Shared {
@@ -134,7 +138,7 @@ export class Evaluator {
   async #whole(question: Question, timeMs: number, settling: boolean, listsSources: boolean): Promise<Evaluation> {
     const text = this.#textOf(question);
     const { clock } = this.#options;
-    const deadlineMs = clock.monotonicMs() + LIMITS.scalerTimeoutMs;
+    const deadlineMs = clock.monotonicMs() + this.#options.timeoutMs;
     const covers = await coverAll(
       this.#looks.get(text).looks,
       this.#coverContext(question, timeMs, listsSources),
@@ -147,7 +151,7 @@ export class Evaluator {
   }
 
   #coverContext(question: Question, timeMs: number, listsSources: boolean) {
-    const { head, forgetAfterMs, podState } = this.#options;
+    const { head, forgetAfterMs, podStates } = this.#options;
     return {
       head,
       scope: question.scope,
@@ -157,21 +161,21 @@ export class Evaluator {
       forgetAfterMs: Math.max(forgetAfterMs, question.freshnessMs ?? 0),
       freshnessMs: question.freshnessMs,
       isSuspect: this.#steady.isSuspect,
-      podState,
+      podStates,
       listsSources,
     };
   }
 
   #instant(text: string, question: Question, timeMs: number): Promise<QueryResult> {
-    const { lookbackMs } = this.#options;
+    const { lookbackMs, samplesMax, timeoutMs } = this.#options;
     return this.#options.engine.instant({
       text,
       timeMs,
       scope: question.scope,
       matchers: question.matchers,
       lookbackMs: Math.max(lookbackMs, question.freshnessMs ?? 0),
-      samplesMax: LIMITS.scalerSamplesMax,
-      timeoutMs: LIMITS.scalerTimeoutMs,
+      samplesMax,
+      timeoutMs,
     });
   }
 

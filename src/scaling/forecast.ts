@@ -1,6 +1,6 @@
 /** What KEDA and an HPA will make of a Reading, in numbers and in words. */
 import { ERRORS } from '../model/errors.ts';
-import { absenceText, type Reading } from './answer.ts';
+import { absenceText, activityOf, type Reading } from './answer.ts';
 import { combine, propose } from './hpa.ts';
 import { clampLegacy } from './hpa-controller.ts';
 import { formatQuantity } from './quantity.ts';
@@ -29,10 +29,13 @@ export function forecast(reading: Reading, workload: Workload): Forecast {
 
 function forKeda(reading: Reading, { activation }: Workload): Forecast['keda'] {
   if (reading.kind === 'absence') {
+    const active = activityOf(reading, activation ?? 0);
+    const early =
+      active === true ? `; a trigger of type external-push is active, since it is ${reading.soFar} so far` : '';
     const says =
       `gets gRPC status ${ERRORS[reading.code].grpc}, "${absenceText(reading)}": it asks once more at once, then holds the replicas; ` +
-      'a fallback of the ScaledObject takes over after its failureThreshold';
-    return { value: null, active: null, says };
+      `a fallback of the ScaledObject takes over after its failureThreshold${early}`;
+    return { value: null, active, says };
   }
   const value = kedaText(reading.value);
   const threshold = activation ?? 0;

@@ -14,13 +14,13 @@ import type { QueryEngine } from '../promql/engine.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
 import type { HeadReader } from '../tsdb/head.ts';
 import { answer, outcomeOf, type Reading } from './answer.ts';
-import type { PodState } from './coverage.ts';
 import { type Diagnosis, diagnose } from './diagnosis.ts';
 import { type Evaluation, Evaluator, type Question, questionKey } from './evaluation.ts';
+import { NO_POD_STATES, type PodStates } from './pods.ts';
 import { DEFAULT_POLICY, type Policy, policyText } from './policy.ts';
 import type { Recorder } from './recorder.ts';
 
-export { absenceText, type Reading, type ReadingAbsence, type ReadingValue } from './answer.ts';
+export { absenceText, activityOf, type Reading, type ReadingAbsence, type ReadingValue } from './answer.ts';
 
 /** Who asks; becomes a label of the own metrics. */
 export type Surface = 'keda' | 'kubernetes';
@@ -65,7 +65,10 @@ export interface ReadingsOptions {
   /** How long the daemon has been listening already. */
   readonly uptimeMs?: number;
   /** What is known of pods from elsewhere. */
-  readonly podState?: (namespace: string, pod: string) => PodState;
+  readonly podStates?: PodStates;
+  /** Samples that a query may load, and how long it may take. */
+  readonly samplesMax?: number;
+  readonly timeoutMs?: number;
   readonly recorder?: Recorder;
 }
 
@@ -110,7 +113,9 @@ export class Readings {
       forgetAfterMs: this.#forgetAfterMs,
       warmsUp: options.warmsUp ?? true,
       uptimeMs: options.uptimeMs ?? 0,
-      podState: options.podState ?? (() => 'unknown'),
+      podStates: options.podStates ?? NO_POD_STATES,
+      samplesMax: options.samplesMax ?? LIMITS.scalerSamplesMax,
+      timeoutMs: options.timeoutMs ?? LIMITS.scalerTimeoutMs,
     });
     this.#outcomes = options.registry.counter(
       'tidegauge_readings_total',

@@ -20,7 +20,7 @@ const PLACE_LABELS: ReadonlySet<string> = new Set(
     ].map((attribute) => [attribute, attribute.replaceAll('.', '_')]),
   ),
 );
-const POD_LABELS: readonly string[] = ['pod', 'k8s_pod_name', 'k8s.pod.name'];
+export const POD_LABELS: readonly string[] = ['pod', 'k8s_pod_name', 'k8s.pod.name'];
 /** Shortest and longest name of the set: most labels are told by their length alone. */
 const LENGTHS = [...PLACE_LABELS].map((name) => name.length);
 const LENGTH_MIN = Math.min(...LENGTHS);

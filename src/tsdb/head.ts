@@ -5,6 +5,7 @@ import type { Labels } from '../model/labels.ts';
 import type { Matcher } from '../model/matcher.ts';
 import type { SampleBuffer } from '../model/sample.ts';
 import type { Scope } from '../model/scope.ts';
+import type { RhythmRequest } from './rhythm.ts';
 
 /** Names a series of the head for as long as it lives; a ref may be reused after its series was removed. */
 export type SeriesRef = number & { readonly brand: 'SeriesRef' };
@@ -66,8 +67,15 @@ export interface Selection {
    * caller reads the samples and computes.
    */
   rates(kind: RateKind, from: number, to: number, windows: RateWindows, into: WholeColumn): boolean;
-  /** For each series a number that stands for its value of a label: equal numbers, equal values; 0 where it is absent; below 2^30. */
-  labelCodes(name: string): Uint32Array;
+  /** Writes the rhythms (rhythm.ts) of the series from <= i < to, of their floats alone, RHYTHM_SIZE numbers each. */
+  rhythms(from: number, to: number, request: RhythmRequest, into: Float64Array): void;
+  /**
+   * For each series from <= i < to (all by default) a number that stands for its value of a label: equal numbers, equal
+   * values; 0 where it is absent; below 2^30.
+   */
+  labelCodes(name: string, from?: number, to?: number): Uint32Array;
+  /** False if no series of the store has the label. */
+  mayHave(name: string): boolean;
   /** The value that a number of `labelCodes` stands for; '' for 0. */
   labelText(code: number): string;
   close(): void;
@@ -97,6 +105,11 @@ export interface WholeColumn {
 export interface HeadReader {
   /** Series that fulfil all matchers within the scope and have samples in the range. */
   select(request: SelectRequest): Selection;
+  /**
+   * The same in slices of well below a millisecond: yields how many series it has looked at wherever it may pause. Whoever
+   * does not take it to its end calls `return`.
+   */
+  selectSlices?(request: SelectRequest): Generator<number, Selection, void>;
   /** Names of the labels that the selected series carry, sorted. */
   labelNames(request: SelectRequest): string[];
   /** Values of one label among the selected series, sorted. */

@@ -9,12 +9,14 @@ import { compareCodePoints, type Labels, labelsText, METRIC_NAME } from '../mode
 import { LIMITS } from '../model/limits.ts';
 import { APPENDED, type Appended, type HeadStats, type SelectRequest, type SeriesRef } from './head.ts';
 import { type Cardinality, CardinalityWalk } from './kernel/cardinality.ts';
+import { GATHERED_IDS, Gathering } from './kernel/gathering.ts';
 import { type Kernel, openKernel } from './kernel/kernel.ts';
 import { LabelTexts } from './kernel/label-text.ts';
 import {
   BLOB_HEADER_BYTES,
   HISTOGRAM_BYTES_MAX,
   ODD_BYTES,
+  ODD_SERIES_BYTES,
   OUTCOME_NO_MEMORY,
   OUTCOME_SERIES_LIMIT,
   PAGE_BYTES,
@@ -30,6 +32,7 @@ import {
   RESULT_EXEMPLARS,
   RESULT_EXTRAS,
   RESULT_METADATA,
+  RESULT_METADATA_FIRST,
   RESULT_ODD,
   RESULT_REFUSED,
   RESULT_SAMPLES_MAX,
@@ -78,8 +81,14 @@ import {
   STATUS_ODD_FULL,
   STATUS_PROTOBUF,
   STATUS_SNAPPY_TOO_LARGE,
+  STATUS_SYMBOLS,
+  SYMBOL_BYTES,
+  SYMBOL_HASH,
+  SYMBOL_METADATA,
+  SYMBOL_NEXT,
 } from './kernel/layout.ts';
 import { Matching, RESULT } from './kernel/matching.ts';
+import { RequestSymbols } from './kernel/request-symbols.ts';
 import { KernelSelection } from './kernel/selection.ts';
 import { joinVerdict, Refusals, splitVerdict } from './verdict.ts';
 
@@ -131,6 +140,46 @@ export interface RemoteWriteCounts {
   readonly odd: readonly Uint8Array[];
 }
 
+/** A TimeSeries of a 2.0 body that the kernel leaves to the caller, and its series if that is known. */
+export interface OddSeries {
+  readonly ref: SeriesRef | null;
+  readonly timeSeries: Uint8Array;
+}
+
+/** What a 2.0 body says of a metric: its name's symbol, and the Metadata message. */
+export interface MetadataNote {
+  readonly symbol: number;
+  readonly message: Uint8Array;
+}
+
+/** What became of a 2.0 body. Symbols and metadata are read where the body lies: valid until the next call of the head. */
+export interface RequestCounts extends Omit<RemoteWriteCounts, 'odd'> {
+  readonly odd: readonly OddSeries[];
+  readonly symbols: RequestSymbols;
+}
+
+/** Rows of one outcome, and the first of them. */
+export interface RefusedRows {
+  readonly outcome: number;
+  count: number;
+  readonly row: number;
+}
+
+/** What became of rows of known OTLP points. */
+export interface RowCounts {
+  /** Stored, or stored before. */
+  readonly stored: number;
+  /** Rows whose series was removed. */
+  readonly gone: readonly number[];
+  readonly refused: readonly RefusedRows[];
+}
+
+const NO_ROWS: RowCounts = { stored: 0, gone: [], refused: [] };
+/** Where a row has its time; where it says what became of it, as a word; and that its series is gone. */
+const ROW_TIME = 8;
+const ROW_OUTCOME_WORD = 8;
+const ROW_GONE = 8;
+
 /** Work of one slice of retention, in records: about a millisecond. */
 const RETENTION_BUDGET = 16_384;
 /** A selection that nobody closed for so long is given up. */
@@ -152,6 +201,8 @@ export class KernelHead {
   #retentionMs: number;
   #refusesNewSeries = false;
   #isReplaying = false;
+  /** Selections that are being made, slice by slice. */
+  readonly #gatherings = new Set<Gathering>();
   readonly #onClose = (selection: KernelSelection): void => this.#closed(selection);
 
   constructor(options: KernelHeadOptions) {
@@ -234,11 +285,76 @@ export class KernelHead {
       this.#takeOdd(odd);
       status = this.#kernel.ingestMore();
     }
-    if (status === STATUS_SNAPPY_TOO_LARGE) throw this.#tooLarge(this.#result(RESULT_BODY_BYTES));
-    if (status === STATUS_PROTOBUF) throw new CodedError('bad_body', 'cannot decode body: malformed protobuf');
-    if (status !== STATUS_DONE) throw new CodedError('bad_body', 'cannot decode snappy block: it is malformed');
+    this.#expectDone(status);
     this.#takeOdd(odd);
-    return this.#counts(odd);
+    return { ...this.#counts(), odd };
+  }
+
+  /** As `writeRemoteWrite`, of a remote-write 2.0 body. */
+  writeRequest(body: Uint8Array, connection: number): RequestCounts {
+    const { u8, u32 } = this.#kernel;
+    if (body.length > u32[SB_IN_BYTES_MAX >>> 2]!) throw this.#tooLarge(body.length);
+    this.#beforeWrite();
+    u8.set(body, u32[SB_IN >>> 2]!);
+    const odd: OddSeries[] = [];
+    let status = this.#kernel.ingest2(body.length, connection);
+    while (status === STATUS_ODD_FULL) {
+      this.#takeOddSeries(odd);
+      status = this.#kernel.ingest2More();
+    }
+    this.#expectDone(status);
+    this.#takeOddSeries(odd);
+    return { ...this.#counts(), odd, symbols: new RequestSymbols(this.#kernel) };
+  }
+
+  /** The body that was written last, decompressed: valid until the next call of the head. */
+  lastBody(): Uint8Array {
+    const start = this.#kernel.u32[SB_BODY >>> 2]!;
+    return this.#kernel.u8.subarray(start, start + this.#result(RESULT_BODY_BYTES));
+  }
+
+  /** Metadata of the 2.0 body that was written last, once a metric, as far as `isSeen` does not know its hash. */
+  lastMetadata(isSeen: (hashLow: number, hashHigh: number) => boolean): MetadataNote[] {
+    const { u8, u32 } = this.#kernel;
+    const notes: MetadataNote[] = [];
+    for (let next = this.#result(RESULT_METADATA_FIRST); next !== 0; ) {
+      const symbol = next - 1;
+      const entry = u32[SB_IN >>> 2]! + symbol * SYMBOL_BYTES;
+      const hashLow = u32[(entry + SYMBOL_HASH) >>> 2]!;
+      const hashHigh = u32[(entry + SYMBOL_HASH + 4) >>> 2]!;
+      const at = u32[(entry + SYMBOL_METADATA) >>> 2]!;
+      if (!isSeen(hashLow, hashHigh)) {
+        notes.push({ symbol, message: u8.slice(at + 1, at + 1 + u8[at]!) });
+      }
+      next = u32[(entry + SYMBOL_NEXT) >>> 2]!;
+    }
+    return notes;
+  }
+
+  /** Appends rows of known OTLP points (ingest/otlp/identity-layout.ts), which are copied. Throws `overloaded`. */
+  appendRows({ bytes, count }: { readonly bytes: Uint8Array; readonly count: number }): RowCounts {
+    if (count === 0) return NO_ROWS;
+    this.#beforeWrite();
+    const { u8, u32 } = this.#kernel;
+    const at = u32[SB_IN >>> 2]!;
+    const totals = { stored: 0, gone: [] as number[], refused: [] as RefusedRows[] };
+    const rowBytes = bytes.length / count;
+    // While a verdict is given each row is looked at by itself.
+    const isJudged = this.#refusedByLabels.isGiven;
+    const batch = isJudged ? 1 : Math.floor(u32[SB_IN_BYTES_MAX >>> 2]! / rowBytes);
+    for (let first = 0; first < count; first += batch) {
+      const n = Math.min(batch, count - first);
+      if (isJudged && this.#isRowRefused(bytes.subarray(first * rowBytes))) continue;
+      u8.set(bytes.subarray(first * rowBytes, (first + n) * rowBytes), at);
+      this.#kernel.appendRows(n);
+      const stored = this.#result(4 * APPENDED.stored) + this.#result(4 * APPENDED.duplicate);
+      totals.stored += stored;
+      if (stored === n) continue;
+      const words = u32.subarray(at >>> 2, (at + n * rowBytes) >>> 2);
+      if (this.#notesVerdicts) this.#noteRefusedRows(at, rowBytes, n);
+      noteRefused(words, rowBytes >>> 2, first, totals);
+    }
+    return totals;
   }
 
   /** Series that fulfil all matchers within the scope and have samples in the range. */
@@ -246,6 +362,10 @@ export class KernelHead {
     const ids = this.#collect(request, false);
     const samplesMax = ids.length === 0 ? 0 : this.#kernel.f64[(SB_RESULT + RESULT_SAMPLES_MAX) >>> 3]!;
     const extras = ids.length === 0 ? 0 : this.#result(RESULT_EXTRAS);
+    return this.#selectionOf(ids, samplesMax, extras);
+  }
+
+  #selectionOf(ids: Uint32Array, samplesMax: number, extras: number): KernelSelection {
     const selection = new KernelSelection(this.#kernel, this.#texts, ids, samplesMax, extras, this.#onClose);
     if (ids.length > 0) {
       this.#open.set(selection, this.#options.clock.monotonicMs());
@@ -253,6 +373,28 @@ export class KernelHead {
       this.#kernel.u32[SB_PINS >>> 2]!++;
     }
     return selection;
+  }
+
+  /** The same in slices of well below a millisecond; see `HeadReader`. */
+  *selectSlices(request: SelectRequest): Generator<number, KernelSelection, void> {
+    yield* this.#matching.prepare(request.matchers);
+    if (!this.#matching.match(request.matchers, request.scope)) return this.#selectionOf(NO_IDS, 0, 0);
+    const gathering = new Gathering(this.#kernel, request.fromMs, request.toMs);
+    if (gathering.slice()) return this.#selectionOf(...gathering.result());
+    // Whoever writes meanwhile lets it come to its end first, and nothing is freed.
+    this.#gatherings.add(gathering);
+    this.#kernel.u32[SB_PINS >>> 2]!++;
+    let selection: KernelSelection | null = null;
+    try {
+      do yield GATHERED_IDS;
+      while (gathering.selection === null && !gathering.slice());
+      selection = gathering.selection ?? this.#selectionOf(...gathering.result());
+      return selection;
+    } finally {
+      if (selection === null) gathering.selection?.close();
+      this.#gatherings.delete(gathering);
+      this.#kernel.u32[SB_PINS >>> 2]!--;
+    }
   }
 
   /** Names of the labels that the selected series carry, sorted. */
@@ -480,17 +622,36 @@ export class KernelHead {
   }
 
   #beforeWrite(): void {
+    if (this.#gatherings.size !== 0) this.#endGatherings();
     if (this.#unfrozen.size !== 0) this.#freeze();
     this.#setClock();
   }
 
   #judged(ref: SeriesRef, timestampMs: number, outcome: number): Appended {
-    const isRefused = outcome !== APPENDED.stored && outcome !== APPENDED.duplicate && outcome !== APPENDED.conflicting;
-    if (isRefused && this.#notesVerdicts) {
+    if (isRefusal(outcome) && this.#notesVerdicts) {
       const [first, second] = this.#labelSums(ref);
       this.#refusedByLabels.note(first, second, timestampMs);
     }
     return appended(outcome);
+  }
+
+  /** Notes the refused ones of n rows, as `#judged` does. */
+  #noteRefusedRows(at: number, rowBytes: number, n: number): void {
+    const { u32, f64 } = this.#kernel;
+    for (let row = at; row < at + n * rowBytes; row += rowBytes) {
+      const outcome = u32[(row >>> 2) + ROW_OUTCOME_WORD]!;
+      if (outcome === ROW_GONE || !isRefusal(outcome)) continue;
+      const [first, second] = this.#labelSums(u32[row >>> 2]! as SeriesRef);
+      this.#refusedByLabels.note(first, second, f64[(row + ROW_TIME) >>> 3]!);
+    }
+  }
+
+  /** Whether the verdict given refuses the first of these rows. */
+  #isRowRefused(row: Uint8Array): boolean {
+    const view = new DataView(row.buffer, row.byteOffset, row.byteLength);
+    const ref = view.getUint32(0, true) as SeriesRef;
+    const isKnown = ref < this.#kernel.u32[SB_ID_NEXT >>> 2]! && this.generation(ref) === view.getUint32(4, true);
+    return isKnown && this.#isRefused(ref, view.getFloat64(ROW_TIME, true));
   }
 
   #isRefused(ref: SeriesRef, timestampMs: number): boolean {
@@ -545,6 +706,16 @@ export class KernelHead {
     u32[SB_VERDICT_GIVEN >>> 2] = Number(isGiven);
   }
 
+  #endGatherings(): void {
+    for (const gathering of this.#gatherings) {
+      while (!gathering.slice()) {
+        // Each slice does a part.
+      }
+      gathering.selection = this.#selectionOf(...gathering.result());
+    }
+    this.#gatherings.clear();
+  }
+
   #freeze(): void {
     for (const selection of this.#unfrozen) selection.freeze();
     this.#unfrozen.clear();
@@ -590,7 +761,27 @@ export class KernelHead {
     for (let i = 0; i < this.#result(RESULT_ODD); i++) odd.push(this.#bodyPart(SB_ODD + i * ODD_BYTES));
   }
 
-  #counts(odd: readonly Uint8Array[]): RemoteWriteCounts {
+  #takeOddSeries(odd: OddSeries[]): void {
+    const { u32 } = this.#kernel;
+    for (let i = 0; i < this.#result(RESULT_ODD); i++) {
+      const at = SB_ODD + i * ODD_SERIES_BYTES;
+      const id = u32[(at >>> 2) + 2]!;
+      odd.push({ ref: id === 0 ? null : (id as SeriesRef), timeSeries: this.#bodyPart(at) });
+    }
+  }
+
+  #expectDone(status: number): void {
+    if (status === STATUS_DONE) return;
+    if (status === STATUS_SNAPPY_TOO_LARGE) throw this.#tooLarge(this.#result(RESULT_BODY_BYTES));
+    if (status === STATUS_PROTOBUF) throw new CodedError('bad_body', 'cannot decode body: malformed protobuf');
+    if (status === STATUS_SYMBOLS) {
+      const max = Math.floor(this.#kernel.u32[SB_IN_BYTES_MAX >>> 2]! / SYMBOL_BYTES);
+      throw new CodedError('body_too_large', `cannot take body: got more than ${max} symbols`);
+    }
+    throw new CodedError('bad_body', 'cannot decode snappy block: it is malformed');
+  }
+
+  #counts(): Omit<RemoteWriteCounts, 'odd'> {
     const of = (outcome: number): number => this.#result(4 * outcome);
     return {
       stored: of(APPENDED.stored),
@@ -606,7 +797,6 @@ export class KernelHead {
       metadata: this.#result(RESULT_METADATA),
       bodyBytes: this.#result(RESULT_BODY_BYTES),
       refusals: this.#refusals(),
-      odd,
     };
   }
 
@@ -634,6 +824,31 @@ export class KernelHead {
 const NO_IDS = new Uint32Array(0);
 const NO_BYTES = new Uint8Array(0);
 const FNV_OFFSET = 0x811c9dc5;
+
+/** Adds up the outcomes of rows that were not all stored; `words` holds the rows as the kernel left them. */
+function noteRefused(
+  words: Uint32Array,
+  rowWords: number,
+  first: number,
+  { gone, refused }: { gone: number[]; refused: RefusedRows[] },
+): void {
+  for (let i = 0; i * rowWords < words.length; i++) {
+    const outcome = words[i * rowWords + ROW_OUTCOME_WORD]!;
+    if (outcome <= APPENDED.duplicate) continue;
+    if (outcome === OUTCOME_NO_MEMORY) throw new CodedError('overloaded', 'cannot store samples: memory is full');
+    if (outcome === ROW_GONE) gone.push(first + i);
+    else {
+      const known = refused.find((one) => one.outcome === outcome);
+      if (known === undefined) refused.push({ outcome, count: 1, row: first + i });
+      else known.count++;
+    }
+  }
+}
+
+/** What conflicts with another sample does so again: that needs no note. */
+function isRefusal(outcome: number): boolean {
+  return outcome !== APPENDED.stored && outcome !== APPENDED.duplicate && outcome !== APPENDED.conflicting;
+}
 
 function appended(outcome: number): Appended {
   if (outcome === OUTCOME_NO_MEMORY) throw new CodedError('overloaded', 'cannot store sample: memory is full');

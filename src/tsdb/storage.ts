@@ -23,6 +23,7 @@ export interface ReplayedBody {
   /** Text of the settings that it was read with; null if it is lost. */
   readonly profile: string | null;
   readonly body: Uint8Array;
+  readonly arrivalMs: number;
 }
 
 export interface RecoverOptions {
@@ -203,7 +204,8 @@ class Replay {
   #replayRecord(head: KernelHead, record: LogRecord): void {
     head.giveVerdict(record.verdict);
     const profile = this.#profiles.get(record.profile) ?? null;
-    const replayed = this.#options.replay(head, { protocol: record.protocol, profile, body: record.body });
+    const { protocol, body, arrivalMs } = record;
+    const replayed = this.#options.replay(head, { protocol, profile, body, arrivalMs });
     if (replayed !== 'stored') this.recovery[replayed]++;
   }
 

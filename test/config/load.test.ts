@@ -9,7 +9,10 @@ import {
   yamlKeyOf,
 } from '../../src/config/schema.ts';
 import { type Address, isLoopback } from '../../src/config/values.ts';
+import { OTLP_DEFAULTS } from '../../src/ingest/otlp/settings.ts';
 import { CodedError } from '../../src/model/errors.ts';
+import { LIMITS } from '../../src/model/limits.ts';
+import { SWITCHES } from '../../src/promql/switches.ts';
 
 const GIB = 2 ** 30;
 const MACHINE = { memoryBytes: 4 * GIB, constrainedMemoryBytes: 0 };
@@ -42,9 +45,22 @@ test('without any setting the defaults hold', async (t) => {
     retentionMs: 7_200_000,
     memoryLimitBytes: 3 * GIB,
     seriesLimit: 0,
+    exemplarsLimit: 10_000,
   });
   t.equal(load(['--storage.log-fsync=always']).storage.logSyncMs, 0);
-  t.strictSame(config.query, { lookbackDeltaMs: 300_000, timeoutMs: 120_000 });
+  t.strictSame(config.query, {
+    lookbackDeltaMs: 300_000,
+    timeoutMs: LIMITS.queryTimeoutMs,
+    samplesMax: LIMITS.querySamplesMax,
+    textBytesMax: LIMITS.queryTextBytesMax,
+    depthMax: LIMITS.queryDepthMax,
+    pointsMax: LIMITS.queryPointsMax,
+    resultBytesMax: LIMITS.queryResultBytesMax,
+  });
+  t.strictSame(
+    [config.scaling.timeoutMs, config.scaling.samplesMax],
+    [LIMITS.scalerTimeoutMs, LIMITS.scalerSamplesMax],
+  );
   t.strictSame(config.log, { level: 'info', format: 'logfmt' });
   t.strictSame(config.externalMetrics, []);
   t.strictSame(Object.keys(config.flags).sort(), ALL_SETTINGS.map((setting) => setting.name).sort());
@@ -76,12 +92,19 @@ test('every setting can be given as flag, variable and YAML key', async (t) => {
     boolean: 'true',
     count: '7',
     choice: 'error',
+    choices: 'promql-delayed-name-removal',
+    list: 'a.b,c',
+  };
+  const texts: Readonly<Record<string, string>> = {
+    'log.format': 'json',
+    'query.max-text-size': '64KiB',
+    'otlp.naming-strategy': 'NoTranslation',
+    'storage.log-failure': 'refuse',
   };
   for (const setting of ALL_SETTINGS) {
     const key = yamlKeyOf(setting);
     if (key === null || setting.name.includes('tls-')) continue;
-    const choices: Readonly<Record<string, string>> = { 'log.format': 'json', 'storage.log-failure': 'refuse' };
-    const text = choices[setting.name] ?? values[setting.kind.name];
+    const text = texts[setting.name] ?? values[setting.kind.name];
     const want = text === '90m' ? '1h30m' : text;
     const levels = key.split('.');
     const yaml = `${levels.map((level, i) => `${'  '.repeat(i)}${level}:`).join('\n')} ${JSON.stringify(text).replace(/^"([\w.]+)"$/, '$1')}\n`;
@@ -89,6 +112,36 @@ test('every setting can be given as flag, variable and YAML key', async (t) => {
     t.equal(load([], { [environmentNameOf(setting)]: text }).flags[setting.name], want, environmentNameOf(setting));
     t.equal(load([], {}, yaml).flags[setting.name], want, yaml);
   }
+});
+
+test('features are those of the engine, and may stand together', async (t) => {
+  const f = (text: string, want: readonly string[]) => t.strictSame(load([`--enable-feature=${text}`]).features, want);
+  f('', []);
+  f('use-start-timestamps,promql-duration-expr', ['promql-duration-expr', 'use-start-timestamps']);
+  const all = Object.values(SWITCHES).map(({ flag }) => flag);
+  f(all.join(','), load([`--enable-feature=${all.join(',')}`]).features);
+  t.equal(load([`--enable-feature=${all.join(',')}`]).features.length, all.length);
+  t.match(
+    message(() => load(['--enable-feature=promql-at-modifier'])),
+    'cannot use --enable-feature from the command line: got "promql-at-modifier", want any of promql-experimental-functions,',
+  );
+});
+
+test('lists are texts with commas, and lists in YAML', async (t) => {
+  const promoted = (argv: string[], yaml = '') => load(argv, {}, yaml).otlp.translation.promoteResourceAttributes;
+  const name = 'promote-resource-attributes';
+  t.strictSame(promoted([`--otlp.${name}=a.b, c`]), ['a.b', 'c']);
+  t.strictSame(promoted([`--otlp.${name}=`]), []);
+  t.strictSame(promoted([], `otlp:\n  ${name}: [a.b, c]\n`), ['a.b', 'c']);
+  t.strictSame(promoted([], `otlp:\n  ${name}:\n    - a\n`), ['a']);
+  t.throws(() => promoted([`--otlp.${name}=a,,b`]), { code: 'bad_config', message: /want texts separated by commas/ });
+  t.throws(() => promoted([], `otlp:\n  ${name}: ['a,b']\n`), { message: /want texts without commas/ });
+  t.throws(() => promoted([], `otlp:\n  ${name}: [{a: b}]\n`), { message: /want texts without commas/ });
+  t.throws(() => load([], {}, 'log:\n  level: [info]\n'), { message: /got a list, want one value/ });
+});
+
+test('what OTLP is translated by, by default, is what the translation has as its own', async (t) => {
+  t.strictSame({ ...load([]).otlp.translation, lookbackMs: OTLP_DEFAULTS.lookbackMs }, OTLP_DEFAULTS);
 });
 
 test('addresses', async (t) => {

@@ -1,5 +1,5 @@
 /** A store over a disk and a clock that the test owns, with a client that notes what was acknowledged. */
-import { replayBody } from '../../src/ingest/replay.ts';
+import { Replayer } from '../../src/ingest/replay.ts';
 import { Writer } from '../../src/ingest/write.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
 import type { MemoryLayout } from '../../src/tsdb/image.ts';
@@ -46,17 +46,25 @@ export async function openSite(options: SiteOptions = {}): Promise<Site> {
       ...options.head,
       ...(layout === null ? {} : { layout }),
     });
+  const replayer = new Replayer(clock);
   const recovered = await recover({
     files: disk,
     folder: 'store',
     clock,
     openHead,
-    replay: options.replay ?? replayBody,
+    replay: options.replay ?? replayer.replay,
+    sections: replayer.sections,
     log: (what, details) => logged.push(`${what} ${JSON.stringify(details)}`),
   });
   const storage = new Storage({ files: disk, folder: 'store', clock, recovered, onFailure, syncMs });
   const { head } = recovered;
-  const writer = new Writer({ head, clock, registry: new Registry(), journal: storage });
+  const writer = new Writer({
+    head,
+    clock,
+    registry: new Registry(),
+    journal: storage,
+    deltas: replayer.deltasOf(head),
+  });
   return { disk, clock, head, storage, writer, logged };
 }
 

@@ -4,7 +4,7 @@
  * What is looked for: something acknowledged that is not there, something there that nobody sent, and a start that fails.
  */
 import { test } from 'tap';
-import { replayBody } from '../../src/ingest/replay.ts';
+import { Replayer } from '../../src/ingest/replay.ts';
 import { Writer } from '../../src/ingest/write.ts';
 import { LIMITS } from '../../src/model/limits.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
@@ -299,11 +299,12 @@ test('a record that traps is set aside, and the rest comes back', async (t) => {
   await settle(site);
   let seen = 0;
   const poison = bodyOf(SERIES, T0 + 5000, 5);
+  const replayer = new Replayer(site.clock);
   const other = await openSite({
     disk: site.disk.copy(),
     clock: site.clock,
     replay: (head, logged) => {
-      if (Buffer.compare(logged.body, poison) !== 0) return replayBody(head, logged);
+      if (Buffer.compare(logged.body, poison) !== 0) return replayer.replay(head, logged);
       seen++;
       throw new Error('unreachable');
     },

@@ -4,6 +4,7 @@ import snappy from 'snappyjs';
 import { test } from 'tap';
 import { CodedError } from '../../src/model/errors.ts';
 import { encodeExportRequest } from '../support/otlp-encoder.ts';
+import { encodePlainRequest } from '../support/remote-write-2-encoder.ts';
 import { encodePlainWriteRequest } from '../support/remote-write-encoder.ts';
 import { bench, NOW_MS } from './support.ts';
 
@@ -19,6 +20,26 @@ const WRITE_REQUEST = encodePlainWriteRequest(
   ],
   1,
 );
+const REQUEST = encodePlainRequest([
+  {
+    labels: [
+      ['__name__', 'up'],
+      ['job', 'a'],
+      ['emoji', '\u{1f30a}'],
+    ],
+    samples: [at, { timestampMs: NOW_MS + 1, value: 'stale' }],
+    metadata: { type: 1, help: 'h', unit: 'u' },
+  },
+  { labels: [['__name__', 'x']], samples: [at], exemplars: [{ labels: [['t', '1']], value: 1, timestampMs: NOW_MS }] },
+  {
+    labels: [['__name__', 'h']],
+    histograms: [
+      { timestampMs: NOW_MS, count: 3, positiveSpans: [[0, 2]], positive: [1, 1], startTimestampMs: NOW_MS - 1 },
+      { timestampMs: NOW_MS + 1, isFloat: true, count: 3, negativeSpans: [[0, 2]], negative: [1, 1], unpacked: true },
+      { timestampMs: NOW_MS + 2, schema: -53, count: 2, positiveSpans: [[0, 1]], positive: [2], customValues: [1, 2] },
+    ],
+  },
+]);
 const time = NOW_MS;
 const EXPORT_REQUEST = encodeExportRequest([
   {
@@ -65,11 +86,72 @@ const EXPORT_REQUEST = encodeExportRequest([
           },
         ],
       },
-      { name: 'e', kind: 'exponential_histogram', points: [{ time, count: 3, sum: 2 }] },
+      {
+        name: 'e',
+        kind: 'exponential_histogram',
+        points: [
+          { time, count: 3, sum: 2, scale: 10, positive: { offset: -2, counts: [1, 0, 2] } },
+          { time, count: 1, negative: { offset: 5, counts: [1] }, unpacked: true },
+        ],
+      },
       { name: 'd', kind: 'sum', temporality: 'delta', points: [{ time, value: 3 }] },
     ],
   },
 ]);
+
+const EXPORT_REQUEST_JSON = Buffer.from(
+  JSON.stringify({
+    resourceMetrics: [
+      {
+        resource: { attributes: [{ key: 'service.name', value: { stringValue: 's\u00e9' } }] },
+        scopeMetrics: [
+          {
+            scope: { name: 'x', version: null },
+            metrics: [
+              { name: 'g', unit: 'By', gauge: { dataPoints: [{ timeUnixNano: `${time}000000`, asDouble: 'NaN' }] } },
+              {
+                name: 'h',
+                histogram: {
+                  aggregationTemporality: 2,
+                  dataPoints: [
+                    {
+                      ...{
+                        timeUnixNano: `${time}000000`,
+                        count: '3',
+                        sum: 2.5,
+                        bucketCounts: ['1', 2],
+                        explicitBounds: [1],
+                      },
+                      attributes: [
+                        { key: 'a', value: { arrayValue: { values: [{ intValue: '-7' }, { boolValue: true }] } } },
+                        { key: 'b', value: { kvlistValue: { values: [{ key: 'c', value: { bytesValue: 'AQI=' } }] } } },
+                      ],
+                      exemplars: [
+                        { traceId: '0AF7651916CD43DD8448EB211C80319C', spanId: 'b7ad6b7169203331', asInt: 1 },
+                      ],
+                    },
+                  ],
+                },
+              },
+              {
+                name: 'e',
+                exponentialHistogram: {
+                  aggregationTemporality: 1,
+                  dataPoints: [
+                    {
+                      ...{ timeUnixNano: `${time}000000`, count: 2, scale: 21, zeroCount: 0 },
+                      positive: { offset: -3, bucketCounts: ['1', '1'] },
+                    },
+                  ],
+                },
+              },
+            ],
+          },
+        ],
+      },
+    ],
+  }),
+);
 
 interface Target {
   readonly name: string;
@@ -80,7 +162,7 @@ interface Target {
 const { writer, head } = bench();
 
 /** Writes to the store; true if the body was taken, false if it was refused as it should be. */
-function attempt(write: 'remoteWrite' | 'otlp', body: Uint8Array): boolean {
+function attempt(write: 'remoteWrite' | 'remoteWrite2' | 'otlp' | 'otlpJson', body: Uint8Array): boolean {
   const before = head.stats();
   try {
     writer[write](body);
@@ -105,12 +187,25 @@ const TARGETS: readonly Target[] = [
     body: WRITE_REQUEST,
     write: (body) => void attempt('remoteWrite', snappy.compress(body)),
   },
+  {
+    name: 'remote-write 2.0, compressed',
+    body: snappy.compress(REQUEST),
+    write: (body) => void attempt('remoteWrite2', body),
+  },
+  {
+    name: 'remote-write 2.0, decompressed',
+    body: REQUEST,
+    write: (body) => void attempt('remoteWrite2', snappy.compress(body)),
+  },
   { name: 'OTLP', body: EXPORT_REQUEST, write: (body) => void attempt('otlp', body) },
+  { name: 'OTLP as JSON', body: EXPORT_REQUEST_JSON, write: (body) => void attempt('otlpJson', body) },
 ];
 
 test('the bodies to be spoilt are good', (t) => {
   t.ok(attempt('remoteWrite', snappy.compress(WRITE_REQUEST)));
+  t.ok(attempt('remoteWrite2', snappy.compress(REQUEST)));
   t.ok(attempt('otlp', EXPORT_REQUEST));
+  t.ok(attempt('otlpJson', EXPORT_REQUEST_JSON));
   t.notOk(attempt('otlp', Uint8Array.of(0xff)));
   t.end();
 });
@@ -143,6 +238,7 @@ for (const { name, body, write } of TARGETS) {
       { seed, numRuns: 2000 },
     );
     fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), write), { seed, numRuns: 2000 });
+    head.verify();
     t.end();
   });
 }

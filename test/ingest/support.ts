@@ -1,12 +1,15 @@
 /** A writer over a fresh head, and what is in the head, for the tests of ingest and of the push surface. */
 
-import { Writer, type WriterOptions } from '../../src/ingest/write.ts';
+import { defaultExemplars, Writer, type WriterOptions } from '../../src/ingest/write.ts';
 import { type Labels, labelsText } from '../../src/model/labels.ts';
 import { LIMITS } from '../../src/model/limits.ts';
 import { SampleBuffer } from '../../src/model/sample.ts';
 import { SCOPE_ALL } from '../../src/model/scope.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
+import type { Exemplars } from '../../src/tsdb/exemplars.ts';
 import { KernelHead } from '../../src/tsdb/kernel-head.ts';
+
+import { Metadata } from '../../src/tsdb/metadata.ts';
 
 export const NOW_MS = 1_700_000_000_000;
 
@@ -14,12 +17,20 @@ export interface Bench {
   readonly writer: Writer;
   readonly head: KernelHead;
   readonly registry: Registry;
+  readonly exemplars: Exemplars;
+  readonly metadata: Metadata;
+  /** Moves the monotonic clock. */
+  advance(ms: number): void;
 }
 
 export function bench(
   options: { seriesMax?: number; otlp?: NonNullable<WriterOptions['otlp']>; nowMs?: () => number } = {},
 ): Bench {
-  const clock = { nowMs: options.nowMs ?? (() => NOW_MS), monotonicMs: () => 0 };
+  let monotonicMs = 0;
+  const clock = { nowMs: options.nowMs ?? (() => NOW_MS), monotonicMs: () => monotonicMs };
+  const advance = (ms: number): void => {
+    monotonicMs += ms;
+  };
   const head = new KernelHead({
     clock,
     retentionMs: 7_200_000,
@@ -28,8 +39,17 @@ export function bench(
     seriesMax: options.seriesMax ?? 100_000,
   });
   const registry = new Registry();
-  const writer = new Writer({ head, clock, registry, ...(options.otlp && { otlp: options.otlp }) });
-  return { writer, head, registry };
+  const exemplars = defaultExemplars(LIMITS.exemplarsMax);
+  const metadata = new Metadata();
+  const writer = new Writer({
+    head,
+    clock,
+    registry,
+    exemplars,
+    metadata,
+    ...(options.otlp && { otlp: options.otlp }),
+  });
+  return { writer, head, registry, exemplars, metadata, advance };
 }
 
 /** One line a series, sorted: `up{job="a"} 1@0 stale@15000`, times relative to `NOW_MS`. */

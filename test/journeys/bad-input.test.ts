@@ -113,7 +113,7 @@ test('bad input is refused with its code, is counted, and the daemon goes on', a
     await f('truncated', () => otlp(Uint8Array.of(10, 200, 1, 18)), 400, /./, badBody);
     const unsupported = refused('otlp', 'unsupported_media_type');
     await f('text', () => otlp(garbage(), { 'content-type': 'text/plain' }), 415, /text\/plain/, unsupported);
-    await f('JSON', () => otlp(Buffer.from('{}'), { 'content-type': 'application/json' }), 415, /json/i, unsupported);
+    await f('JSON', () => otlp(Buffer.from('{]'), { 'content-type': 'application/json' }), 400, /JSON/, badBody);
     await f('not gzip', () => otlp(garbage(), { 'content-encoding': 'gzip' }), 400, /./, badBody);
   });
 

@@ -1,12 +1,14 @@
 /**
- * Applications that send by themselves: OpenTelemetry's own SDK with its OTLP exporters, over gRPC and over HTTP/protobuf,
- * into the daemon; what was recorded comes out of the query API and of the KEDA scaler, under Prometheus' names.
+ * Applications that send by themselves: OpenTelemetry's own SDK with its three OTLP exporters, over gRPC, HTTP/protobuf and
+ * HTTP/JSON, into the daemon; what was recorded comes out of the query API and of the KEDA scaler, under Prometheus' names.
  */
 import { OTLPMetricExporter as GrpcExporter } from '@opentelemetry/exporter-metrics-otlp-grpc';
+import { OTLPMetricExporter as JsonExporter } from '@opentelemetry/exporter-metrics-otlp-http';
 import { OTLPMetricExporter as ProtoExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import {
   AggregationTemporality,
+  AggregationType,
   MeterProvider,
   PeriodicExportingMetricReader,
   type PushMetricExporter,
@@ -15,7 +17,7 @@ import { type Test, test } from 'tap';
 import { type Daemon, startDaemon } from '../support/daemon.ts';
 import { KedaClient, type Trigger } from '../support/keda-client.ts';
 import { ownMetric } from './own-metrics.ts';
-import { instantVector, oneValue, rangeVector } from './query-client.ts';
+import { oneValue, rangeVector } from './query-client.ts';
 
 /** Longer than any test: what is exported is what `forceFlush` sends. */
 const NEVER_MS = 3_600_000;
@@ -33,6 +35,12 @@ const EXPORTERS: readonly (readonly [name: string, make: NewExporter])[] = [
     ({ listen }, temporalityPreference = AggregationTemporality.CUMULATIVE) =>
       new ProtoExporter({ url: `http://${listen.otlpHttp}/v1/metrics`, temporalityPreference }),
   ],
+  [
+    'JSON',
+    // The path on the web port, where Prometheus has it.
+    ({ listen }, temporalityPreference = AggregationTemporality.CUMULATIVE) =>
+      new JsonExporter({ url: `http://${listen.web}/api/v1/otlp/v1/metrics`, temporalityPreference }),
+  ],
 ];
 
 for (const [name, newExporter] of EXPORTERS) {
@@ -46,20 +54,33 @@ for (const [name, newExporter] of EXPORTERS) {
     await secondIsAnswered(t, daemon);
   });
 
-  test(`delta temporality over ${name} is refused and counted, and what is cumulative is kept`, async (t) => {
+  test(`deltas and exponential histograms over ${name} come out as what was recorded`, async (t) => {
     const daemon = await startDaemon(['--scaling.warm-up=false']);
     t.teardown(() => daemon.stop());
     const { meter, provider } = startMeter(t, newExporter(daemon, AggregationTemporality.DELTA));
-    meter.createCounter('deltas').add(3);
+    const [deltas, wait] = [meter.createCounter('deltas'), meter.createHistogram('wait', { unit: 's' })];
+    const sizes = meter.createHistogram('sizes', { advice: { explicitBucketBoundaries: [10, 100] } });
     meter.createUpDownCounter('pending').add(4);
-    await provider.forceFlush().catch(() => undefined); // An exporter may call a partial success an error.
-    const refused = await ownMetric(daemon.listen.web, 'tidegauge_ingest_samples_refused_total', {
-      protocol: 'otlp',
-      reason: 'delta_temporality_unsupported',
-    });
-    t.equal(refused, 1);
-    t.strictSame(await instantVector(daemon.listen.web, 'deltas_total'), []);
-    t.equal(await oneValue(daemon.listen.web, 'pending'), 4, 'the exporter sends these as cumulative');
+    for (const value of [1, 2, 4, 8]) {
+      deltas.add(value, { 'http.route': '/' });
+      wait.record(value);
+      sizes.record(20 * value);
+      await provider.forceFlush();
+    }
+    const { web } = daemon.listen;
+    const f = async (query: string, want: number) => t.equal(await oneValue(web, query), want, query);
+    await f('deltas_total{http_route="/"}', 15);
+    await f('sum_over_time({__name__="deltas_total:delta"}[5m])', 15);
+    await f('pending', 4);
+    await f('histogram_count(wait_seconds)', 4);
+    await f('histogram_sum(wait_seconds)', 15);
+    // Powers of two lie at the upper ends of their buckets: what is not above 4 is counted exactly.
+    await f('histogram_fraction(0, 4, wait_seconds)', 0.75);
+    await f('sizes_bucket{le="100"}', 3);
+    await f('sizes_count', 4);
+    await f('sizes_sum', 300);
+    const refused = await ownMetric(web, 'tidegauge_ingest_requests_total', { protocol: 'otlp', outcome: 'partial' });
+    t.equal(refused, 0);
   });
 }
 
@@ -70,7 +91,8 @@ function startMeter(t: Test, exporter: PushMetricExporter) {
     'service.namespace': 'shop',
     'service.instance.id': 'checkout-1',
   });
-  const provider = new MeterProvider({ resource, readers: [reader] });
+  const views = [{ instrumentName: 'wait', aggregation: { type: AggregationType.EXPONENTIAL_HISTOGRAM as const } }];
+  const provider = new MeterProvider({ resource, readers: [reader], views });
   t.teardown(() => provider.shutdown().catch(() => undefined));
   return { meter: provider.getMeter('journey'), provider };
 }

@@ -1,7 +1,7 @@
 /** Runs test scripts from the command line: files or folders in, failing cases and a count out (see scripts/conformance-promql.mjs). */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CaseResult, ScriptRunner } from './script-runner.ts';
+import { type CaseResult, type NewHead, newKernelHead, ScriptRunner } from './script-runner.ts';
 
 export function scriptFiles(paths: readonly string[]): string[] {
   return paths.flatMap((path) => {
@@ -13,8 +13,9 @@ export function scriptFiles(paths: readonly string[]): string[] {
   });
 }
 
-export async function runFile(path: string): Promise<readonly CaseResult[]> {
-  return new ScriptRunner(path).run(readFileSync(path, 'utf8'));
+/** Over the real store, unless told otherwise. */
+export async function runFile(path: string, newHead: NewHead = newKernelHead): Promise<readonly CaseResult[]> {
+  return new ScriptRunner(path, newHead).run(readFileSync(path, 'utf8'));
 }
 
 /** Prints what failed; returns the exit status. */

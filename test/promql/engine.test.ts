@@ -108,7 +108,8 @@ test('what was read is told: series, samples, and the newest of them', async (t)
   await f('x', T0 + 60_000, { series: 2, samples: 6, newestMs: T0 + 45_000 });
   await f('rate(x[1m])', T0 + 20_000, { series: 2, samples: 4, newestMs: T0 + 15_000 });
   await f('x{i="b"}', T0 + 60_000, { series: 1, samples: 2, newestMs: T0 + 15_000 });
-  await f('sum(x) / sum(x)', T0, { series: 4, samples: 4, newestMs: T0 });
+  // What is written twice is read once.
+  await f('sum(x) / sum(x)', T0, { series: 2, samples: 2, newestMs: T0 });
   await f('nothing', T0, { series: 0, samples: 0, newestMs: null });
   await f('1', T0, { series: 0, samples: 0, newestMs: null });
   await f('max_over_time(x[30s:15s])', T0 + 45_000, { series: 2, samples: 6, newestMs: T0 + 45_000 });

@@ -17,6 +17,8 @@ import type { MatrixResult, QueryResult, VectorResult } from '../../src/promql/r
 import { children, type Expr, unparen } from '../../src/promql/syntax/ast.ts';
 import { tryParseExpr } from '../../src/promql/syntax/parse.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
+import type { HeadReader, HeadWriter } from '../../src/tsdb/head.ts';
+import { KernelHead } from '../../src/tsdb/kernel-head.ts';
 import { PlainHead } from '../support/plain-head.ts';
 import { customBucketSeries } from './custom-buckets.ts';
 import type { HistogramDescription } from './histogram-description.ts';
@@ -40,14 +42,38 @@ const FEATURES = {
 };
 const YEARS_MS = 1e15;
 
+/** A head without series, whose clock stands still. */
+export type NewHead = () => HeadReader & HeadWriter;
+
+const CLOCK = { nowMs: () => 0, monotonicMs: () => 0 };
+const WITHOUT_BOUNDS = {
+  clock: CLOCK,
+  retentionMs: YEARS_MS,
+  outOfOrderMsMax: YEARS_MS,
+  futureMsMax: YEARS_MS,
+  seriesMax: 10_000,
+};
+
+/** The store as the daemon has it, in a small memory: a file of the corpus begins anew dozens of times. */
+export function newKernelHead(): HeadReader & HeadWriter {
+  return new KernelHead({ ...WITHOUT_BOUNDS, bodyBytesMax: 2 ** 20, memoryBytes: 64 * 2 ** 20 });
+}
+
+/** The tests' model of the store. */
+export function newPlainHead(): HeadReader & HeadWriter {
+  return new PlainHead(WITHOUT_BOUNDS);
+}
+
 export class ScriptRunner {
   readonly #file: string;
-  #head!: PlainHead;
+  readonly #newHead: NewHead;
+  #head!: HeadReader & HeadWriter;
   #engine!: QueryEngine;
   readonly results: CaseResult[] = [];
 
-  constructor(file: string) {
+  constructor(file: string, newHead: NewHead = newKernelHead) {
     this.#file = file;
+    this.#newHead = newHead;
     this.#clear();
   }
 
@@ -61,17 +87,10 @@ export class ScriptRunner {
   }
 
   #clear(): void {
-    const clock = { nowMs: () => 0, monotonicMs: () => 0 };
-    this.#head = new PlainHead({
-      clock,
-      retentionMs: YEARS_MS,
-      outOfOrderMsMax: YEARS_MS,
-      futureMsMax: YEARS_MS,
-      seriesMax: 1e6,
-    });
+    this.#head = this.#newHead();
     this.#engine = new QueryEngine({
       head: this.#head,
-      clock,
+      clock: CLOCK,
       registry: new Registry(),
       lookbackMs: 300_000,
       delayedNameRemoval: true,

@@ -10,6 +10,7 @@ import { KEYWORDS } from '../../src/promql/syntax/tokens.ts';
 import { runFile, scriptFiles } from './conformance.ts';
 import { runParseCases } from './parse-cases.ts';
 import { parseScript } from './script.ts';
+import { newKernelHead, newPlainHead } from './script-runner.ts';
 
 const OWN = join(dirname(fileURLToPath(import.meta.url)), 'testdata');
 const CONFORMANCE = process.env.TIDEGAUGE_CONFORMANCE;
@@ -53,16 +54,21 @@ function note(text: string, seen: Set<string>): void {
 if (CORPUS === null || !existsSync(CORPUS)) {
   test('corpus', { skip: 'TIDEGAUGE_CONFORMANCE names no folder with it' }, async () => {});
 } else {
-  test('corpus: evaluations', async (t) => {
-    let passed = 0;
-    for (const file of scriptFiles([CORPUS])) {
-      for (const { outcome, reason, line, expr } of await runFile(file)) {
-        if (outcome === 'passed') passed++;
-        else t.fail(`${file}:${line}: ${expr}: ${reason}`);
+  for (const [store, newHead] of [
+    ['the kernel', newKernelHead],
+    ['the plain model', newPlainHead],
+  ] as const) {
+    test(`corpus: evaluations over ${store}`, async (t) => {
+      let passed = 0;
+      for (const file of scriptFiles([CORPUS])) {
+        for (const { outcome, reason, line, expr } of await runFile(file, newHead)) {
+          if (outcome === 'passed') passed++;
+          else t.fail(`${file}:${line}: ${expr}: ${reason}`);
+        }
       }
-    }
-    t.ok(passed > 0, `${passed} cases passed`);
-  });
+      t.ok(passed > 0, `${passed} cases passed`);
+    });
+  }
 
   test('corpus: parser', async (t) => {
     let passed = 0;

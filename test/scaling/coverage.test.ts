@@ -1,8 +1,8 @@
 /** Coverage: what silence, starts, gaps and jumps of the clock make of a Reading. */
 import { test } from 'tap';
-import type { PodState } from '../../src/scaling/coverage.ts';
+import type { PodState, PodStates } from '../../src/scaling/pods.ts';
 import { type Policy, type PolicyKey, parsePolicy } from '../../src/scaling/policy.ts';
-import type { ReadingsOptions } from '../../src/scaling/reading.ts';
+import { activityOf, type Reading, type ReadingsOptions } from '../../src/scaling/reading.ts';
 import { ScalingStack, START_MS } from '../support/scaling-stack.ts';
 
 const MINUTE_MS = 60_000;
@@ -35,9 +35,13 @@ class Fleet {
     this.stack.put(labelsOf('total', pod), this.stack.clock.nowMs() / 1000);
   }
 
-  async ask(query: string, policy: Partial<Record<PolicyKey, string>> = {}): Promise<string> {
+  read(query: string, policy: Partial<Record<PolicyKey, string>> = {}): Promise<Reading> {
     const parsed: Policy = parsePolicy((key) => policy[key] ?? null);
-    const reading = await this.stack.readings.read({ query, scope: null, surface: 'keda', policy: parsed });
+    return this.stack.readings.read({ query, scope: null, surface: 'keda', policy: parsed });
+  }
+
+  async ask(query: string, policy: Partial<Record<PolicyKey, string>> = {}): Promise<string> {
+    const reading = await this.read(query, policy);
     if (reading.kind === 'absence') return `${reading.code}: ${reading.reason}`;
     const value = Math.round(reading.value * 1000) / 1000;
     return reading.origin === 'query' ? String(value) : `${value} ${reading.origin}`;
@@ -170,6 +174,31 @@ test('after a start a query warms up until four fifths of its window are covered
   t.equal(await bold.ask('sum(nope) or vector(0)'), '0');
 });
 
+test('while warming up, what came so far says yes or nothing', async (t) => {
+  const fleet = new Fleet(['a', 'b'], { uptimeMs: 0 });
+  fleet.run(15_000);
+  const f = async (
+    query: string,
+    want: boolean | null,
+    activation = 0,
+    policy: Partial<Record<PolicyKey, string>> = {},
+  ) => t.equal(activityOf(await fleet.read(query, policy), activation), want, `${query} above ${activation}`);
+  await f(DEPTH, true);
+  await f(DEPTH, null, 2);
+  await f('depth', null);
+  await f('depth', true, 1, { reduce: 'sum' });
+  await f(DEPTH, null, 0, { clampMax: '0' });
+  await f('sum(depth) - 5', null);
+  await f('sum(depth) * NaN', null);
+  await f('sum(depth) + (sum(nope) or vector(1))', null);
+  t.match(await fleet.ask(DEPTH), /^warming_up: warming up: .*, want 80 %; 2 so far$/);
+  fleet.run(MINUTE_MS);
+  await f(DEPTH, true);
+  await f('sum(depth) - 2', false);
+  fleet.stack.clock.jump(-10 * MINUTE_MS);
+  await f(DEPTH, null);
+});
+
 test('what is new while the daemon listens counts from its first sample', async (t) => {
   const fleet = new Fleet(['a']);
   fleet.run(15_000);
@@ -194,16 +223,57 @@ test('a gap that has just ended is as dangerous as a gap', async (t) => {
   t.equal(await fleet.ask(RATE), '2');
 });
 
+/** Somebody who knows of the pods that the test names. */
+class FakePods implements PodStates {
+  readonly states = new Map<string, PodState>();
+  readonly asked = new Set<string>();
+
+  stateOf(namespace: string, pod: string): PodState {
+    this.asked.add(`${namespace}/${pod}`);
+    return this.states.get(`${namespace}/${pod}`) ?? 'unknown';
+  }
+}
+
 test('what is known of pods decides at once', async (t) => {
-  let state: PodState = 'unknown';
-  const fleet = new Fleet(['a', 'b'], { podState: (_, pod) => (pod === 'b' ? state : 'unknown') });
+  const pods = new FakePods();
+  const fleet = new Fleet(['a', 'b', 'c'], { podStates: pods });
   fleet.run(10 * MINUTE_MS);
+  t.equal(await fleet.ask(RATE), '3');
+  t.equal(pods.asked.size, 0, 'nobody is silent, so nobody is asked');
   fleet.run(2 * MINUTE_MS, ['b']);
-  t.equal(await fleet.ask(RATE), '2 held');
-  state = 'deleted';
-  t.equal(await fleet.ask(RATE), '1');
-  state = 'alive';
+  t.equal(await fleet.ask(RATE), '3 held');
+  t.strictSame([...pods.asked], ['shop/b']);
+  pods.states.set('shop/b', 'deleted');
+  t.equal(await fleet.ask(RATE), '2');
+  t.equal(await fleet.ask(DEPTH), '3', 'no hold; but its last gauge counts until the lookback ends');
+  pods.states.set('shop/b', 'alive');
   t.match(await fleet.ask(RATE), /^stale: instance=b:80 job=web is alive but silent since /);
+  t.match(await fleet.ask(DEPTH, { noData: 'zero' }), /^stale: /);
+  fleet.run(10 * MINUTE_MS, ['b']);
+  t.match(await fleet.ask(RATE), /^stale: instance=b:80 job=web is alive but silent since /, 'it is not forgotten');
+  pods.states.set('shop/b', 'deleted');
+  t.equal(await fleet.ask(RATE), '2');
+  fleet.run(15_000);
+  pods.states.set('shop/a', 'deleted');
+  t.equal(await fleet.ask(DEPTH), '3', 'who is heard is there, whatever is known');
+});
+
+test('who tells of several pods is none of them', async (t) => {
+  const pods = new FakePods();
+  const fleet = new Fleet([], { podStates: pods });
+  const { stack } = fleet;
+  const told = (name: string, pod: string, label: string) => {
+    const labels = { __name__: name, job: 'state', instance: 'state:80', namespace: 'shop', [label]: pod };
+    for (let at = START_MS - 10 * MINUTE_MS; at <= START_MS; at += 15_000) stack.put(labels, 1, at);
+  };
+  for (const pod of ['a', 'b']) told('restarts', pod, 'pod');
+  told('phase', 'a', 'k8s_pod_name');
+  stack.clock.advance(MINUTE_MS);
+  for (const pod of ['a', 'b']) pods.states.set(`shop/${pod}`, 'deleted');
+  t.match(await fleet.ask('sum(restarts)'), /^stale: stale since /);
+  t.strictSame([...pods.asked], []);
+  await fleet.ask('sum(phase)');
+  t.strictSame([...pods.asked], ['shop/a']);
 });
 
 test('an offset looks at the coverage of then', async (t) => {

@@ -1,7 +1,10 @@
 import { test } from 'tap';
+import { EMPTY_HISTOGRAM, encodeHistogram } from '../../src/model/histogram.ts';
+import { labelsFromObject } from '../../src/model/labels.ts';
 import { LIMITS } from '../../src/model/limits.ts';
 import type { Matcher } from '../../src/model/matcher.ts';
 import type { Scope } from '../../src/model/scope.ts';
+import { DEFAULT_POLICY, type Policy } from '../../src/scaling/policy.ts';
 import { type ReadingAbsence, Readings, type ReadingValue } from '../../src/scaling/reading.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
 import { ScalingStack, START_MS } from '../support/scaling-stack.ts';
@@ -99,6 +102,31 @@ test('silence is told with its age', async (t) => {
   t.equal(await ask(stack, 'sum(other)'), '1');
   const reading = (await stack.readings.read({ query: 'sum(depth)', scope: null, surface: 'keda' })) as ReadingAbsence;
   t.strictSame([reading.newestMs, reading.series], [START_MS, 2]);
+});
+
+test('a native histogram is no number, whatever stands for missing data', async (t) => {
+  const stack = new ScalingStack();
+  const blob = encodeHistogram({ ...EMPTY_HISTOGRAM, count: 6, sum: 12, zeroCount: 6 }, false);
+  for (const pod of ['a', 'b']) {
+    const ref = stack.head.series(labelsFromObject({ __name__: 'latency', pod }));
+    for (let at = START_MS - 10 * MINUTE_MS; at <= START_MS; at += 15_000) stack.head.appendHistogram(ref, at, blob);
+  }
+  const f = async (query: string, want: string, policy: Partial<Policy> = {}) => {
+    const request = { query, scope: null, surface: 'keda', policy: { ...DEFAULT_POLICY, ...policy } } as const;
+    const reading = await stack.readings.read(request);
+    t.equal(reading.kind === 'value' ? String(reading.value) : `${reading.code}: ${reading.reason}`, want, query);
+  };
+  const wrong =
+    'bad_data: cannot read one value: got a native histogram, want a number, for example by histogram_quantile(), histogram_count() or histogram_sum()';
+  await f('latency{pod="a"}', wrong);
+  await f('sum(latency)', wrong);
+  await f('sum(latency)', wrong, { noData: { kind: 'number', value: 0 }, clampMin: 0 });
+  await f('latency', wrong, { reduce: 'sum' });
+  await f('latency or vector(3)', wrong, { reduce: 'max' });
+  await f('latency', 'ambiguous: ambiguous: 2 series, want one');
+  await f('latency', '2', { reduce: 'count' });
+  await f('histogram_count(sum(latency))', '12');
+  await f('histogram_sum(latency)', '24', { reduce: 'sum' });
 });
 
 test('a window that is longer than its samples are young does not outlive its sender', async (t) => {

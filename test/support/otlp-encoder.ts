@@ -20,6 +20,8 @@ export interface PointToEncode {
   readonly attributes?: Attributes;
   /** Milliseconds; a bigint is nanoseconds. */
   readonly time: number | bigint;
+  /** Start of a sum, in the same units. */
+  readonly start?: number | bigint;
   readonly flags?: number;
   readonly exemplars?: number;
   /** Number points: a bigint is sent as_int. */
@@ -31,6 +33,15 @@ export interface PointToEncode {
   /** Lists one field a value instead of packed. */
   readonly unpacked?: boolean;
   readonly quantiles?: readonly (readonly [quantile: number, value: number])[];
+  readonly scale?: number;
+  readonly zeroCount?: number;
+  readonly positive?: BucketsToEncode;
+  readonly negative?: BucketsToEncode;
+}
+
+export interface BucketsToEncode {
+  readonly offset: number;
+  readonly counts: readonly (number | bigint)[];
 }
 
 export interface MetricToEncode {
@@ -45,6 +56,10 @@ export interface MetricToEncode {
 export interface ResourceToEncode {
   readonly attributes?: Attributes;
   readonly metrics: readonly MetricToEncode[];
+  readonly scope?: { readonly name: string; readonly version?: string; readonly attributes?: Attributes };
+  readonly schemaUrl?: string;
+  /** Puts a field in front that nobody knows: then nothing is recognised by its bytes. */
+  readonly unknownField?: boolean;
 }
 
 const KINDS = { gauge: 5, sum: 7, histogram: 9, exponential_histogram: 10, summary: 11 } as const;
@@ -53,15 +68,24 @@ const TEMPORALITIES = ['unspecified', 'delta', 'cumulative'] as const;
 /** An ExportMetricsServiceRequest, not compressed. */
 export function encodeExportRequest(resources: readonly ResourceToEncode[]): Uint8Array {
   const writer = protobuf.Writer.create();
-  for (const { attributes, metrics } of resources) {
+  for (const { attributes, metrics, scope, schemaUrl, unknownField } of resources) {
     writer.uint32(tag(1, 2)).fork();
+    if (unknownField) writer.uint32(tag(99, 0)).uint32(1);
     writer.uint32(tag(1, 2)).fork();
     writeAttributes(writer, 1, attributes);
     writer.ldelim();
     writer.uint32(tag(2, 2)).fork();
-    // 1 scope { 1 name }
-    writer.uint32(tag(1, 2)).fork().uint32(tag(1, 2)).string('test-scope').ldelim();
+    // 1 scope { 1 name, 2 version, 3 attributes }, 2 metrics, 3 schema URL
+    writer
+      .uint32(tag(1, 2))
+      .fork()
+      .uint32(tag(1, 2))
+      .string(scope?.name ?? 'test-scope');
+    if (scope?.version !== undefined) writer.uint32(tag(2, 2)).string(scope.version);
+    writeAttributes(writer, 3, scope?.attributes);
+    writer.ldelim();
     for (const metric of metrics) writeMetric(writer, metric);
+    if (schemaUrl !== undefined) writer.uint32(tag(3, 2)).string(schemaUrl);
     writer.ldelim().ldelim();
   }
   return new Uint8Array(writer.finish());
@@ -76,6 +100,7 @@ function writeMetric(writer: protobuf.Writer, metric: MetricToEncode): void {
     writer.uint32(tag(1, 2)).fork();
     if (metric.kind === 'gauge' || metric.kind === 'sum') writeNumberPoint(writer, point);
     else if (metric.kind === 'summary') writeSummaryPoint(writer, point);
+    else if (metric.kind === 'exponential_histogram') writeExponentialPoint(writer, point);
     else writeHistogramPoint(writer, point);
     writer.ldelim();
   }
@@ -130,7 +155,31 @@ function writeSummaryPoint(writer: protobuf.Writer, point: PointToEncode): void 
   if (point.flags) writer.uint32(tag(8, 0)).uint32(point.flags);
 }
 
-function writeTime(writer: protobuf.Writer, { time }: PointToEncode): void {
+function writeExponentialPoint(writer: protobuf.Writer, point: PointToEncode): void {
+  writeAttributes(writer, 1, point.attributes);
+  writeTime(writer, point);
+  writer.uint32(tag(4, 1)).fixed64(long(BigInt(point.count ?? 0)));
+  if (point.sum !== undefined) writeDouble(writer, 5, point.sum);
+  if (point.scale) writer.uint32(tag(6, 0)).sint32(point.scale);
+  writer.uint32(tag(7, 1)).fixed64(long(BigInt(point.zeroCount ?? 0)));
+  for (const [field, buckets] of [[8, point.positive] as const, [9, point.negative] as const]) {
+    if (buckets === undefined) continue;
+    writer.uint32(tag(field, 2)).fork().uint32(tag(1, 0)).sint32(buckets.offset);
+    if (!point.unpacked) writer.uint32(tag(2, 2)).fork();
+    for (const count of buckets.counts) {
+      if (point.unpacked) writer.uint32(tag(2, 0));
+      writer.uint64(long(BigInt(count)));
+    }
+    if (!point.unpacked) writer.ldelim();
+    writer.ldelim();
+  }
+  if (point.flags) writer.uint32(tag(10, 0)).uint32(point.flags);
+  writeExemplars(writer, 11, point);
+}
+
+function writeTime(writer: protobuf.Writer, { start, time }: PointToEncode): void {
+  const startNs = typeof start === 'bigint' ? start : BigInt(start ?? 0) * 1_000_000n;
+  if (startNs !== 0n) writer.uint32(tag(2, 1)).fixed64(long(startNs));
   const nanoseconds = typeof time === 'bigint' ? time : BigInt(time) * 1_000_000n;
   if (nanoseconds !== 0n) writer.uint32(tag(3, 1)).fixed64(long(nanoseconds));
 }

@@ -21,6 +21,7 @@ import {
   type SeriesRef,
   type WholeColumn,
 } from '../../src/tsdb/head.ts';
+import { RHYTHM_SIZE, type RhythmRequest, rhythmOf } from '../../src/tsdb/rhythm.ts';
 
 interface PlainHeadOptions {
   readonly clock: Clock;
@@ -429,6 +430,17 @@ class HeadSelection implements Selection {
     return false;
   }
 
+  rhythms(from: number, to: number, request: RhythmRequest, into: Float64Array): void {
+    for (let i = from; i < to; i++) {
+      const times = this.#times[i]!;
+      const halves = this.#halves[i]!;
+      const first = upperBound(times, this.#counts[i]!, request.fromMs);
+      const end = Math.max(first, upperBound(times, this.#counts[i]!, request.endMs));
+      const hasEnded = end > first && isStaleBits(halves[2 * end - 2]!, halves[2 * end - 1]!);
+      rhythmOf(times.subarray(first, end), end - first, hasEnded, request, into, (i - from) * RHYTHM_SIZE);
+    }
+  }
+
   /** A histogram is charged by its bytes, as Prometheus does. */
   #histogramSamples(request: SelectRequest): number {
     let samples = 0;
@@ -472,12 +484,16 @@ class HeadSelection implements Selection {
     return true;
   }
 
-  labelCodes(name: string): Uint32Array {
-    return Uint32Array.from(this.#series, (series) => {
+  labelCodes(name: string, from = 0, to = this.count): Uint32Array {
+    return Uint32Array.from(this.#series.slice(from, to), (series) => {
       const value = labelOf(series.labels, name);
       const known = this.#texts.indexOf(value);
       return known >= 0 ? known : this.#texts.push(value) - 1;
     });
+  }
+
+  mayHave(name: string): boolean {
+    return this.#series.some(({ labels }) => labelOf(labels, name) !== '');
   }
 
   labelText(code: number): string {

@@ -4,6 +4,7 @@
  */
 import protobuf from 'protobufjs/minimal.js';
 import snappy from 'snappyjs';
+import { type HistogramToEncode, writeHistogram } from './histogram-encoder.ts';
 
 export interface SampleToEncode {
   /** A bigint where the exact int64 counts. */
@@ -16,7 +17,8 @@ export interface SeriesToEncode {
   readonly labels: Readonly<Record<string, string>> | readonly (readonly [name: string, value: string])[];
   readonly samples: readonly SampleToEncode[];
   readonly exemplars?: number;
-  readonly histograms?: number;
+  /** Whole ones, or a number of broken ones. */
+  readonly histograms?: number | readonly HistogramToEncode[];
 }
 
 /** A snappy-compressed WriteRequest. */
@@ -56,8 +58,16 @@ function writeTimeSeries(writer: protobuf.Writer, series: SeriesToEncode): void 
   }
   for (let i = 0; i < (series.exemplars ?? 0); i++)
     writer.uint32(tag(3, 2)).fork().uint32(tag(2, 1)).double(1).ldelim();
-  for (let i = 0; i < (series.histograms ?? 0); i++)
-    writer.uint32(tag(4, 2)).fork().uint32(tag(1, 0)).uint64(7).ldelim();
+  const { histograms = 0 } = series;
+  if (typeof histograms === 'number') {
+    for (let i = 0; i < histograms; i++) writer.uint32(tag(4, 2)).fork().uint32(tag(1, 0)).uint64(7).ldelim();
+    return;
+  }
+  for (const histogram of histograms) {
+    writer.uint32(tag(4, 2)).fork();
+    writeHistogram(writer, histogram);
+    writer.ldelim();
+  }
 }
 
 /** A double field; the stale marker by its bits, which a number would not keep. */

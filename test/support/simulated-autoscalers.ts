@@ -6,7 +6,7 @@
 import { propose } from '../../src/scaling/hpa.ts';
 import { type Behavior, HpaController } from '../../src/scaling/hpa-controller.ts';
 import type { Policy } from '../../src/scaling/policy.ts';
-import type { Readings } from '../../src/scaling/reading.ts';
+import { activityOf, type Readings } from '../../src/scaling/reading.ts';
 
 export interface AutoscalerOptions {
   readonly query: string;
@@ -70,21 +70,29 @@ export class SimulatedAutoscaler {
     if (active === false && isOver && this.#options.minReplicas === 0) this.#replicas = 0;
   }
 
+  /** What a stream of a trigger of type external-push tells: that there is work, and never that there is none. */
+  async push(readings: Readings, nowMs: number): Promise<void> {
+    if (activityOf(await this.#ask(readings, 'StreamIsActive'), 0) !== true) return;
+    this.#activeMs = nowMs;
+    if (this.#replicas === 0) this.#replicas = Math.max(1, this.#options.minReplicas);
+  }
+
   async #pair(readings: Readings): Promise<Pair> {
     return (await this.#once(readings)) ?? (await this.#once(readings));
   }
 
   async #once(readings: Readings): Promise<Pair> {
-    const ask = (call: string) => {
-      const { query, policy, target } = this.#options;
-      const asker = { namespace: 'sim', name: 'web', call, target, activation: 0 };
-      return readings.read({ query, policy, asker, scope: null, surface: 'keda' });
-    };
-    const metrics = await ask('GetMetrics');
+    const metrics = await this.#ask(readings, 'GetMetrics');
     if (metrics.kind === 'absence') return null;
-    const activity = await ask('IsActive');
+    const activity = await this.#ask(readings, 'IsActive');
     if (activity.kind === 'absence') return null;
     return { milli: BigInt(Math.round(Number(metrics.value.toFixed(3)) * 1000)), active: activity.value > 0 };
+  }
+
+  #ask(readings: Readings, call: string) {
+    const { query, policy, target } = this.#options;
+    const asker = { namespace: 'sim', name: 'web', call, target, activation: 0 };
+    return readings.read({ query, policy, asker, scope: null, surface: 'keda' });
   }
 
   #fallbackMilli(): bigint | null {

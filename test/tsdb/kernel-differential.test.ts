@@ -13,6 +13,7 @@ import type { Scope } from '../../src/model/scope.ts';
 import type { Selection, SelectRequest } from '../../src/tsdb/head.ts';
 import { KERNEL_WASM_BASE64 } from '../../src/tsdb/kernel/generated/kernel-debug.ts';
 import { KernelHead } from '../../src/tsdb/kernel-head.ts';
+import { RHYTHM_SIZE, RHYTHM_STATE } from '../../src/tsdb/rhythm.ts';
 import { TestClock } from '../support/clock.ts';
 import { PlainHead } from '../support/plain-head.ts';
 import { storeWriteRequest } from '../support/plain-remote-write.ts';
@@ -177,12 +178,32 @@ function contents(selection: Selection, fromMs: number, toMs: number): Map<strin
       parts.push(`${histograms.timesMs[k]}:${Buffer.from(blob).toString('latin1')}`);
       total += Math.ceil((blob.length + 8) / 16);
     }
+    parts.push(...rhythmsOf(selection, i, fromMs, toMs));
     if (histograms.blobs.length > 0) checkHistograms(selection, i, histograms, floatTimesMs, toMs);
     parts.push(...startsOf(selection, i, [...floatTimesMs, ...histograms.timesMs]));
     all.set(labelsKey(selection.labels(i)), parts.join(' '));
   }
   if (selection.samplesMax < total) throw new Error(`samplesMax ${selection.samplesMax} is below ${total}`);
   return all;
+}
+
+/** Rhythms of series i, of all the range and of parts of it. */
+function rhythmsOf(selection: Selection, i: number, fromMs: number, toMs: number): string[] {
+  const into = new Float64Array(RHYTHM_SIZE);
+  const third = Math.floor((toMs - fromMs) / 3);
+  return [0, third, 2 * third].flatMap((back) => {
+    const endMs = toMs - back;
+    const common = { fromMs, endMs, gapIntervals: 1.5, gapSlackMs: 1000, intervalMsUnknown: 60_000 };
+    return [0, third].map((windowMs) => {
+      const request = {
+        ...common,
+        startMs: Math.max(fromMs, endMs - windowMs),
+        lifeMs: windowMs === 0 ? 60_000 : 300_000,
+      };
+      selection.rhythms(i, i + 1, request, into);
+      return into[RHYTHM_STATE] === 0 ? 'none' : into.join(',');
+    });
+  });
 }
 
 /** Histograms are announced, and the one before a range is known unless a float lies between. */

@@ -155,7 +155,12 @@ const NAME = { __name__: 'm' };
 const at = (ms: number, value: number | 'stale' = 1) => ({ timestampMs: T0 + ms, value });
 
 test('bodies leave the same series and samples as with the plain decoder', async (t) => {
+  // Each case once more with series whose lengths take two bytes.
   const f = (what: string, ...bodies: (readonly SeriesToEncode[])[]) => {
+    t.equal(g(`${what}, longer`, ...bodies.map((body) => body.map(longer))), g(what, ...bodies));
+    return g(what, ...bodies);
+  };
+  const g = (what: string, ...bodies: (readonly SeriesToEncode[])[]) => {
     const { kernel, model } = heads();
     let oddCount = 0;
     for (const body of bodies) {
@@ -178,9 +183,17 @@ test('bodies leave the same series and samples as with the plain decoder', async
       { labels: NAME, samples: [at(0)], exemplars: 2 },
       { labels: NAME, samples: [], exemplars: 1 },
     ]),
-    0,
+    2,
   );
   t.equal(f('a successor that changed', [one('a'), one('b')], [one('a'), one('c'), one('b')], [one('b'), one('a')]), 0);
+  t.equal(
+    f(
+      'a known one behind new ones',
+      [one('a'), one('b'), one('c'), one('d')],
+      [one('a', 1), ...'123456'.split('').map((a) => one(a)), one('b', 1), one('c', 1), one('7'), one('d', 1)],
+    ),
+    0,
+  );
   t.equal(f('the same series twice', [one('a'), one('a', 5), one('b'), one('a', 9)]), 0);
   t.equal(f('one label more', [one('a')], [{ labels: { __name__: 'm', a: 'a', b: '1' }, samples: [at(0)] }]), 0);
   t.equal(
@@ -193,7 +206,7 @@ test('bodies leave the same series and samples as with the plain decoder', async
     ]),
     0,
   );
-  t.equal(f('UTF-8', [{ labels: { __name__: 'mätric', é: 'ü\u{1f30a}' }, samples: [at(0)] }]), 0);
+  t.equal(g('UTF-8', [{ labels: { __name__: 'mätric', é: 'ü\u{1f30a}' }, samples: [at(0)] }]), 0);
   t.equal(f('a name that sorts before __name__', [{ labels: { Zone: 'a', __name__: 'm' }, samples: [at(0)] }]), 0);
   t.equal(f('unsorted', [{ labels: { job: 'a', __name__: 'm' }, samples: [at(0)] }]), 1);
   t.equal(f('an empty value', [{ labels: { __name__: 'm', a: '' }, samples: [at(0)] }]), 1);
@@ -226,7 +239,7 @@ test('bodies leave the same series and samples as with the plain decoder', async
     0,
   );
   t.equal(
-    f(
+    g(
       'more odd ones than the list holds',
       Array.from({ length: 2500 }, () => ({ labels: { b: '1', __name__: 'm' }, samples: [at(0)] })),
     ),
@@ -234,6 +247,12 @@ test('bodies leave the same series and samples as with the plain decoder', async
   );
   t.equal(f('stale', [{ labels: NAME, samples: [at(0), at(1, 'stale')] }]), 0);
 });
+
+/** With a label more that sorts behind all others. */
+function longer({ labels, ...rest }: SeriesToEncode): SeriesToEncode {
+  const pairs = Array.isArray(labels) ? labels : Object.entries(labels);
+  return { ...rest, labels: [...pairs, ['~'.repeat(60), 'v'.repeat(70)]] };
+}
 
 function one(a: string, ms = 0): SeriesToEncode {
   return { labels: { __name__: 'm', a }, samples: [at(ms, ms)] };

@@ -2,12 +2,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { abortedByClient, acceptForms, parseForm, replyNotReady } from '../http.ts';
 import { type Answer, plain, replyAnswer, replyFailure } from './envelope.ts';
-import { answerExemplars, answerInstant, answerRange, type QueryDeps } from './query.ts';
+import { answerExemplars, type ExemplarDeps } from './exemplars.ts';
+import { type ExplainDeps, routeExplain } from './explain.ts';
+import { answerMetadata, type MetadataDeps } from './metadata.ts';
+import { answerInstant, answerRange, type QueryDeps } from './query.ts';
 import { answerLabelNames, answerLabelValues, answerSeries, type SeriesDeps } from './series.ts';
 import {
   answerBuildInfo,
   answerFlags,
-  answerMetadata,
   answerRules,
   answerRuntimeInfo,
   answerTsdb,
@@ -15,9 +17,9 @@ import {
   type StatusDeps,
 } from './status.ts';
 
-export interface PrometheusDeps extends QueryDeps, SeriesDeps, StatusDeps {
-  readonly engine: QueryDeps['engine'] & SeriesDeps['engine'];
-  readonly head: SeriesDeps['head'] & StatusDeps['head'];
+export interface PrometheusDeps extends QueryDeps, SeriesDeps, StatusDeps, ExemplarDeps, MetadataDeps {
+  readonly engine: QueryDeps['engine'] & SeriesDeps['engine'] & ExemplarDeps['engine'] & ExplainDeps['engine'];
+  readonly head: SeriesDeps['head'] & StatusDeps['head'] & MetadataDeps['head'];
   /** False until every surface listens, and again while stopping. */
   readonly isReady: () => boolean;
   readonly isStopping?: () => boolean;
@@ -33,6 +35,7 @@ export function registerPrometheus(app: FastifyInstance, deps: PrometheusDeps): 
     });
     scope.options('/*', async (_request, reply) => reply.code(204).send());
     routeQueries(scope, deps);
+    routeExplain(scope, deps);
     routeSeries(scope, deps);
     routeStatus(scope, deps);
   };
@@ -68,7 +71,7 @@ function routeStatus(scope: FastifyInstance, deps: PrometheusDeps): void {
   route(scope, GET, '/status/flags', () => answerFlags(deps));
   route(scope, GET, '/status/runtimeinfo', () => answerRuntimeInfo(deps));
   route(scope, GET, '/status/tsdb', (request) => answerTsdb(deps, parseForm(request)));
-  route(scope, GET, '/metadata', (request) => answerMetadata(parseForm(request)));
+  route(scope, GET, '/metadata', (request) => answerMetadata(deps, parseForm(request)));
   route(scope, GET, '/rules', (request) => answerRules(parseForm(request)));
   for (const [path, data] of Object.entries(EMPTY_ANSWERS)) route(scope, GET, `/${path}`, () => plain(data));
 }

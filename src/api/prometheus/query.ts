@@ -1,25 +1,15 @@
-/** `query` and `query_range`, and `query_exemplars`, of which there are none. The order of checks is Prometheus'. */
+/** `query` and `query_range`. The order of checks is Prometheus'. */
 import type { Clock } from '../../model/clock.ts';
 import { CodedError } from '../../model/errors.ts';
-import { LIMITS } from '../../model/limits.ts';
 import { SCOPE_ALL } from '../../model/scope.ts';
 import type { InstantQuery, QueryEngine, RangeQuery } from '../../promql/engine.ts';
 import type { QueryResult } from '../../promql/result.ts';
-import { type Answer, plain, withTruncation } from './envelope.ts';
+import { type Answer, withTruncation } from './envelope.ts';
 import { encodeValue, exceedsLimit } from './json.ts';
-import {
-  boundsOf,
-  durationMs,
-  inParameter,
-  inParameterError,
-  limitOf,
-  requiredTimeOf,
-  textOf,
-  timeOf,
-} from './parameters.ts';
+import { durationMs, inParameter, inParameterError, limitOf, requiredTimeOf, textOf, timeOf } from './parameters.ts';
 
 export interface QueryDeps {
-  readonly engine: Pick<QueryEngine, 'instant' | 'range' | 'selectors'>;
+  readonly engine: Pick<QueryEngine, 'instant' | 'range' | 'checkResolution'>;
   readonly clock: Clock;
   /** How long a query may take; a client can only ask for less. */
   readonly queryTimeoutMs: number;
@@ -34,33 +24,30 @@ export async function answerInstant(deps: QueryDeps, form: URLSearchParams, sign
 
 export async function answerRange(deps: QueryDeps, form: URLSearchParams, signal: AbortSignal): Promise<Answer> {
   const limit = limitOf(form);
+  const query: RangeQuery = { ...rangeOf(deps, form), ...commonOf(deps, form, signal) };
+  return answerOf(limit, () => deps.engine.range(query));
+}
+
+/** Start, end and step of a range query. */
+export function rangeOf(
+  deps: { readonly engine: Pick<QueryEngine, 'checkResolution'> },
+  form: URLSearchParams,
+): Pick<RangeQuery, 'startMs' | 'endMs' | 'stepMs'> {
   const startMs = requiredTimeOf(form, 'start');
   const endMs = requiredTimeOf(form, 'end');
   if (endMs < startMs) throw inParameterError('end', badData('end timestamp must not be before start time'));
   const stepMs = stepOf(form);
-  if (Math.floor((endMs - startMs) / stepMs) > LIMITS.queryStepsMax) {
-    throw badData(
-      'exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)',
-    );
-  }
+  deps.engine.checkResolution({ startMs, endMs, stepMs });
   // A step below a millisecond counts as one: samples have no finer time.
-  const query: RangeQuery = {
-    startMs,
-    endMs,
-    stepMs: Math.max(1, Math.trunc(stepMs)),
-    ...commonOf(deps, form, signal),
-  };
-  return answerOf(limit, () => deps.engine.range(query));
+  return { startMs, endMs, stepMs: Math.max(1, Math.trunc(stepMs)) };
 }
 
-/** Null stands for an expression without selectors: Prometheus answers it with an empty body. */
-export function answerExemplars({ engine }: QueryDeps, form: URLSearchParams): Answer | null {
-  const { startMs, endMs } = boundsOf(form);
-  if (endMs < startMs) throw badData('end timestamp must not be before start timestamp');
-  return engine.selectors(expressionOf(form)).length === 0 ? null : plain([]);
-}
-
-function commonOf({ queryTimeoutMs }: QueryDeps, form: URLSearchParams, signal: AbortSignal) {
+/** What instant and range queries have in common. */
+export function commonOf(
+  { queryTimeoutMs }: Pick<QueryDeps, 'queryTimeoutMs'>,
+  form: URLSearchParams,
+  signal: AbortSignal,
+) {
   const timeoutMs = inParameter('timeout', () => optionalDurationOf(form, 'timeout'));
   const lookbackMs = lookbackOf(form);
   return {

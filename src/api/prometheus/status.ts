@@ -1,4 +1,4 @@
-/** `status/*`, metadata, and the lists that clients ask for and that are empty here: rules, alerts, targets. */
+/** `status/*`, and the lists that clients ask for and that are empty here: rules, alerts, targets. */
 import { hostname } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../../model/clock.ts';
@@ -88,14 +88,6 @@ function cardinalityLimitOf(form: URLSearchParams): number {
     throw new CodedError('bad_data', `limit must not exceed ${CARDINALITY_LIMIT_MAX}`);
   }
   return limit;
-}
-
-/** Types and help texts of metrics are not kept, so there are none. */
-export function answerMetadata(form: URLSearchParams): Answer {
-  for (const name of ['limit', 'limit_per_metric']) {
-    if (!/^(?:[+-]?\d+)?$/.test(textOf(form, name))) throw new CodedError('bad_data', `${name} must be a number`);
-  }
-  return plain({});
 }
 
 export function answerRules(form: URLSearchParams): Answer {

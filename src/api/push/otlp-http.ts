@@ -1,21 +1,28 @@
 /**
- * OTLP metrics over HTTP. Replies and errors come in the content type of the request, as the protocol wants it.
+ * OTLP metrics over HTTP, as protobuf or JSON. Replies and errors come in the content type of the request, as the protocol
+ * wants it.
  * Source: open-telemetry/opentelemetry-proto, docs/specification.md, "OTLP/HTTP".
  */
-import { promisify } from 'node:util';
-import { gunzip } from 'node:zlib';
+import * as zlib from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
+import { type Inflate, inflateBody } from './inflate.ts';
 import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
-import { encodeExportResponse, encodeStatus, shorten } from './otlp-reply.ts';
+import { encodeExportResponse, encodeStatus, exportResponseJson, shorten } from './otlp-reply.ts';
 import type { PushDeps } from './push.ts';
 import { type Fault, faultOf } from './reply.ts';
 import { boundBodiesInFlight, sayRetryAfter } from './shedding.ts';
 
 const PROTOBUF = 'application/x-protobuf';
 const JSON_TYPE = 'application/json';
-const inflate = promisify<Buffer | Uint8Array, { maxOutputLength: number }, Buffer>(gunzip);
+
+/** Node has zstd from 22.15 and 23.8 on. */
+const { zstdDecompress } = zlib as { readonly zstdDecompress?: Inflate };
+const INFLATE: Readonly<Record<string, Inflate>> = {
+  gzip: zlib.gunzip,
+  ...(zstdDecompress && { zstd: zstdDecompress }),
+};
 
 /** The route, on a scope of its own: its parser and error handler reach no other route. */
 export function registerOtlp(scope: FastifyInstance, url: string, { writer, logger }: PushDeps): void {
@@ -31,54 +38,42 @@ export function registerOtlp(scope: FastifyInstance, url: string, { writer, logg
     // Before the body is read: nobody should send megabytes to learn that their type is wrong.
     onRequest: async (request) => checkHeaders(request),
     handler: async (request, reply) => {
-      const body = await decompress(rawBody(request.body), encodingOf(request.headers['content-encoding']));
+      const encoding = encodingOf(request.headers['content-encoding']);
+      const sent = rawBody(request.body);
+      const inflate = Object.hasOwn(INFLATE, encoding) ? INFLATE[encoding] : undefined;
+      const body = inflate === undefined ? sent : await inflateBody(sent, LIMITS.otlpBodyBytesMax, encoding, inflate);
       request.writerCalled = true;
-      const outcome = writer.otlp(body);
+      const outcome = isJson(request) ? writer.otlpJson(body) : writer.otlp(body);
       if (outcome.logged !== undefined) await outcome.logged;
+      if (isJson(request)) return reply.code(200).type(JSON_TYPE).send(exportResponseJson(outcome));
       return reply.code(200).type(PROTOBUF).send(encodeExportResponse(outcome));
     },
   });
 }
 
+function isJson(request: FastifyRequest): boolean {
+  return parseMediaType(request.headers['content-type']).type === JSON_TYPE;
+}
+
 function checkHeaders(request: FastifyRequest): void {
   const contentType = request.headers['content-type'];
   const { type } = parseMediaType(contentType);
-  if (type === JSON_TYPE) {
+  if (type !== PROTOBUF && type !== JSON_TYPE) {
     throw unsupported(
-      `OTLP as JSON is not supported yet: got Content-Type ${JSON_TYPE}, want ${PROTOBUF} (protocol http/protobuf)`,
+      `cannot take Content-Type: got ${JSON.stringify(contentType ?? '')}, want ${PROTOBUF} or ${JSON_TYPE}`,
     );
   }
-  if (type !== PROTOBUF)
-    throw unsupported(`cannot take Content-Type: got ${JSON.stringify(contentType ?? '')}, want ${PROTOBUF}`);
   const encoding = encodingOf(request.headers['content-encoding']);
-  if (!['', 'identity', 'gzip'].includes(encoding)) {
-    throw unsupported(`cannot take Content-Encoding: got ${JSON.stringify(encoding)}, want gzip or none`);
-  }
-}
-
-/** Inflates piece by piece outside of the main thread and stops at the limit, so that a small body cannot become a flood. */
-async function decompress(body: Uint8Array, encoding: string): Promise<Uint8Array> {
-  if (encoding !== 'gzip') return body;
-  try {
-    return await inflate(body, { maxOutputLength: LIMITS.otlpBodyBytesMax });
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') {
-      throw new CodedError(
-        'body_too_large',
-        `cannot take body: got more than ${LIMITS.otlpBodyBytesMax} bytes after decompression`,
-        { cause },
-      );
-    }
-    throw new CodedError('bad_body', `cannot decompress gzip body: ${cause instanceof Error ? cause.message : cause}`, {
-      cause,
-    });
-  }
+  if (encoding === '' || encoding === 'identity' || Object.hasOwn(INFLATE, encoding)) return;
+  const why = encoding === 'zstd' ? `; Node ${process.versions.node} has no zstd` : '';
+  const taken = Object.keys(INFLATE).join(', ');
+  throw unsupported(`cannot take Content-Encoding: got ${JSON.stringify(encoding)}, want ${taken} or none${why}`);
 }
 
 function sendStatus(request: FastifyRequest, reply: FastifyReply, fault: Fault): FastifyReply {
   reply.code(fault.httpStatus);
   sayRetryAfter(reply, fault.httpStatus);
-  if (parseMediaType(request.headers['content-type']).type === JSON_TYPE) {
+  if (isJson(request)) {
     return reply.type(JSON_TYPE).send(JSON.stringify({ code: fault.grpcStatus, message: shorten(fault.message) }));
   }
   return reply.type(PROTOBUF).send(encodeStatus(fault.grpcStatus, fault.message));

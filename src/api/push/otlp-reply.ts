@@ -1,5 +1,5 @@
 /**
- * Replies of OTLP as protobuf, for HTTP and gRPC alike.
+ * Replies of OTLP as protobuf, for HTTP and gRPC alike, and as JSON.
  * Source: opentelemetry-proto, collector/metrics/v1/metrics_service.proto; googleapis, google/rpc/status.proto.
  */
 import protobuf from 'protobufjs/minimal.js';
@@ -16,6 +16,13 @@ export function encodeExportResponse({ samplesRefused, message }: WriteOutcome):
     writer.uint32(tag(2, 2)).string(shorten(message)).ldelim();
   }
   return Buffer.from(writer.finish());
+}
+
+/** The same as JSON; 64-bit integers are strings there. */
+export function exportResponseJson({ samplesRefused, message }: WriteOutcome): string {
+  if (samplesRefused === 0) return '{}';
+  const partialSuccess = { rejectedDataPoints: String(samplesRefused), errorMessage: shorten(message) };
+  return JSON.stringify({ partialSuccess });
 }
 
 /** google.rpc.Status: { 1 code, 2 message }. */

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import type { Writer } from '../../ingest/write.ts';
+import { registerImport } from './import.ts';
 import { registerOtlp } from './otlp-http.ts';
 import { registerRemoteWrite } from './remote-write.ts';
 
@@ -19,10 +20,11 @@ declare module 'fastify' {
   }
 }
 
-/** Routes of the web port: remote write and its aliases, and OTLP where Prometheus has it. */
+/** Routes of the web port: remote write and its aliases, text, and OTLP where Prometheus has it. */
 export function registerPush(app: FastifyInstance, deps: PushDeps): void {
   decorate(app);
-  void app.register(async (scope) => registerRemoteWrite(scope, deps));
+  registerRemoteWrite(app, deps);
+  void app.register(async (scope) => registerImport(scope, deps));
   void app.register(async (scope) => registerOtlp(scope, '/api/v1/otlp/v1/metrics', deps));
 }
 

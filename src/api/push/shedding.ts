@@ -3,6 +3,8 @@
  * with RetryInfo; never a 429, on which Prometheus drops data), and a bound on the bodies that are in memory at a time.
  * Sources: prometheus/prometheus storage/remote/client.go; opentelemetry-proto docs/specification.md, "Throttling".
  */
+
+import type { ServerResponse } from 'node:http';
 import { Metadata } from '@grpc/grpc-js';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import protobuf from 'protobufjs/minimal.js';
@@ -15,7 +17,7 @@ const RETRY_SECONDS_MAX = 5;
 const UNKNOWN_BYTES = 2 ** 20;
 
 /** A random time, so that those who are told to wait do not all come back at once. */
-function retrySeconds(): number {
+export function retrySeconds(): number {
   return RETRY_SECONDS_MIN + Math.floor(Math.random() * (RETRY_SECONDS_MAX - RETRY_SECONDS_MIN + 1));
 }
 
@@ -46,20 +48,23 @@ export function bodyBytesInFlight(): number {
 
 /** Refuses a body of these routes before it is read, if those that are in memory already are too many. */
 export function boundBodiesInFlight(scope: FastifyInstance): void {
-  scope.addHook('onRequest', async (request, reply) => {
-    const announced = Number(request.headers['content-length']);
-    const bytes = Number.isFinite(announced) ? announced : UNKNOWN_BYTES;
-    // One alone is always let in: its own limit bounds it.
-    if (bytesInFlight > 0 && bytesInFlight + bytes > LIMITS.ingestBytesInFlightMax) {
-      throw new CodedError(
-        'overloaded',
-        `cannot take body: ${bytesInFlight + bytes} bytes are being received, want at most ${LIMITS.ingestBytesInFlightMax}; send it again later`,
-      );
-    }
-    bytesInFlight += bytes;
-    // However it ends: answered, or gone.
-    reply.raw.once('close', () => {
-      bytesInFlight -= bytes;
-    });
+  scope.addHook('onRequest', async (request, reply) => takeIntoFlight(request.headers['content-length'], reply.raw));
+}
+
+/** Counts a body in until its request is answered. Throws `overloaded` if those that are in memory already are too many. */
+export function takeIntoFlight(contentLength: string | undefined, response: ServerResponse): void {
+  const announced = Number(contentLength);
+  const bytes = Number.isFinite(announced) ? announced : UNKNOWN_BYTES;
+  // One alone is always let in: its own limit bounds it.
+  if (bytesInFlight > 0 && bytesInFlight + bytes > LIMITS.ingestBytesInFlightMax) {
+    throw new CodedError(
+      'overloaded',
+      `cannot take body: ${bytesInFlight + bytes} bytes are being received, want at most ${LIMITS.ingestBytesInFlightMax}; send it again later`,
+    );
+  }
+  bytesInFlight += bytes;
+  // However it ends: answered, or gone.
+  response.once('close', () => {
+    bytesInFlight -= bytes;
   });
 }

@@ -21,8 +21,17 @@ export function readAttribute(reader: WireReader, into: string[]): boolean {
   return key !== null && value !== null;
 }
 
+const TAG_STRING_VALUE = 0x0a;
+
 /** The text of the AnyValue at this position; '' for none, null if it is not valid UTF-8. */
 function readValueText(reader: WireReader): string | null {
+  // Fast path: nearly every value is one string, and nobody wants it as part of a JSON text.
+  const { bytes, position } = reader;
+  const length = bytes[position]!;
+  if (length >= 2 && length < 0x80 && bytes[position + 1] === TAG_STRING_VALUE && bytes[position + 2] === length - 2) {
+    reader.position = position + 1 + length;
+    return reader.text(position + 3, reader.position);
+  }
   const value = readValue(reader);
   if (value === null) return null;
   return value.kind === 'text' ? value.text : escapeHtml(value.text);

@@ -1,236 +1,246 @@
 /**
  * OTLP metrics: `ExportMetricsServiceRequest` into the head. A body is checked whole before anything of it is stored;
  * then each data point stands for itself: refused points are counted by reason, the rest is kept.
+ *
+ * Senders repeat themselves: the bytes of resource, scope, metric and attributes come again with every request. So points
+ * are first looked up by these bytes (identities.ts), and those that are known go to the head as numbers, without a string
+ * or an object each. The others are walked, translated and learnt (walk.ts).
  */
-import type { Labels } from '../../model/labels.ts';
-import type { HeadWriter } from '../../tsdb/head.ts';
-import { appendSample } from '../appender.ts';
-import { checkBody, WIRE, WireReader } from '../protobuf.ts';
-import type { Reason } from '../reasons.ts';
-import { labelsRefusal } from '../series-labels.ts';
+import type { Clock } from '../../model/clock.ts';
+import type { Registry } from '../../telemetry/registry.ts';
+import type { SeriesRef } from '../../tsdb/head.ts';
+import type { KernelHead } from '../../tsdb/kernel-head.ts';
+import { checkBody, type MessageSchema, WireReader } from '../protobuf.ts';
+import { reasonOfOutcome } from '../reasons.ts';
 import type { Tally } from '../tally.ts';
-import { readAttribute } from './attributes.ts';
-import { pointLabels, type ResourceLabels, resourceLabels } from './labels.ts';
-import { EXPORT_REQUEST, KIND, type Kind, TEMPORALITY } from './messages.ts';
-import { metricName, type NamedType } from './naming.ts';
-import { Point, readHistogramPoint, readNumberPoint, readSummaryPoint } from './point.ts';
-import { histogramSeries, numberSeries, type PointSeries, summarySeries } from './series.ts';
+import { DeltaSums } from './delta.ts';
+import { Identities, type OddMetric, type WalkedResource } from './identities.ts';
+import { LabelNames } from './labels.ts';
+import { EXPORT_REQUEST, METRIC, RESOURCE, RESOURCE_METRICS, SCOPE } from './messages.ts';
+import { Originals } from './originals.ts';
+import { Point } from './point.ts';
+import { PointSeries } from './series.ts';
 import type { OtlpSettings } from './settings.ts';
+import {
+  eachField,
+  type PointFilter,
+  type Resource,
+  readReceivedName,
+  readResourceAt,
+  readScope,
+  type Scope,
+  storeMetric,
+  storeResourceMetrics,
+  storeTargetInfo,
+  type Walk,
+} from './walk.ts';
 
-/** What the walk of one request carries along. */
-interface Walk {
-  readonly reader: WireReader;
-  readonly head: HeadWriter;
+export type OtlpHead = Pick<KernelHead, 'series' | 'append' | 'appendHistogram' | 'appendRows' | 'generation'>;
+
+export interface OtlpDecoderOptions {
+  readonly head: OtlpHead;
+  readonly clock: Clock;
+  readonly registry: Registry;
   readonly settings: OtlpSettings;
-  readonly tally: Tally;
-  readonly point: Point;
-  readonly series: PointSeries;
+  /** Eight random numbers that no sender knows: the keys of the hash of identities. */
+  readonly hashKeys?: Uint32Array;
+  /** Sums of deltas to go on with; empty ones if absent. */
+  readonly deltas?: DeltaSums;
 }
 
-/** A resource, and the span of time of its points that were stored. */
-interface Resource {
-  readonly labels: ResourceLabels;
-  /** Why all points of the resource are refused, or null. */
-  readonly refusal: Reason | null;
-  earliestMs: number;
-  latestMs: number;
-}
+/** Translated resources that are remembered between requests. */
+const RESOURCES_REMEMBERED = 4096;
 
-interface Metric {
-  readonly received: string;
-  /** '' if there is a refusal. */
-  readonly name: string;
-  readonly kind: Kind;
-  /** Why all points of the metric are refused, or null. */
-  readonly refusal: Reason | null;
-}
+export class OtlpDecoder {
+  readonly #options: OtlpDecoderOptions;
+  readonly #names: LabelNames;
+  readonly #deltas: DeltaSums;
+  readonly #point = new Point();
+  readonly #series = new PointSeries();
+  readonly #identities: Identities;
+  /** By the identity of the resource. */
+  readonly #resources = new Map<number, Resource>();
+  /** Names of metrics and keys before their translation. */
+  readonly originals = new Originals();
 
-/** Stores the points of a decompressed body. Throws `bad_body`, and has then stored nothing. */
-export function storeExportRequest(body: Uint8Array, head: HeadWriter, settings: OtlpSettings, tally: Tally): void {
-  checkBody(body, EXPORT_REQUEST);
-  const reader = new WireReader(body);
-  const series: PointSeries = { labels: [], low: [], high: [] };
-  const walk: Walk = { reader, head, settings, tally, point: new Point(), series };
-  eachField(reader, 1, () => storeResourceMetrics(walk));
-}
-
-function storeResourceMetrics(walk: Walk): void {
-  const { reader } = walk;
-  const outer = reader.enter();
-  const start = reader.position;
-  const resource = readResource(walk);
-  reader.position = start;
-  eachField(reader, 2, () => {
-    const resourceEnd = reader.enter();
-    eachField(reader, 2, () => storeMetric(walk, resource));
-    reader.leave(resourceEnd);
-  });
-  reader.leave(outer);
-  storeTargetInfo(walk, resource);
-}
-
-function readResource({ reader, settings }: Walk): Resource {
-  const attributes: string[] = [];
-  let validUtf8 = true;
-  eachField(reader, 1, () => {
-    const outer = reader.enter();
-    eachField(reader, 1, () => {
-      validUtf8 = readAttribute(reader, attributes) && validUtf8;
+  constructor(options: OtlpDecoderOptions) {
+    this.#options = options;
+    this.#names = new LabelNames(options.settings, this.originals);
+    this.#deltas = options.deltas ?? new DeltaSums(options.clock);
+    this.#identities = new Identities({
+      urlCounts: options.settings.promoteScopeMetadata,
+      ...(options.hashKeys && { hashKeys: options.hashKeys }),
     });
-    reader.leave(outer);
-  });
-  const refusal = validUtf8 ? null : 'invalid_utf8';
-  return { labels: resourceLabels(attributes, settings), refusal, earliestMs: Infinity, latestMs: -Infinity };
-}
-
-function storeMetric(walk: Walk, resource: Resource): void {
-  const { reader, tally } = walk;
-  const outer = reader.enter();
-  const start = reader.position;
-  const metric = readMetric(walk);
-  if (metric !== null) {
-    reader.position = start;
-    const refusal = resource.refusal ?? metric.refusal;
-    let refused = 0;
-    eachField(reader, metric.kind, () => {
-      const metricEnd = reader.enter();
-      eachField(reader, 1, () => {
-        if (refusal === null) storePoint(walk, resource, metric);
-        else {
-          refused++;
-          reader.skip();
-        }
-      });
-      reader.leave(metricEnd);
-    });
-    if (refusal !== null) tally.refuse(refusal, refused, metric.received);
+    registerMetrics(options.registry, this.#deltas, this.originals, this.#identities);
   }
-  reader.leave(outer);
-}
 
-/** Name, kind and verdict of the metric at this position; null if it has no data of a known kind. */
-function readMetric({ reader, settings }: Walk): Metric | null {
-  let name: string | null = '';
-  let unit: string | null = '';
-  let kind: Kind | 0 = 0;
-  const aggregation: Aggregation = { temporality: TEMPORALITY.unspecified, monotonic: false };
-  while (reader.next()) {
-    const { field } = reader;
-    if (field === 1) name = reader.readString();
-    else if (field === 3) unit = reader.readString();
-    else if (isKind(field)) {
-      // A oneof: the last kind wins, and a repeated one merges.
-      if (kind !== field) Object.assign(aggregation, { temporality: TEMPORALITY.unspecified, monotonic: false });
-      kind = field;
-      readAggregation(reader, aggregation);
-    } else reader.skip();
+  /** Stores the points of a decompressed body. Throws `bad_body`, and has then stored nothing. */
+  store(body: Uint8Array, tally: Tally): void {
+    if (this.#identities.makeRoom()) this.#resources.clear();
+    const resources = this.#identities.walk(body);
+    if (resources === null) {
+      this.#storeWhole(body, tally);
+      return;
+    }
+    for (const resource of resources) checkOdd(body, resource);
+    const walk = this.#walk(body, tally);
+    if (!this.#appendKnown(walk)) {
+      // A series was removed meanwhile. To store a sample twice changes nothing; so all is done again.
+      this.#storeWhole(body, tally);
+      return;
+    }
+    for (const resource of resources) this.#storeResource(walk, resource);
   }
-  if (kind === 0) return null;
-  const received = name ?? '\ufffd';
-  if (name === null || unit === null) return { received, name: '', kind, refusal: 'invalid_utf8' };
-  const translated = metricName({ name, unit, type: namedType(kind, aggregation) }, settings.strategy);
-  const refusal = aggregationRefusal(kind, aggregation) ?? (translated === null ? 'invalid_metric_name' : null);
-  return { received, name: translated ?? '', kind, refusal };
-}
 
-interface Aggregation {
-  temporality: number;
-  monotonic: boolean;
-}
-
-/** Reads what a sum or histogram says beside its points. Other kinds have no such fields: theirs were not checked. */
-function readAggregation(reader: WireReader, aggregation: Aggregation): void {
-  const outer = reader.enter();
-  while (reader.next()) {
-    if (reader.wireType !== WIRE.varint) reader.skip();
-    else if (reader.field === 2) aggregation.temporality = reader.readVarint();
-    else if (reader.field === 3) aggregation.monotonic = reader.readVarint() !== 0;
-    else reader.skip();
+  #storeWhole(body: Uint8Array, tally: Tally): void {
+    checkBody(body, EXPORT_REQUEST);
+    const walk = this.#walk(body, tally);
+    eachField(walk.reader, 1, () => storeResourceMetrics(walk));
   }
-  reader.leave(outer);
+
+  #walk(body: Uint8Array, tally: Tally): Walk {
+    const { head, settings } = this.#options;
+    return {
+      reader: new WireReader(body),
+      head,
+      settings,
+      names: this.#names,
+      deltas: this.#deltas,
+      originals: this.originals,
+      tally,
+      point: this.#point,
+      series: this.#series,
+      lastRef: null,
+    };
+  }
+
+  /** Appends the samples of the points that are known; false, and nothing is counted, if one of their series is gone. */
+  #appendKnown({ reader, tally }: Walk): boolean {
+    const counts = this.#options.head.appendRows(this.#identities.rows());
+    if (counts.gone.length > 0) {
+      for (const row of counts.gone) this.#identities.unlearnRow(row);
+      return false;
+    }
+    tally.samplesStored += counts.stored;
+    tally.exemplarsIgnored += this.#identities.exemplars;
+    for (const { outcome, count, row } of counts.refused) {
+      const reason = reasonOfOutcome(outcome);
+      if (reason === null) continue;
+      [reader.position, reader.limit] = this.#identities.metricOfRow(row);
+      tally.refuse(reason, count, readReceivedName(reader));
+    }
+    return true;
+  }
+
+  /** Stores what of a ResourceMetrics is not known, and its `target_info`. */
+  #storeResource(walk: Walk, walked: WalkedResource): void {
+    const { reader } = walk;
+    if (walked.isOdd) {
+      reader.position = walked.start;
+      reader.limit = walked.end;
+      storeResourceMetrics(walk);
+      return;
+    }
+    const [resource, identity] = this.#resourceOf(walk, walked);
+    resource.earliestMs = walked.earliestMs;
+    resource.latestMs = walked.latestMs;
+    for (const odd of walked.odd) this.#storeOddMetric(walk, identity, resource, odd);
+    storeTargetInfo(walk, resource);
+  }
+
+  /** The resource, and what stands for its bytes from now on; 0 if nothing does. */
+  #resourceOf(walk: Walk, { identity, resourceStart, resourceEnd }: WalkedResource): [Resource, number] {
+    const known = identity === 0 ? undefined : this.#resources.get(identity);
+    if (known !== undefined) return [known, identity];
+    const resource = readResourceAt(walk, resourceStart, resourceEnd);
+    const learnt = identity === 0 ? this.#identities.learnResource(resourceStart, resourceEnd) : identity;
+    if (learnt === 0) return [resource, 0];
+    if (this.#resources.size >= RESOURCES_REMEMBERED) this.#resources.clear();
+    this.#resources.set(learnt, resource);
+    return [resource, learnt];
+  }
+
+  #storeOddMetric(walk: Walk, resourceIdentity: number, resource: Resource, odd: OddMetric): void {
+    const { reader } = walk;
+    const scope = scopeOf(walk, odd);
+    reader.position = odd.start;
+    reader.limit = odd.end;
+    storeMetric(walk, resource, scope, this.#filter(resourceIdentity, odd));
+  }
+
+  #filter(resourceIdentity: number, odd: OddMetric): PointFilter {
+    const { head } = this.#options;
+    const identities = this.#identities;
+    let next = 0;
+    // Not asked for yet: a metric without a point that can be learnt is not learnt.
+    let metric = odd.identity === 0 ? null : odd.identity;
+    return {
+      // Every point of a metric that is not known is new; of one that is, those on the list are, in order.
+      isKnown(position) {
+        if (odd.identity === 0) return false;
+        if (odd.points[next] !== position) return true;
+        next++;
+        return false;
+      },
+      learn(position, ref: SeriesRef) {
+        metric ??= identities.learnMetric(resourceIdentity, odd);
+        if (metric > 0) identities.learnPoint(metric, position, ref, head.generation(ref));
+      },
+    };
+  }
 }
 
-function isKind(field: number): field is Kind {
-  return (
-    field >= KIND.gauge &&
-    (field === KIND.gauge || field === KIND.sum || (field >= KIND.histogram && field <= KIND.summary))
+/** Throws `bad_body` unless what was not recognised by its bytes is well formed. */
+function checkOdd(body: Uint8Array, resource: WalkedResource): void {
+  if (resource.isOdd) {
+    checkPart(body, resource.bodyStart, resource.end, RESOURCE_METRICS);
+    return;
+  }
+  if (resource.identity === 0) checkPart(body, resource.resourceStart, resource.resourceEnd, RESOURCE);
+  let checkedScope = -1;
+  for (const { identity, scopeStart, scopeEnd, start, end } of resource.odd) {
+    if (identity === 0 && scopeStart !== checkedScope) checkPart(body, scopeStart, scopeEnd, SCOPE);
+    if (identity === 0) checkedScope = scopeStart;
+    checkPart(body, start, end, METRIC);
+  }
+}
+
+function checkPart(body: Uint8Array, start: number, end: number, schema: MessageSchema): void {
+  checkBody(body.subarray(start, end), schema);
+}
+
+function scopeOf(walk: Walk, { scopeStart, scopeEnd, scopeMetricsStart, scopeMetricsEnd }: OddMetric): Scope {
+  if (!walk.settings.promoteScopeMetadata) {
+    return { labels: NO_LABELS, refusal: null, start: scopeStart, end: scopeEnd };
+  }
+  walk.reader.position = scopeMetricsStart;
+  walk.reader.limit = scopeMetricsEnd;
+  return readScope(walk);
+}
+
+const NO_LABELS: ReadonlyMap<string, string> = new Map();
+
+function registerMetrics(registry: Registry, deltas: DeltaSums, originals: Originals, identities: Identities): void {
+  const name = (what: string): string => `tidegauge_otlp_${what}`;
+  registry.computed('gauge', name('delta_series'), 'Series whose deltas are added up.', () => deltas.count);
+  registry.computed(
+    'gauge',
+    name('original_names'),
+    'Metrics and attribute keys whose original spelling is kept.',
+    () => originals.metricCount + originals.keyCount,
   );
-}
-
-function namedType(kind: Kind, { monotonic }: Aggregation): NamedType {
-  if (kind === KIND.gauge) return 'gauge';
-  return kind === KIND.sum && monotonic ? 'monotonic_sum' : 'other';
-}
-
-function aggregationRefusal(kind: Kind, { temporality }: Aggregation): Reason | null {
-  if (kind === KIND.exponentialHistogram) return 'exponential_histogram_unsupported';
-  if (kind === KIND.gauge || kind === KIND.summary || temporality === TEMPORALITY.cumulative) return null;
-  return temporality === TEMPORALITY.delta ? 'delta_temporality_unsupported' : 'temporality_unspecified';
-}
-
-/** Stores the series of the point at this position, or refuses it. */
-function storePoint(walk: Walk, resource: Resource, metric: Metric): void {
-  const { reader, tally, point } = walk;
-  if (metric.kind === KIND.histogram) readHistogramPoint(reader, point);
-  else if (metric.kind === KIND.summary) readSummaryPoint(reader, point);
-  else readNumberPoint(reader, point);
-  tally.exemplarsIgnored += point.exemplars;
-  const reason = translatePoint(walk, resource, metric) ?? appendSeries(walk, resource, point.timestampMs);
-  if (reason === null) return;
-  const { labels } = walk.series;
-  tally.refuse(reason, 1, labels.length > 0 ? labels[0]! : metric.received);
-}
-
-/** Fills `walk.series` from `walk.point`. */
-function translatePoint({ point, series, settings }: Walk, resource: Resource, metric: Metric): Reason | null {
-  series.labels.length = 0;
-  series.low.length = 0;
-  series.high.length = 0;
-  if (!point.validUtf8) return 'invalid_utf8';
-  if (point.timeUnset) return 'timestamp_unset';
-  const labels = pointLabels(point.attributes, resource.labels, settings);
-  if (typeof labels === 'string') return labels;
-  if (metric.kind === KIND.histogram) return histogramSeries(metric.name, labels, point, series);
-  if (metric.kind === KIND.summary) return summarySeries(metric.name, labels, point, series);
-  return numberSeries(metric.name, labels, point, series);
-}
-
-/** Appends a sample to each series of a point; the first reason if the store refuses one. */
-function appendSeries({ head, tally, series }: Walk, resource: Resource, timestampMs: number): Reason | null {
-  let first: Reason | null = null;
-  for (let i = 0; i < series.labels.length; i++) {
-    const reason = appendSample(head, series.labels[i]!, timestampMs, series.low[i]!, series.high[i]!);
-    if (reason === null) tally.samplesStored++;
-    first ??= reason;
-  }
-  if (first !== null) return first;
-  resource.earliestMs = Math.min(resource.earliestMs, timestampMs);
-  resource.latestMs = Math.max(resource.latestMs, timestampMs);
-  return null;
-}
-
-/** Samples of `target_info` in one request; a request may span the whole retention. */
-const TARGET_INFO_SAMPLES_MAX = 1000;
-/** The bits of 1. */
-const ONE_HIGH = 0x3ff00000;
-
-/** Writes `target_info` over the span of the points that were stored, close enough for every lookback to find it. */
-function storeTargetInfo({ head, settings, tally }: Walk, { labels, earliestMs, latestMs }: Resource): void {
-  const targetInfo: Labels | null = labels.targetInfo;
-  if (targetInfo === null || latestMs < earliestMs || labelsRefusal(targetInfo) !== null) return;
-  const stepMs = settings.lookbackMs / 2;
-  const store = (timestampMs: number): void => {
-    if (appendSample(head, targetInfo, timestampMs, 0, ONE_HIGH) === null) tally.samplesStored++;
-  };
-  const startMs = Math.max(earliestMs, latestMs - TARGET_INFO_SAMPLES_MAX * stepMs);
-  for (let timestampMs = startMs; timestampMs < latestMs; timestampMs += stepMs) store(timestampMs);
-  store(latestMs);
-}
-
-/** Calls back at every field of this number of the message that is being walked, and passes over the others. */
-function eachField(reader: WireReader, field: number, visit: () => void): void {
-  while (reader.next()) {
-    if (reader.field === field) visit();
-    else reader.skip();
-  }
+  registry.computed(
+    'counter',
+    name('original_names_forgotten_total'),
+    'Metrics and attribute keys that came when no more could be kept.',
+    () => originals.forgotten,
+  );
+  registry.computed('gauge', name('identities'), 'Points that are known by their bytes.', () => identities.count);
+  registry.computed('gauge', name('identity_bytes'), 'Bytes of these identities in use.', () => identities.bytes);
+  registry.computed(
+    'counter',
+    name('identity_resets_total'),
+    'Times that all identities were forgotten, to be learnt anew.',
+    () => identities.resets,
+  );
 }

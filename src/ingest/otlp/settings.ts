@@ -3,11 +3,22 @@ import type { NamingStrategy } from './naming.ts';
 
 export interface OtlpSettings {
   readonly strategy: NamingStrategy;
-  /** Resource attributes that become labels of every series of the resource. */
+  /** Resource attributes that become labels of every series of the resource; `*` stands for all. */
   readonly promoteResourceAttributes: readonly string[];
+  /** Resource attributes that never do. */
+  readonly ignoreResourceAttributes: readonly string[];
+  /** Name, version, schema and attributes of the scope become labels `otel_scope_*`. */
+  readonly promoteScopeMetadata: boolean;
+  /** Histograms with explicit bounds become native ones with custom buckets instead of classic ones. */
+  readonly convertHistogramsToNhcb: boolean;
+  /** Delta points are kept as they came, too, as series whose names end in `:delta`. */
+  readonly keepRawDeltas: boolean;
   /** The lookback that `target_info` must bridge inside one request. */
   readonly lookbackMs: number;
 }
+
+/** The end of the names of series that hold delta points as they came. */
+export const RAW_DELTA_SUFFIX = ':delta';
 
 export const OTLP_DEFAULTS: OtlpSettings = {
   strategy: 'UnderscoreEscapingWithSuffixes',
@@ -24,5 +35,9 @@ export const OTLP_DEFAULTS: OtlpSettings = {
     'deployment.environment',
     'deployment.environment.name',
   ],
+  ignoreResourceAttributes: [],
+  promoteScopeMetadata: false,
+  convertHistogramsToNhcb: false,
+  keepRawDeltas: true,
   lookbackMs: 300_000,
 };

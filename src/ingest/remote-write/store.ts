@@ -1,42 +1,73 @@
 /**
- * Remote-write 1.0 into the head. The store's kernel decompresses the body, walks it and appends; what comes back is the
- * account, and the few TimeSeries that the kernel leaves to us: labels in no canonical form, native histograms.
+ * Remote-write into the head. The store's kernel decompresses the body, walks it and appends; what comes back is the
+ * account, and the few TimeSeries that the kernel leaves to us: labels in no canonical form, native histograms, exemplars.
  */
 import { CodedError } from '../../model/errors.ts';
+import type { Labels } from '../../model/labels.ts';
 import type { HeadWriter } from '../../tsdb/head.ts';
-import type { KernelHead, RemoteWriteCounts } from '../../tsdb/kernel-head.ts';
+import type { KernelHead, Refusal, RemoteWriteCounts } from '../../tsdb/kernel-head.ts';
+import type { Metadata } from '../../tsdb/metadata.ts';
 import { type Reason, reasonOfOutcome } from '../reasons.ts';
 import type { Tally } from '../tally.ts';
-import { readSeriesLabels, storeTimeSeries } from './decode.ts';
+import { readSeriesLabels, storeMetadata, storeTimeSeries } from './decode.ts';
+import { addMetadata, readSeriesLabels as readSeriesLabels2, storeSeries } from './decode2.ts';
+import type { Sink } from './items.ts';
 
-export type RemoteWriteHead = HeadWriter & Pick<KernelHead, 'writeRemoteWrite'>;
+export type RemoteWriteHead = HeadWriter &
+  Pick<KernelHead, 'writeRemoteWrite' | 'writeRequest' | 'lastBody' | 'lastMetadata'>;
 
-/**
- * Stores a body as sent. `connection` numbers the sender's connection. Throws `bad_body` or `body_too_large`, and has then
- * stored nothing; `overloaded` if memory has no room for samples of known series, which a sender repeats.
- */
-export function storeRemoteWrite(body: Uint8Array, connection: number, head: RemoteWriteHead, tally: Tally): void {
-  const counts = head.writeRemoteWrite(body, connection);
-  tally.samplesStored += counts.stored + counts.duplicate;
-  tally.exemplarsIgnored += counts.exemplars;
-  tally.metadataIgnored += counts.metadata;
-  refuse('out_of_order', counts.outOfOrder, counts, tally);
-  refuse('duplicate_timestamp', counts.conflicting, counts, tally);
-  refuse('too_old', counts.tooOld, counts, tally);
-  refuse('too_far_ahead', counts.tooFarAhead, counts, tally);
-  refuse('series_limit', counts.seriesLimit, counts, tally);
-  for (const message of counts.odd) storeTimeSeries(message, head, tally);
-  if (counts.noMemory > 0) {
-    throw new CodedError(
-      'overloaded',
-      `cannot store ${counts.noMemory} samples: memory is full, send them again later`,
-    );
-  }
+/** Where a body goes: `head` is the one of `sink`. */
+export interface RemoteWriteTarget {
+  readonly head: RemoteWriteHead;
+  readonly metadata: Metadata;
+  readonly sink: Sink;
 }
 
-function refuse(reason: Reason, count: number, { refusals }: RemoteWriteCounts, tally: Tally): void {
-  if (count === 0) return;
-  // Only the first few refusals are known by series; of a rare reason there may be none.
-  const example = refusals.find(({ outcome }) => reasonOfOutcome(outcome) === reason);
-  tally.refuse(reason, count, example === undefined ? '' : readSeriesLabels(example.timeSeries));
+/**
+ * Stores a 1.0 body as sent. `connection` numbers the sender's connection. Throws `bad_body` or `body_too_large`, and has then
+ * stored nothing; `overloaded` if memory has no room for samples of known series, which a sender repeats.
+ */
+export function storeRemoteWrite(body: Uint8Array, connection: number, target: RemoteWriteTarget): void {
+  const { head, metadata, sink } = target;
+  const counts = head.writeRemoteWrite(body, connection);
+  count(counts, readSeriesLabels, sink.tally);
+  if (counts.metadata > 0) storeMetadata(head.lastBody(), metadata, sink.tally);
+  for (const message of counts.odd) storeTimeSeries(message, sink);
+  expectRoom(counts.noMemory);
+}
+
+/** As {@link storeRemoteWrite}, of a 2.0 body. */
+export function storeRequest(body: Uint8Array, connection: number, target: RemoteWriteTarget): void {
+  const { head, metadata, sink } = target;
+  const counts = head.writeRequest(body, connection);
+  const { symbols } = counts;
+  count(counts, (timeSeries) => readSeriesLabels2(timeSeries, symbols), sink.tally);
+  for (const { symbol, message } of head.lastMetadata((low, high) => metadata.isSeen(low, high))) {
+    if (!addMetadata(symbols.text(symbol), message, symbols, metadata)) sink.tally.metadataIgnored++;
+  }
+  for (const { ref, timeSeries } of counts.odd) storeSeries({ ref, timeSeries, symbols }, sink);
+  expectRoom(counts.noMemory);
+}
+
+function expectRoom(refused: number): void {
+  if (refused === 0) return;
+  throw new CodedError('overloaded', `cannot store ${refused} samples: memory is full, send them again later`);
+}
+
+type Counts = Omit<RemoteWriteCounts, 'odd'>;
+
+/** Takes over what the kernel counted. */
+function count(counts: Counts, labelsOf: (timeSeries: Uint8Array) => Labels, tally: Tally): void {
+  tally.samplesStored += counts.stored + counts.duplicate;
+  const refuse = (reason: Reason, refused: number): void => {
+    if (refused === 0) return;
+    // Only the first few refusals are known by series; of a rare reason there may be none.
+    const example = counts.refusals.find(({ outcome }: Refusal) => reasonOfOutcome(outcome) === reason);
+    tally.refuse(reason, refused, example === undefined ? '' : labelsOf(example.timeSeries));
+  };
+  refuse('out_of_order', counts.outOfOrder);
+  refuse('duplicate_timestamp', counts.conflicting);
+  refuse('too_old', counts.tooOld);
+  refuse('too_far_ahead', counts.tooFarAhead);
+  refuse('series_limit', counts.seriesLimit);
 }

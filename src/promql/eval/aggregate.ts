@@ -10,6 +10,7 @@ import { type Column, FLOAT, newColumn } from './column.ts';
 import { HistogramGroups } from './histogram-aggregate.ts';
 import { LabelTable } from './label-table.ts';
 import { isMetadataLabel, type Rows, rowsOf } from './rows.ts';
+import { LABEL_WORK, ROW_WORK, type Run, type Slices } from './run.ts';
 import type { BoundVector } from './vector.ts';
 
 export interface Groups {
@@ -24,13 +25,16 @@ export interface Grouping {
 }
 
 /** Binds rows to groups, in the order in which groups are first seen. */
-export function bindGroups(input: Rows, { labels: names, without }: Grouping): Groups {
+export function* bindGroups(run: Run, input: Rows, { labels: names, without }: Grouping): Slices<Groups> {
   const of = new Int32Array(input.count);
   if (!without && names.length === 0) return { of, rows: wholeGroup(input) };
-  if (!without && input.codes !== null) return groupsByCodes(input, names);
+  if (!without && input.codes !== null) return yield* groupsByCodes(run, input, names);
   const groups = new LabelTable();
   const pick = without ? without_(new Set(names)) : by(new Set(names));
-  for (let row = 0; row < input.count; row++) of[row] = groups.rowOf(pick(input.labels(row)), input.marked(row));
+  for (let row = 0; row < input.count; row++) {
+    of[row] = groups.rowOf(pick(input.labels(row)), input.marked(row));
+    if (run.work(LABEL_WORK)) yield;
+  }
   return { of, rows: groups.rows() };
 }
 
@@ -38,42 +42,82 @@ export function bindGroups(input: Rows, { labels: names, without }: Grouping): G
  * Groups by numbers instead of strings: the value of each label is a number, a group is a combination of them. Rows of one
  * target follow one another, so most rows have the numbers of the row before.
  */
-function groupsByCodes(input: Rows, names: readonly string[]): Groups {
+function* groupsByCodes(run: Run, input: Rows, names: readonly string[]): Slices<Groups> {
   const columns = [...new Set(names)].sort(compareCodePoints).map((name) => ({ name, codes: input.codes!(name) }));
-  let of = new Int32Array(input.count);
+  const of = new Int32Array(input.count);
   let firsts: number[] = input.count === 0 ? [] : [0];
-  for (const { codes } of columns) ({ of, firsts } = splitGroups(of, codes.of));
+  for (const { codes } of columns) {
+    if (codes.range !== null) firsts = yield* splitGroups(run, of, codes.range);
+  }
+  const named: Labels[] = [];
   const labelsOfRow = (row: number): Labels => {
-    return columns.flatMap(({ name, codes }) => (codes.of[row] === 0 ? [] : [name, codes.text(codes.of[row]!)]));
+    return columns.flatMap(({ name, codes }) => {
+      const code = codes.range?.(row, row + 1)[0] ?? 0;
+      return code === 0 ? [] : [name, codes.text(code)];
+    });
   };
-  const marks = firsts.map((row) => input.marked(row));
-  return { of, rows: rowsOf(firsts.map(labelsOfRow), marks) };
+  const rows: Rows = {
+    count: firsts.length,
+    labels: (group) => (named[group] ??= labelsOfRow(firsts[group]!)),
+    marked: (group) => input.marked(firsts[group]!),
+    sameName: false,
+    codes: null,
+  };
+  return { of, rows };
 }
 
-/** Each group split by one more label; new groups in the order in which they come up, with the first row of each. */
-function splitGroups(of: Int32Array, codes: Uint32Array): { of: Int32Array<ArrayBuffer>; firsts: number[] } {
-  const split = new Int32Array(of.length);
-  const firsts: number[] = [];
-  const bySplit = new Map<number, number>();
-  let lastOf = -1;
-  let lastCode = -1;
-  let group = -1;
-  for (let row = 0; row < of.length; row++) {
-    if (of[row] !== lastOf || codes[row] !== lastCode) {
+const CODES_AT_ONCE = 4096;
+
+/** Splits each group by one more label; new groups in the order in which they come up. The first row of each. */
+function* splitGroups(run: Run, of: Int32Array, range: (from: number, to: number) => Uint32Array): Slices<number[]> {
+  const state: Split = { firsts: [], bySplit: new Map(), lastOf: -1, lastCode: -1, group: -1 };
+  for (let from = 0; from < of.length; from += CODES_AT_ONCE) {
+    const to = Math.min(from + CODES_AT_ONCE, of.length);
+    splitRange(state, of, range(from, to), from);
+    if (run.work(2 * (to - from))) yield;
+  }
+  return state.firsts;
+}
+
+interface Split {
+  readonly firsts: number[];
+  readonly bySplit: Map<number, number>;
+  lastOf: number;
+  lastCode: number;
+  group: number;
+}
+
+function splitRange(state: Split, of: Int32Array, codes: Uint32Array, from: number): void {
+  let { lastOf, lastCode, group } = state;
+  for (let i = 0; i < codes.length; i++) {
+    const row = from + i;
+    if (of[row] !== lastOf || codes[i] !== lastCode) {
       lastOf = of[row]!;
-      lastCode = codes[row]!;
+      lastCode = codes[i]!;
       // Codes are below 2^30 and groups no more than series, so the key is exact.
       const key = lastOf * 2 ** 30 + lastCode;
-      group = bySplit.get(key) ?? -1;
+      group = state.bySplit.get(key) ?? -1;
       if (group < 0) {
-        group = firsts.length;
-        bySplit.set(key, group);
-        firsts.push(row);
+        group = state.firsts.length;
+        state.bySplit.set(key, group);
+        state.firsts.push(row);
       }
     }
-    split[row] = group;
+    of[row] = group;
   }
-  return { of: split, firsts };
+  state.lastOf = lastOf;
+  state.lastCode = lastCode;
+  state.group = group;
+}
+
+/** The rows of each group. */
+export function* membersOf(run: Run, { of, rows }: Groups): Slices<number[][]> {
+  const members: number[][] = Array.from({ length: rows.count }, () => []);
+  for (let row = 0; row < of.length; row++) {
+    members[of[row]!]!.push(row);
+    if (run.work(1)) yield;
+  }
+  return members;
 }
 
 function wholeGroup(input: Rows): Rows {
@@ -101,8 +145,8 @@ function without_(names: ReadonlySet<string>): (labels: Labels) => Labels {
 /** State of an aggregation: takes columns of members, then hands out the columns of groups. */
 export interface Accumulator {
   take(group: number, column: Column): void;
-  /** Takes one step of all rows: slot i of the column goes to group of[i]. The same as `take` for each of them. */
-  takeAll?(of: Int32Array, column: Column): void;
+  /** Takes one step of many rows: slot i < count goes to group of[from + i]. The same as `take` for each of them. */
+  takeBatch?(of: Int32Array, from: number, count: number, column: Pick<Column, 'values' | 'present'>): void;
   /** Writes the result of a group; slots without members stay absent. */
   finish(group: number, into: Column): void;
 }
@@ -119,8 +163,8 @@ export function aggregate(expr: AggregateExpr, child: BoundVector, groups: Group
       run.charge(groups.rows.count * grid.count);
       const accumulator = newAccumulator(groups.rows.count, grid.count);
       let histograms: HistogramGroups | null = null;
-      if (child.whole != null && accumulator.takeAll !== undefined) {
-        accumulator.takeAll(groups.of, yield* child.whole(run));
+      if (child.batches != null && accumulator.takeBatch !== undefined) {
+        yield* child.batches(run, (from, count, column) => accumulator.takeBatch!(groups.of, from, count, column));
       } else {
         yield* child.stream(run, (row, column) => {
           accumulator.take(groups.of[row]!, column);
@@ -134,7 +178,7 @@ export function aggregate(expr: AggregateExpr, child: BoundVector, groups: Group
         accumulator.finish(group, column);
         (histograms as HistogramGroups | null)?.finish(group, column);
         visit(group, column);
-        if (run.work(grid.count)) yield;
+        if (run.work(ROW_WORK + grid.count)) yield;
       }
     },
   };
@@ -157,7 +201,10 @@ function sums(groups: number, steps: number): Accumulator {
   const seen = new Uint8Array(groups * steps);
   return {
     take: (group, column) => addSums(column, sum, compensation, seen, group * steps, steps),
-    takeAll: (of, column) => addAllSums(of, column, sum, compensation, seen),
+    takeBatch:
+      groups === 1
+        ? (_of, _from, count, column) => addBatch(column, count, sum, compensation, seen)
+        : (of, from, count, column) => addBatches(of, from, count, column, sum, compensation, seen),
     finish(group, into) {
       const from = group * steps;
       for (let k = 0; k < steps; k++) {
@@ -193,18 +240,46 @@ function addSums(
   }
 }
 
-/** Kahan-Neumaier over one step of all members, each to its group. */
-function addAllSums(
-  of: Int32Array,
-  { values, present }: Column,
+/** Kahan-Neumaier over one step of members of the only group. */
+function addBatch(
+  { values, present }: Pick<Column, 'values' | 'present'>,
+  count: number,
   sum: Float64Array,
   compensation: Float64Array,
   seen: Uint8Array,
 ): void {
-  for (let row = 0; row < of.length; row++) {
-    if (present[row] !== FLOAT) continue;
-    const slot = of[row]!;
-    const value = values[row]!;
+  let total = sum[0]!;
+  let lost = compensation[0]!;
+  let any = seen[0]!;
+  for (let i = 0; i < count; i++) {
+    if (present[i] !== FLOAT) continue;
+    any = FLOAT;
+    const value = values[i]!;
+    const t = total + value;
+    if (t === Infinity || t === -Infinity) lost = 0;
+    else if (Math.abs(total) >= Math.abs(value)) lost += total - t + value;
+    else lost += value - t + total;
+    total = t;
+  }
+  sum[0] = total;
+  compensation[0] = lost;
+  seen[0] = any;
+}
+
+/** Kahan-Neumaier over one step of members, each to its group. */
+function addBatches(
+  of: Int32Array,
+  from: number,
+  count: number,
+  { values, present }: Pick<Column, 'values' | 'present'>,
+  sum: Float64Array,
+  compensation: Float64Array,
+  seen: Uint8Array,
+): void {
+  for (let i = 0; i < count; i++) {
+    if (present[i] !== FLOAT) continue;
+    const slot = of[from + i]!;
+    const value = values[i]!;
     seen[slot] = FLOAT;
     const old = sum[slot]!;
     const t = old + value;
@@ -243,8 +318,8 @@ function counting(groups: number, steps: number, result: (count: number) => numb
     take(group, { present }) {
       for (let k = 0; k < steps; k++) if (present[k] !== 0) counts[group * steps + k]! += 1;
     },
-    takeAll(of, { present }) {
-      for (let row = 0; row < of.length; row++) if (present[row] !== 0) counts[of[row]!]! += 1;
+    takeBatch(of, from, count, { present }) {
+      for (let i = 0; i < count; i++) if (present[i] !== 0) counts[of[from + i]!]! += 1;
     },
     finish(group, into) {
       for (let k = 0; k < steps; k++) {

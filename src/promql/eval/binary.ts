@@ -7,7 +7,7 @@ import { isComparison } from '../syntax/ast.ts';
 import { ABSENT, type Column, FLOAT, HISTOGRAM, putHistogram } from './column.ts';
 import { HistogramNotes } from './histogram-notes.ts';
 import { dropNames } from './rows.ts';
-import type { Run } from './run.ts';
+import type { Run, Slices } from './run.ts';
 import { type BoundScalar, type BoundVector, mapRows, type Visit } from './vector.ts';
 
 /** True if the result of the operator is another quantity than its operand, and so loses its name. */
@@ -30,17 +30,15 @@ export function scalarScalar(expr: BinaryExpr, left: BoundScalar, right: BoundSc
 }
 
 /** `swapped` if the scalar stands on the left. */
-export function vectorScalar(
+export function* vectorScalar(
   run: Run,
   expr: BinaryExpr,
   vector: BoundVector,
   scalar: BoundScalar,
   swapped: boolean,
-): BoundVector {
+): Slices<BoundVector> {
   const operator = floatOperator(expr.op, expr.returnBool, swapped ? 'right' : 'left');
-  const renamed = dropsName(expr)
-    ? dropNames(vector.rows, run.options.delayedNameRemoval)
-    : { rows: vector.rows, merge: null };
+  const renamed = dropsName(expr) ? yield* dropNames(run, vector.rows) : { rows: vector.rows, merge: null };
   const histograms: HistogramOperator = {
     op: expr.op,
     returnBool: expr.returnBool,

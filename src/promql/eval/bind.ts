@@ -29,6 +29,7 @@ import { dropNames } from './rows.ts';
 import type { Run, Slices } from './run.ts';
 import { bindMatrix, bindSelector, bindWindows, durationContext } from './select.ts';
 import { bindSet } from './sets.ts';
+import { shareable } from './shared.ts';
 import { bindSmoothed } from './smoothed.ts';
 import { bindScalarCall } from './value-calls.ts';
 import { bindCountValues, bindQuantile } from './values.ts';
@@ -53,14 +54,32 @@ function firstStep(b: Binding): Binding {
 
 export function* bindVector(b: Binding, expr: Expr): Slices<BoundVector> {
   if (onceOnly(b, expr)) return repeatVector(yield* bindVector(firstStep(b), expr), b.grid);
+  const twin = b.plan.shared.get(expr);
+  return twin === undefined ? yield* bindAlone(b, expr) : yield* bindShared(b, twin);
+}
+
+/** `twin` stands for all expressions of its text; the last of them is the one that Prometheus' annotations point to. */
+function* bindShared(b: Binding, twin: Expr): Slices<BoundVector> {
+  const { startMs, stepMs, count } = b.grid;
+  const key = `${twin.start} ${twin.end} ${startMs} ${stepMs} ${count} ${b.hints}`;
+  const known = b.run.shared.get(key);
+  if (known != null) return known;
+  const own = yield* bindAlone(b, twin);
+  if (known === null) return own;
+  const shared = shareable(own);
+  b.run.shared.set(key, shared);
+  return shared ?? own;
+}
+
+function* bindAlone(b: Binding, expr: Expr): Slices<BoundVector> {
   switch (expr.kind) {
     case 'paren':
       return yield* bindVector(b, expr.expr);
     case 'selector':
       if (expr.edges === 'anchored') throw unsupported('the anchored modifier of an instant vector selector');
       return expr.edges === 'smoothed'
-        ? bindSmoothed(b.run, b.grid, expr, b.hints)
-        : bindSelector(b.run, b.grid, expr, 'value', b.hints);
+        ? yield* bindSmoothed(b.run, b.grid, expr, b.hints)
+        : yield* bindSelector(b.run, b.grid, expr, 'value', b.hints);
     case 'unary':
       return yield* bindUnary(b, expr);
     case 'binary':
@@ -112,7 +131,7 @@ function negated(inner: BoundScalar): BoundScalar {
 function* bindUnary(b: Binding, expr: UnaryExpr): Slices<BoundVector> {
   const child = yield* bindVector(b, expr.expr);
   if (expr.op === '+') return child;
-  return mapRows(child, dropNames(child.rows, b.run.options.delayedNameRemoval), 'merge', (_row, column) => {
+  return mapRows(child, yield* dropNames(b.run, child.rows), 'merge', (_row, column) => {
     const { values, histograms } = column;
     for (let k = 0; k < values.length; k++) values[k] = -values[k]!;
     if (histograms !== null) column.histograms = histograms.map((histogram) => histogram && multiply(histogram, -1));
@@ -126,18 +145,18 @@ function* bindBinary(outer: Binding, expr: BinaryExpr): Slices<BoundVector> {
   const leftIsScalar = typeOf(expr.lhs) === 'scalar';
   const rightIsScalar = typeOf(expr.rhs) === 'scalar';
   if (leftIsScalar)
-    return vectorScalar(b.run, expr, yield* bindVector(b, expr.rhs), yield* bindScalar(b, expr.lhs), true);
+    return yield* vectorScalar(b.run, expr, yield* bindVector(b, expr.rhs), yield* bindScalar(b, expr.lhs), true);
   const left = yield* bindVector(b, expr.lhs);
-  if (rightIsScalar) return vectorScalar(b.run, expr, left, yield* bindScalar(b, expr.rhs), false);
+  if (rightIsScalar) return yield* vectorScalar(b.run, expr, left, yield* bindScalar(b, expr.rhs), false);
   const right = yield* bindVector(b, expr.rhs);
-  return isSetOperator(expr.op) ? bindSet(expr, left, right) : bindJoin(b.run, expr, left, right);
+  return yield* isSetOperator(expr.op) ? bindSet(b.run, expr, left, right) : bindJoin(b.run, expr, left, right);
 }
 
 function* bindAggregate(b: Binding, expr: AggregateExpr): Slices<BoundVector> {
   const grouping = { labels: expr.grouping ?? [], without: expr.without };
   const child = yield* bindVector(b, expr.expr);
   if (expr.op === 'count_values') return yield* bindCountValues(b.run, expr, child, grouping);
-  const groups = bindGroups(child.rows, grouping);
+  const groups = yield* bindGroups(b.run, child.rows, grouping);
   if (expr.param === null) return aggregate(expr, child, groups);
   const param = yield* bindScalar(b, expr.param);
   return expr.op === 'quantile' ? bindQuantile(expr, child, groups, param) : bindRanking(expr, child, groups, param);
@@ -145,7 +164,7 @@ function* bindAggregate(b: Binding, expr: AggregateExpr): Slices<BoundVector> {
 
 export function* bindRange(b: Binding, expr: Expr): Slices<RangeSource> {
   const inner = unparen(expr);
-  if (inner.kind === 'matrix') return bindMatrix(b.run, b.grid, inner, b.hints);
+  if (inner.kind === 'matrix') return yield* bindMatrix(b.run, b.grid, inner, b.hints);
   if (inner.kind === 'subquery') return yield* bindSubquery(b, inner);
   throw new Error(`no range vector: ${inner.kind}`);
 }

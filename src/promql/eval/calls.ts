@@ -43,7 +43,7 @@ export function* bindVectorCall(b: Binding, call: Call): Slices<BoundVector> {
       if (call.name === 'absent') return absentVector(yield* bindVector(b, call.args[0]!), call.args[0]!);
       return absentOverTime(yield* bindPlainRange(b, call, call.args[0]!), call.args[0]!);
     case 'labels':
-      return bindLabelCall(call, yield* bindVector(b, call.args[0]!));
+      return yield* bindLabelCall(b.run, call, yield* bindVector(b, call.args[0]!));
     case 'sort':
       return bindSort(call, yield* bindVector(b, call.args[0]!));
     case 'info':
@@ -66,9 +66,7 @@ function* bindWindowed(b: Binding, call: Call, plain: RangeKernel): Slices<Bound
   const params: BoundScalar[] = [];
   for (const [i, other] of call.args.entries()) if (i !== at) params.push(yield* bindScalar(b, other));
   const keepsName = call.name === 'last_over_time' || call.name === 'first_over_time';
-  const renamed: Renamed = keepsName
-    ? { rows: source.rows, merge: null }
-    : dropNames(source.rows, b.run.options.delayedNameRemoval);
+  const renamed: Renamed = keepsName ? { rows: source.rows, merge: null } : yield* dropNames(b.run, source.rows);
   return rangeCall({
     source,
     kernel,

@@ -10,7 +10,7 @@ import type { Expr } from '../syntax/ast.ts';
 import { FLOAT, type Frame, HISTOGRAM } from './column.ts';
 import { LabelTable } from './label-table.ts';
 import { isMetadataLabel, type Rows, withoutName } from './rows.ts';
-import type { Run } from './run.ts';
+import { LABEL_WORK, type Run, type Slices } from './run.ts';
 
 /** One classic histogram: its rows in ascending order of their bounds. */
 export interface Histogram {
@@ -49,12 +49,13 @@ export function noteBadQuantiles(run: Run, q: Float64Array, span: Expr): void {
  * Puts the rows of a vector together to histograms. Rows of floats without a usable `le` are left out, with a warning;
  * rows with native histograms are histograms by themselves.
  */
-export function bindHistograms(run: Run, input: Rows, frame: Frame, span: Expr): Histograms {
+export function* bindHistograms(run: Run, input: Rows, frame: Frame, span: Expr): Slices<Histograms> {
   const delayed = run.options.delayedNameRemoval;
   const outputs = new LabelTable();
   const byKey = new Map<string, { output: number; members: { row: number; bound: number }[]; name: string }>();
   const natives: number[] = [];
   for (let row = 0; row < input.count; row++) {
+    if (run.work(LABEL_WORK)) yield;
     if (frame.histograms !== null && holds(frame, row, HISTOGRAM)) natives.push(row);
     if (frame.histograms !== null && !holds(frame, row, FLOAT)) continue;
     const labels = input.labels(row);

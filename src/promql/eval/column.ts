@@ -16,6 +16,11 @@ export interface Grid {
   readonly count: number;
 }
 
+/** Time of the last step. */
+export function gridEndMs({ startMs, stepMs, count }: Grid): number {
+  return startMs + Math.max(0, count - 1) * stepMs;
+}
+
 export const ABSENT = 0;
 export const FLOAT = 1;
 export const HISTOGRAM = 2;

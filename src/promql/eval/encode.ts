@@ -7,12 +7,13 @@ import type { MatrixResult, SeriesPoints, VectorResult } from '../result.ts';
 import { ABSENT, type Column, FLOAT, type Grid, HISTOGRAM, newColumn } from './column.ts';
 import { newRowSamples, type RangeSource } from './range.ts';
 import { Merger, mergeEqual, type Rows, withoutName } from './rows.ts';
-import type { Run, Slices } from './run.ts';
+import { LABEL_WORK, type Run, type Slices } from './run.ts';
+import { sortInSlices } from './sort.ts';
 import type { BoundVector, Visit } from './vector.ts';
 import { moveWindow, newWindow, openWindow, type Window } from './window.ts';
 
 /** The vector with pending name removals done; rows that come to be equal are put together. */
-function withFinalNames(run: Run, vector: BoundVector): BoundVector {
+function* withFinalNames(run: Run, vector: BoundVector): Slices<BoundVector> {
   if (!run.options.delayedNameRemoval) return vector;
   const { rows: input } = vector;
   const unnamed: Rows = {
@@ -20,7 +21,7 @@ function withFinalNames(run: Run, vector: BoundVector): BoundVector {
     count: input.count,
     labels: (row) => (input.marked(row) ? withoutName(input.labels(row)) : input.labels(row)),
   };
-  const { rows, merge } = mergeEqual(unnamed);
+  const { rows, merge } = yield* mergeEqual(run, unnamed);
   if (merge === null) return { ...vector, rows };
   return {
     grid: vector.grid,
@@ -35,7 +36,7 @@ function withFinalNames(run: Run, vector: BoundVector): BoundVector {
 
 /** One step: series in the order in which they were evaluated. */
 export function* encodeVector(run: Run, bound: BoundVector, timeMs: number): Slices<VectorResult> {
-  const vector = withFinalNames(run, bound);
+  const vector = yield* withFinalNames(run, bound);
   const labels: Labels[] = [];
   const values: number[] = [];
   const histograms: (FloatHistogram | null)[] = [];
@@ -44,7 +45,10 @@ export function* encodeVector(run: Run, bound: BoundVector, timeMs: number): Sli
     const kind = column.present[0];
     if (kind === ABSENT) return;
     const isHistogram = kind === HISTOGRAM;
-    labels.push(vector.rows.labels(row));
+    const own = vector.rows.labels(row);
+    run.chargeResult(own, isHistogram ? histogramBytes(column.histograms![0]!) : BYTES_A_POINT);
+    run.noteWork(LABEL_WORK);
+    labels.push(own);
     values.push(isHistogram ? Number.NaN : column.values[0]!);
     histograms.push(isHistogram ? column.histograms![0]! : null);
     anyHistogram ||= isHistogram;
@@ -55,17 +59,32 @@ export function* encodeVector(run: Run, bound: BoundVector, timeMs: number): Sli
 
 /** All steps: series sorted by their labels. */
 export function* encodeMatrix(run: Run, bound: BoundVector): Slices<MatrixResult> {
-  const vector = withFinalNames(run, bound);
+  const vector = yield* withFinalNames(run, bound);
   const series: SeriesPoints[] = [];
   const visit: Visit = (row, column) => {
     const points = pointsOf(vector.grid, column);
     run.charge(points.timesMs.length + (points.histograms?.timesMs.length ?? 0));
     if (points.timesMs.length > 0 || points.histograms !== undefined)
-      series.push({ labels: vector.rows.labels(row), ...points });
+      push(run, series, vector.rows.labels(row), points);
   };
   yield* vector.stream(run, visit);
-  series.sort((a, b) => compareLabels(a.labels, b.labels));
+  yield* sortInSlices(run, series, (a, b) => compareLabels(a.labels, b.labels));
   return { kind: 'matrix', series };
+}
+
+/** A time and a value. */
+const BYTES_A_POINT = 16;
+
+function histogramBytes({ positive, negative, customValues }: FloatHistogram): number {
+  return 64 + 8 * (positive.counts.length + negative.counts.length + customValues.length);
+}
+
+function push(run: Run, series: SeriesPoints[], labels: Labels, points: Points): void {
+  let bytes = points.timesMs.length * BYTES_A_POINT;
+  for (const histogram of points.histograms?.values ?? []) bytes += histogramBytes(histogram);
+  run.chargeResult(labels, bytes);
+  run.noteWork(LABEL_WORK);
+  series.push({ labels, ...points });
 }
 
 function pointsOf(grid: Grid, { values, present, histograms }: Column): Points {
@@ -115,10 +134,10 @@ export function* encodeRange(run: Run, source: RangeSource): Slices<MatrixResult
     if (points.timesMs.length === 0 && points.histograms === undefined) continue;
     const own = source.rows.labels(row);
     const labels = source.rows.marked(row) ? withoutName(own) : own;
-    series.push({ labels, ...points });
-    if (run.work(samples.count)) yield;
+    push(run, series, labels, points);
+    if (run.work(LABEL_WORK + samples.count)) yield;
   }
-  series.sort((a, b) => compareLabels(a.labels, b.labels));
+  yield* sortInSlices(run, series, (a, b) => compareLabels(a.labels, b.labels));
   return { kind: 'matrix', series };
 }
 

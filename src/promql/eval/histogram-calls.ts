@@ -68,9 +68,7 @@ function* bindPart(outer: Binding, call: Call): Slices<BoundVector> {
   const b: Binding = WITHOUT_BUCKETS.has(call.name) ? { ...outer, hints: 'detected' } : outer;
   const child = yield* bindVector(b, call.args[0]!);
   const part = PARTS[call.name]!;
-  return mapRows(child, dropNames(child.rows, b.run.options.delayedNameRemoval), 'merge', (_row, column) =>
-    takePart(column, part),
-  );
+  return mapRows(child, yield* dropNames(b.run, child.rows), 'merge', (_row, column) => takePart(column, part));
 }
 
 /** Floats have no parts. */
@@ -184,7 +182,7 @@ function* perHistogram(
   variants: { readonly label: string; readonly texts: readonly string[] } | null = null,
 ): Slices<BoundVector> {
   const frame = yield* collect(run, child);
-  const histograms = bindHistograms(run, child.rows, frame, span);
+  const histograms = yield* bindHistograms(run, child.rows, frame, span);
   const { rows, rowOf } = outputRows(histograms, variants);
   const out = newFrame(rows.count, frame.steps);
   run.charge(out.present.length);

@@ -37,7 +37,7 @@ interface Wanted {
 
 export function* bindInfo(run: Run, call: Call, base: BoundVector): Slices<BoundVector> {
   const wanted = wantedOf(call);
-  const info = bindSelector(run, base.grid, infoSelector(run, call, base.grid, wanted), 'time');
+  const info = yield* bindSelector(run, base.grid, infoSelector(run, call, base.grid, wanted), 'time');
   const baseFrame = yield* collect(run, base);
   const infoFrame = yield* collect(run, info);
   const isInfo = infoTest(call, wanted);

@@ -14,7 +14,7 @@ import { ABSENT, FLOAT, type Frame, HISTOGRAM, newFrame } from './column.ts';
 import { HistogramNotes } from './histogram-notes.ts';
 import { LabelTable } from './label-table.ts';
 import { bindSignatures, labelsString, resultLabels, type Signatures } from './matching.ts';
-import type { Run } from './run.ts';
+import { LABEL_WORK, type Run, type Slices } from './run.ts';
 import { type BoundVector, collect, streamFrame } from './vector.ts';
 
 interface Join {
@@ -31,16 +31,16 @@ interface Join {
   readonly outputs: LabelTable;
 }
 
-export function bindJoin(run: Run, expr: BinaryExpr, left: BoundVector, right: BoundVector): BoundVector {
+export function* bindJoin(run: Run, expr: BinaryExpr, left: BoundVector, right: BoundVector): Slices<BoundVector> {
   const swapped = expr.matching.cardinality === 'one-to-many';
   const many = swapped ? right : left;
   const one = swapped ? left : right;
-  const signatures = bindSignatures(many.rows, one.rows, expr.matching);
+  const signatures = yield* bindSignatures(run, many.rows, one.rows, expr.matching);
   const manyBy = byGroup(signatures.left, signatures.count);
   const oneBy = byGroup(signatures.right, signatures.count);
   const outputs = new LabelTable();
   const sides = { expr, many, one, swapped, signatures, manyBy, oneBy, outputs };
-  const join: Join = { ...sides, pairs: bindPairs(run, sides) };
+  const join: Join = { ...sides, pairs: yield* bindPairs(run, sides) };
   return {
     grid: left.grid,
     rows: outputs.rows(),
@@ -69,7 +69,7 @@ function pairAt(many: number, one: number, ones: number): number {
 }
 
 /** Names all output rows before the first sample is read. */
-function bindPairs(run: Run, join: Omit<Join, 'pairs'>): Int32Array[] {
+function* bindPairs(run: Run, join: Omit<Join, 'pairs'>): Slices<Int32Array[]> {
   const { expr, signatures, manyBy, oneBy } = join;
   const { fillLeft, fillRight } = expr.matching;
   const tables: Int32Array[] = [];
@@ -83,6 +83,7 @@ function bindPairs(run: Run, join: Omit<Join, 'pairs'>): Int32Array[] {
       }
     }
     tables.push(table);
+    if (run.work(LABEL_WORK * table.length)) yield;
   }
   return tables;
 }

@@ -6,24 +6,27 @@ import { compileRe2 } from '../../model/matcher.ts';
 import { type Call, unparen } from '../syntax/ast.ts';
 import { withLabel } from './matching.ts';
 import { mergeEqual, type Rows, rowsOf } from './rows.ts';
+import { LABEL_WORK, type Run, type Slices } from './run.ts';
 import { type BoundVector, mapRows } from './vector.ts';
 
 /** New labels of a row, or null to leave it as it is. */
 type Rewrite = (labels: Labels) => Labels | null;
 
-export function bindLabelCall(call: Call, child: BoundVector): BoundVector {
+export function* bindLabelCall(run: Run, call: Call, child: BoundVector): Slices<BoundVector> {
   const strings = call.args.slice(1).map((arg) => {
     const literal = unparen(arg);
     return literal.kind === 'string' ? literal.value : '';
   });
   const rewrite = call.name === 'label_replace' ? replacement(strings) : joining(strings);
-  return mapRows(child, mergeEqual(rewritten(child.rows, rewrite, strings[0]!)), 'merge', () => {});
+  const rows = yield* rewritten(run, child.rows, rewrite, strings[0]!);
+  return mapRows(child, yield* mergeEqual(run, rows), 'merge', () => {});
 }
 
-function rewritten(rows: Rows, rewrite: Rewrite, destination: string): Rows {
+function* rewritten(run: Run, rows: Rows, rewrite: Rewrite, destination: string): Slices<Rows> {
   const labels: Labels[] = [];
   const marks: boolean[] = [];
   for (let row = 0; row < rows.count; row++) {
+    if (run.work(LABEL_WORK)) yield;
     const own = rows.labels(row);
     const changed = rewrite(own);
     labels.push(changed ?? own);

@@ -8,6 +8,7 @@ import { quote } from '../syntax/strings.ts';
 import { LabelTable } from './label-table.ts';
 import type { Rows } from './rows.ts';
 import { isMetadataLabel } from './rows.ts';
+import { LABEL_WORK, type Run, type Slices } from './run.ts';
 
 /** Signatures of the rows of both sides: rows match if theirs are equal. */
 export interface Signatures {
@@ -18,16 +19,19 @@ export interface Signatures {
   labels(signature: number): Labels;
 }
 
-export function bindSignatures(left: Rows, right: Rows, matching: VectorMatching): Signatures {
+export function* bindSignatures(run: Run, left: Rows, right: Rows, matching: VectorMatching): Slices<Signatures> {
   const pick = signatureLabels(matching);
   const table = new LabelTable();
-  const bind = (rows: Rows): Int32Array => {
+  const bind = function* (rows: Rows): Slices<Int32Array> {
     const of = new Int32Array(rows.count);
-    for (let row = 0; row < rows.count; row++) of[row] = table.rowOf(pick(rows.labels(row)), false);
+    for (let row = 0; row < rows.count; row++) {
+      of[row] = table.rowOf(pick(rows.labels(row)), false);
+      if (run.work(LABEL_WORK)) yield;
+    }
     return of;
   };
-  const leftOf = bind(left);
-  const rightOf = bind(right);
+  const leftOf = yield* bind(left);
+  const rightOf = yield* bind(right);
   return { count: table.count, left: leftOf, right: rightOf, labels: (signature) => table.labels[signature]! };
 }
 

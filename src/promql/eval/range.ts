@@ -11,7 +11,7 @@ import { withHint } from '../histogram/algebra.ts';
 import type { Edges } from '../syntax/ast.ts';
 import { ABSENT, FLOAT, type Frame, type Grid } from './column.ts';
 import { type HintMode, readMixed } from './histogram-samples.ts';
-import type { Rows } from './rows.ts';
+import { NO_CODES, type Rows } from './rows.ts';
 import type { Run, Slices } from './run.ts';
 import { type BoundVector, collect } from './vector.ts';
 
@@ -69,7 +69,13 @@ export function selectionRows(selection: Selection, sameName: boolean): Rows {
     labels: (row) => selection.labels(row),
     marked: () => false,
     sameName,
-    codes: (name) => ({ of: selection.labelCodes(name), text: (code) => selection.labelText(code) }),
+    codes: (name) =>
+      selection.mayHave(name)
+        ? {
+            range: (from, to) => selection.labelCodes(name, from, to),
+            text: (code) => selection.labelText(code),
+          }
+        : NO_CODES,
   };
 }
 

@@ -6,14 +6,14 @@ import { CodedError } from '../../model/errors.ts';
 import { formatG } from '../functions/format.ts';
 import { labelHashShare } from '../functions/label-hash.ts';
 import type { AggregateExpr } from '../syntax/ast.ts';
-import type { Groups } from './aggregate.ts';
+import { type Groups, membersOf } from './aggregate.ts';
 import { ABSENT, FLOAT, type Frame, frameColumn } from './column.ts';
 import { HistogramNotes } from './histogram-notes.ts';
-import type { Run } from './run.ts';
+import { LABEL_WORK, ROW_WORK, type Run, type Slices } from './run.ts';
+import { sortInSlices } from './sort.ts';
 import { type BoundScalar, type BoundVector, collect, streamFrame } from './vector.ts';
 
 export function bindRanking(expr: AggregateExpr, child: BoundVector, groups: Groups, param: BoundScalar): BoundVector {
-  const members = membersOf(groups);
   return {
     grid: child.grid,
     rows: child.rows,
@@ -24,26 +24,26 @@ export function bindRanking(expr: AggregateExpr, child: BoundVector, groups: Gro
       const frame = yield* collect(run, child);
       if (frame.histograms !== null && (expr.op === 'topk' || expr.op === 'bottomk'))
         new HistogramNotes(run, expr.expr).ignoredInAggregation(expr.op);
-      const ranks = ranker(expr, child, frame);
+      const members = yield* membersOf(run, groups);
+      const ranks = yield* ranker(run, expr, child, frame);
       const order: number[] = [];
       for (const rows of members) {
         for (let k = 0; k < frame.steps; k++) {
-          const kept = ranks(rows, k, params[k]!);
-          keepOnly(frame, rows, kept, k);
-          if (frame.steps === 1) order.push(...kept);
+          const kept = yield* ranks(rows, k, params[k]!);
+          if (frame.steps === 1) for (const row of kept) order.push(row);
+          else keepOnly(frame, rows, kept, k);
           if (run.work(rows.length)) yield;
         }
       }
       if (frame.steps !== 1) yield* streamFrame(run, frame, visit);
-      else for (const row of order) visit(row, frameColumn(frame, row));
+      else {
+        for (const row of order) {
+          visit(row, frameColumn(frame, row));
+          if (run.work(ROW_WORK)) yield;
+        }
+      }
     },
   };
-}
-
-function membersOf(groups: Groups): number[][] {
-  const members: number[][] = Array.from({ length: groups.rows.count }, () => []);
-  for (let row = 0; row < groups.of.length; row++) members[groups.of[row]!]!.push(row);
-  return members;
 }
 
 function checkParameter(expr: AggregateExpr, value: number): void {
@@ -65,24 +65,56 @@ function noteCapped(run: Run, expr: AggregateExpr, ratios: Float64Array): void {
 }
 
 /** Rows kept of a group at a step, the best first. */
-type Ranker = (rows: readonly number[], k: number, param: number) => number[];
+type Ranker = (rows: readonly number[], k: number, param: number) => Slices<readonly number[]>;
 
-function ranker(expr: AggregateExpr, child: BoundVector, frame: Frame): Ranker {
+function* ranker(run: Run, expr: AggregateExpr, child: BoundVector, frame: Frame): Slices<Ranker> {
   const present = (rows: readonly number[], k: number): number[] =>
     rows.filter((row) => frame.present[row * frame.steps + k] !== ABSENT);
   if (expr.op === 'limit_ratio') {
-    const shares = Array.from({ length: child.rows.count }, (_, row) => labelHashShare(child.rows.labels(row)));
-    return (rows, k, ratio) => present(rows, k).filter((row) => inRatio(shares[row]!, ratio));
+    const shares = new Float64Array(child.rows.count);
+    for (let row = 0; row < shares.length; row++) {
+      shares[row] = labelHashShare(child.rows.labels(row));
+      if (run.work(LABEL_WORK)) yield;
+    }
+    return immediately((rows, k, ratio) => present(rows, k).filter((row) => inRatio(shares[row]!, ratio)));
   }
-  if (expr.op === 'limitk') return (rows, k, param) => present(rows, k).slice(0, countOf(param));
+  if (expr.op === 'limitk') return immediately((rows, k, param) => present(rows, k).slice(0, countOf(param)));
   const sign = expr.op === 'topk' ? -1 : 1;
-  return (rows, k, param) => {
+  return function* (rows, k, param) {
     const count = countOf(param);
     if (count === 0) return [];
     const valueAt = (row: number): number => frame.values[row * frame.steps + k]!;
     const floats = rows.filter((row) => frame.present[row * frame.steps + k] === FLOAT);
-    return floats.sort((a, b) => compareValues(valueAt(a) * sign, valueAt(b) * sign) || a - b).slice(0, count);
+    return yield* best(run, floats, count, (a, b) => compareValues(valueAt(a) * sign, valueAt(b) * sign) || a - b);
   };
+}
+
+function immediately(pick: (rows: readonly number[], k: number, param: number) => readonly number[]): Ranker {
+  // biome-ignore lint/correctness/useYield: one pass over the rows
+  return function* (rows, k, param) {
+    return pick(rows, k, param);
+  };
+}
+
+/** So few are kept in order by insertion; of more, all rows are sorted. */
+const INSERTED_MAX = 256;
+
+/** The first `count` rows in order. */
+function* best(run: Run, rows: number[], count: number, compare: (a: number, b: number) => number): Slices<number[]> {
+  if (count > INSERTED_MAX || count >= rows.length) {
+    yield* sortInSlices(run, rows, compare);
+    return rows.slice(0, count);
+  }
+  const kept: number[] = [];
+  for (const row of rows) {
+    if (run.work(ROW_WORK)) yield;
+    if (kept.length === count && compare(row, kept[count - 1]!) >= 0) continue;
+    let at = kept.length;
+    while (at > 0 && compare(row, kept[at - 1]!) < 0) at--;
+    kept.splice(at, 0, row);
+    if (kept.length > count) kept.pop();
+  }
+  return kept;
 }
 
 function countOf(param: number): number {

@@ -8,6 +8,7 @@ import { CodedError } from '../../model/errors.ts';
 import { type Labels, METRIC_NAME } from '../../model/labels.ts';
 import { ABSENT, type Column, HISTOGRAM, newColumn, putHistogram } from './column.ts';
 import { LabelTable } from './label-table.ts';
+import { LABEL_WORK, type Run, type Slices } from './run.ts';
 import type { Visit } from './vector.ts';
 
 export interface Rows {
@@ -26,9 +27,12 @@ export interface Rows {
 
 /** A label of all rows: equal numbers, equal values; 0 where it is absent. */
 export interface LabelCodes {
-  readonly of: Uint32Array;
+  /** Those of the rows from <= row < to; null if no row at all has the label. */
+  readonly range: ((from: number, to: number) => Uint32Array) | null;
   text(code: number): string;
 }
+
+export const NO_CODES: LabelCodes = { range: null, text: () => '' };
 
 export function rowsOf(labels: readonly Labels[], marks: readonly boolean[] | null = null, sameName = false): Rows {
   return {
@@ -68,23 +72,37 @@ export interface Renamed {
 }
 
 /** The rows without their names: removed now, or marked for later. */
-export function dropNames(rows: Rows, delayed: boolean): Renamed {
+export function* dropNames(run: Run, rows: Rows): Slices<Renamed> {
+  const delayed = run.options.delayedNameRemoval;
   if (delayed) return { rows: { ...rowsView(rows), marked: () => true }, merge: null };
   const { codes } = rows;
   const view: Rows = {
     ...rowsView(rows),
     labels: (row) => withoutName(rows.labels(row)),
-    codes: codes === null ? null : (name) => (isMetadataLabel(name) ? noCodes(rows.count) : codes(name)),
+    codes: codes === null ? null : (name) => (isMetadataLabel(name) ? NO_CODES : codes(name)),
   };
-  const distinct = rows.count <= 1 || (rows.sameName && !anyTypeOrUnit(rows));
-  return distinct ? { rows: view, merge: null } : mergeEqual(view);
+  const distinct = rows.count <= 1 || (rows.sameName && !(yield* anyTypeOrUnit(run, rows)));
+  return distinct ? { rows: view, merge: null } : yield* mergeEqual(run, view);
 }
 
+const CODES_AT_ONCE = 4096;
+
 /** True if rows of one metric may differ in its type or unit alone. */
-function anyTypeOrUnit(rows: Rows): boolean {
+function* anyTypeOrUnit(run: Run, rows: Rows): Slices<boolean> {
   const { codes } = rows;
-  if (codes !== null) return ['__type__', '__unit__'].some((name) => codes(name).of.some((code) => code !== 0));
+  if (codes !== null) {
+    for (const name of ['__type__', '__unit__']) {
+      const { range } = codes(name);
+      if (range === null) continue;
+      for (let from = 0; from < rows.count; from += CODES_AT_ONCE) {
+        if (range(from, Math.min(from + CODES_AT_ONCE, rows.count)).some((code) => code !== 0)) return true;
+        if (run.work(CODES_AT_ONCE)) yield;
+      }
+    }
+    return false;
+  }
   for (let row = 0; row < rows.count; row++) {
+    if (run.work(LABEL_WORK)) yield;
     const labels = rows.labels(row);
     // Labels are sorted: nothing behind `__unit__` can be one of them.
     for (let i = 0; i < labels.length && labels[i]! <= '__unit__'; i += 2) {
@@ -104,15 +122,14 @@ function rowsView(rows: Rows): Rows {
   };
 }
 
-function noCodes(count: number): LabelCodes {
-  return { of: new Uint32Array(count), text: () => '' };
-}
-
 /** Puts rows with equal labels together. */
-export function mergeEqual(rows: Rows): Renamed {
+export function* mergeEqual(run: Run, rows: Rows): Slices<Renamed> {
   const table = new LabelTable();
   const merge = new Int32Array(rows.count);
-  for (let row = 0; row < rows.count; row++) merge[row] = table.rowOf(rows.labels(row), rows.marked(row));
+  for (let row = 0; row < rows.count; row++) {
+    merge[row] = table.rowOf(rows.labels(row), rows.marked(row));
+    if (run.work(LABEL_WORK)) yield;
+  }
   return { rows: table.rows(), merge: table.count === rows.count ? null : merge };
 }
 

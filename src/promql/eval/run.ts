@@ -6,18 +6,20 @@
  */
 import type { Clock } from '../../model/clock.ts';
 import { CodedError } from '../../model/errors.ts';
+import type { Labels } from '../../model/labels.ts';
 import type { Matcher } from '../../model/matcher.ts';
 import type { Scope } from '../../model/scope.ts';
-import type { HeadReader, Selection } from '../../tsdb/head.ts';
+import type { HeadReader, Selection, SelectRequest } from '../../tsdb/head.ts';
 import { Annotations } from '../annotations.ts';
 import type { ReadStats } from '../result.ts';
 import type { Grid } from './column.ts';
+import type { SharedVectors } from './shared.ts';
 
 /** A computation in synchronous slices. */
 export type Slices<T> = Generator<void, T, void>;
 
 export interface RunOptions {
-  readonly head: Pick<HeadReader, 'select'>;
+  readonly head: Pick<HeadReader, 'select' | 'selectSlices'>;
   readonly clock: Clock;
   readonly text: string;
   readonly grid: Grid;
@@ -31,6 +33,7 @@ export interface RunOptions {
   readonly scope: Scope;
   readonly matchers: readonly Matcher[];
   readonly samplesMax: number;
+  readonly resultBytesMax: number;
   readonly timeoutMs: number;
   readonly signal: AbortSignal | null;
   readonly delayedNameRemoval: boolean;
@@ -42,6 +45,9 @@ export interface RunOptions {
 const SLICE_MS = 2;
 /** Units of work (about a sample or a step each) between two looks at the clock: some tens of microseconds. */
 const WORK_BETWEEN_LOOKS = 8192;
+/** What a row weighs beside its samples, and what a label set weighs that is made or compared. */
+export const ROW_WORK = 16;
+export const LABEL_WORK = 96;
 
 export class Run {
   readonly options: RunOptions;
@@ -50,10 +56,15 @@ export class Run {
   #sliceEndMs: number;
   readonly #deadlineMs: number;
   #selected = 0;
+  #resultBytes = 0;
   #series = 0;
   #samples = 0;
   #newestMs = -Infinity;
   readonly #open: Selection[] = [];
+  /** Selections by what they select: selectors that say the same share one. */
+  readonly #selections = new Map<string, Selection>();
+  /** Expressions that are written more than once, by where they are evaluated. */
+  readonly shared: SharedVectors = new Map();
 
   constructor(options: RunOptions) {
     this.options = options;
@@ -71,6 +82,11 @@ export class Run {
     return this.options.clock.monotonicMs() >= this.#sliceEndMs;
   }
 
+  /** Adds work done where there is no place to yield: the next `work` counts it. */
+  noteWork(units: number): void {
+    this.#work += units;
+  }
+
   /** Begins a new slice; throws if the query's time is over or its caller is gone. */
   nextSlice(): void {
     const nowMs = this.options.clock.monotonicMs();
@@ -84,13 +100,45 @@ export class Run {
    * Selects series with fromMs < t <= toMs under the query's scope and matchers, and charges their samples: all of them,
    * or as many as are held of each series where that is less.
    */
-  select(matchers: readonly Matcher[], fromMs: number, toMs: number, pointsEach = Number.MAX_VALUE): Selection {
-    const { head, scope, matchers: added } = this.options;
-    const selection = head.select({ matchers: [...matchers, ...added], fromMs, toMs, scope });
-    this.#open.push(selection);
+  *select(
+    matchers: readonly Matcher[],
+    fromMs: number,
+    toMs: number,
+    pointsEach = Number.MAX_VALUE,
+  ): Slices<Selection> {
+    const selection = yield* this.open(matchers, fromMs, toMs);
     this.charge(Math.min(selection.samplesMax, selection.count * pointsEach));
-    this.#series += selection.count;
     return selection;
+  }
+
+  /** The same, charging nothing: for who only wants to know what there is. */
+  *open(matchers: readonly Matcher[], fromMs: number, toMs: number): Slices<Selection> {
+    const key = selectionKey(matchers, fromMs, toMs);
+    let selection = this.#selections.get(key);
+    if (selection === undefined) {
+      const { scope, matchers: added } = this.options;
+      selection = yield* this.#newSelection({ matchers: [...matchers, ...added], fromMs, toMs, scope });
+      this.#selections.set(key, selection);
+      this.#open.push(selection);
+      this.#series += selection.count;
+    }
+    return selection;
+  }
+
+  *#newSelection(request: SelectRequest): Slices<Selection> {
+    const { head } = this.options;
+    if (head.selectSlices === undefined) return head.select(request);
+    const slices = head.selectSlices(request);
+    try {
+      for (;;) {
+        const step = slices.next();
+        if (step.done) return step.value;
+        if (this.work(step.value)) yield;
+      }
+    } finally {
+      // Ends it also where the query ends in the middle.
+      slices.return(undefined as never);
+    }
   }
 
   /** Charges samples or result points that will be held in memory. */
@@ -101,6 +149,16 @@ export class Run {
       'query_too_large',
       'query processing would load too many samples into memory in query execution',
     );
+  }
+
+  /** Charges a series of the result: `bytes` of points, and its labels. */
+  chargeResult(labels: Labels, bytes: number): void {
+    let size = bytes;
+    for (let i = 0; i < labels.length; i++) size += labels[i]!.length;
+    this.#resultBytes += size;
+    const { resultBytesMax } = this.options;
+    if (this.#resultBytes <= resultBytesMax) return;
+    throw new CodedError('query_too_large', `query result would be larger than ${resultBytesMax} bytes`);
   }
 
   /** Notes what was read: samples that are no stale markers, and the newest of them (-Infinity if there is none). */
@@ -120,4 +178,10 @@ export class Run {
   close(): void {
     for (const selection of this.#open) selection.close();
   }
+}
+
+function selectionKey(matchers: readonly Matcher[], fromMs: number, toMs: number): string {
+  let key = `${fromMs} ${toMs}`;
+  for (const { name, type, value } of matchers) key += `\uffff${name}\uffff${type}${value}`;
+  return key;
 }

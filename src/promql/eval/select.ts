@@ -17,8 +17,8 @@ import {
 } from './column.ts';
 import { type HintMode, type MixedSamples, readMixed } from './histogram-samples.ts';
 import { lastEndMs, type RangeSource, selectionRows, storeSource, type Windows, windowsOf } from './range.ts';
-import type { Run, Slices } from './run.ts';
-import type { BoundVector } from './vector.ts';
+import { ROW_WORK, type Run, type Slices } from './run.ts';
+import type { BoundVector, TakeBatch } from './vector.ts';
 
 export function durationContext(run: Run): DurationContext {
   const { startMs, endMs, stepMs } = run.options;
@@ -44,18 +44,18 @@ export function namesOneMetric(matchers: readonly Matcher[]): boolean {
 /** What of a sample becomes the point: its value, its time in seconds (timestamp()), or its start (start_timestamp()). */
 export type PointOf = 'value' | 'time' | 'start';
 
-export function bindSelector(
+export function* bindSelector(
   run: Run,
   grid: Grid,
   expr: VectorSelector,
   pointOf: PointOf = 'value',
   hints: HintMode = 'stored',
-): BoundVector {
+): Slices<BoundVector> {
   const windows = bindWindows(run, grid, expr.at, expr.offset);
   const { lookbackMs } = run.options;
   const fromMs = windows.firstEndMs - lookbackMs;
   const toMs = lastEndMs(windows, grid);
-  const selection = run.select(expr.matchers, fromMs, toMs, grid.count);
+  const selection = yield* run.select(expr.matchers, fromMs, toMs, grid.count);
   const buffer = new SampleBuffer(64);
   return {
     grid,
@@ -71,7 +71,7 @@ export function bindSelector(
             if (pointOf === 'start') replaceByStarts(selection, row, column);
             visit(row, column);
           }
-          if (now.work(samples.count + grid.count)) yield;
+          if (now.work(ROW_WORK + samples.count + grid.count)) yield;
           continue;
         }
         const count = selection.read(row, fromMs, toMs, buffer);
@@ -80,12 +80,12 @@ export function bindSelector(
           if (pointOf === 'start') replaceByStarts(selection, row, column);
           visit(row, column);
         }
-        if (now.work(count + grid.count)) yield;
+        if (now.work(ROW_WORK + count + grid.count)) yield;
       }
     },
-    whole:
+    batches:
       grid.count === 1 && pointOf === 'value' && !selection.anyHistograms
-        ? (now) => newestOfAll(now, selection, toMs, lookbackMs)
+        ? (now, take) => newestInBatches(now, selection, toMs, lookbackMs, take)
         : null,
   };
 }
@@ -136,19 +136,22 @@ function newestMixed(
   return any;
 }
 
-/** The newest value of each series at one time, batch by batch. */
-function* newestOfAll(run: Run, selection: Selection, atMs: number, lookbackMs: number): Slices<Column> {
-  const all = newColumn(selection.count);
+/** The newest value of each series at one time. */
+function* newestInBatches(
+  run: Run,
+  selection: Selection,
+  atMs: number,
+  lookbackMs: number,
+  take: TakeBatch,
+): Slices<void> {
   const batch = newWholeColumn(Math.min(BATCH_ROWS, selection.count));
   for (let from = 0; from < selection.count; from += BATCH_ROWS) {
     const to = Math.min(from + BATCH_ROWS, selection.count);
     selection.lastValues(from, to, atMs, lookbackMs, batch);
-    all.values.set(batch.values.subarray(0, to - from), from);
-    all.present.set(batch.present.subarray(0, to - from), from);
+    take(from, to - from, batch);
     run.noteRead(batch.samples, batch.newestMs);
     if (run.work(to - from)) yield;
   }
-  return all;
 }
 
 function noteSamples(run: Run, buffer: SampleBuffer, count: number): void {
@@ -188,14 +191,19 @@ function newestPoints(
   return any;
 }
 
-export function bindMatrix(run: Run, grid: Grid, expr: MatrixSelector, hints: HintMode = 'stored'): RangeSource {
+export function* bindMatrix(
+  run: Run,
+  grid: Grid,
+  expr: MatrixSelector,
+  hints: HintMode = 'stored',
+): Slices<RangeSource> {
   const { selector } = expr;
   const windows = bindWindows(run, grid, selector.at, selector.offset);
   const rangeMs = positiveDurationMs(expr.range, durationContext(run));
   // Edges are made of samples outside of the window.
   const fromMs = windows.firstEndMs - rangeMs - (selector.edges === null ? 0 : run.options.lookbackMs);
   const toMs = lastEndMs(windows, grid) + (selector.edges === 'smoothed' ? run.options.lookbackMs : 0);
-  const selection = run.select(selector.matchers, fromMs, toMs);
+  const selection = yield* run.select(selector.matchers, fromMs, toMs);
   return storeSource(selection, grid, windows, rangeMs, {
     fromMs,
     toMs,

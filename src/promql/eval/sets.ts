@@ -6,12 +6,20 @@ import { Merger, mergeEqual, type Rows } from './rows.ts';
 import type { Run, Slices } from './run.ts';
 import type { BoundVector, Visit } from './vector.ts';
 
-export function bindSet(expr: BinaryExpr, left: BoundVector, right: BoundVector): BoundVector {
-  return expr.op === 'or' ? bindOr(expr, left, right) : bindAnd(expr, left, right, expr.op === 'unless');
+export function* bindSet(run: Run, expr: BinaryExpr, left: BoundVector, right: BoundVector): Slices<BoundVector> {
+  return yield* expr.op === 'or'
+    ? bindOr(run, expr, left, right)
+    : bindAnd(run, expr, left, right, expr.op === 'unless');
 }
 
-function bindAnd(expr: BinaryExpr, left: BoundVector, right: BoundVector, unless: boolean): BoundVector {
-  const signatures = bindSignatures(left.rows, right.rows, expr.matching);
+function* bindAnd(
+  binding: Run,
+  expr: BinaryExpr,
+  left: BoundVector,
+  right: BoundVector,
+  unless: boolean,
+): Slices<BoundVector> {
+  const signatures = yield* bindSignatures(binding, left.rows, right.rows, expr.matching);
   const { grid } = left;
   return {
     grid,
@@ -40,10 +48,10 @@ function noteSeen({ present }: Column, seen: Uint8Array, from: number): void {
   for (let k = 0; k < present.length; k++) if (present[k] !== 0) seen[from + k] = 1;
 }
 
-function bindOr(expr: BinaryExpr, left: BoundVector, right: BoundVector): BoundVector {
-  const signatures = bindSignatures(left.rows, right.rows, expr.matching);
+function* bindOr(binding: Run, expr: BinaryExpr, left: BoundVector, right: BoundVector): Slices<BoundVector> {
+  const signatures = yield* bindSignatures(binding, left.rows, right.rows, expr.matching);
   const { grid } = left;
-  const { rows, merge } = mergeEqual(concatenated(left.rows, right.rows));
+  const { rows, merge } = yield* mergeEqual(binding, concatenated(left.rows, right.rows));
   return {
     grid,
     rows,

@@ -7,16 +7,16 @@ import { ABSENT, FLOAT, type Grid, newColumn, putHistogram } from './column.ts';
 import { HistogramNotes } from './histogram-notes.ts';
 import type { HintMode } from './histogram-samples.ts';
 import { lastEndMs, newRowSamples, type RowSamples, storeSource } from './range.ts';
-import type { Run } from './run.ts';
+import type { Run, Slices } from './run.ts';
 import { bindWindows, namesOneMetric } from './select.ts';
 import type { BoundVector } from './vector.ts';
 
-export function bindSmoothed(run: Run, grid: Grid, expr: VectorSelector, hints: HintMode): BoundVector {
+export function* bindSmoothed(run: Run, grid: Grid, expr: VectorSelector, hints: HintMode): Slices<BoundVector> {
   const windows = bindWindows(run, grid, expr.at, expr.offset);
   const { lookbackMs } = run.options;
   const fromMs = windows.firstEndMs - lookbackMs;
   const toMs = lastEndMs(windows, grid) + lookbackMs;
-  const selection = run.select(expr.matchers, fromMs, toMs);
+  const selection = yield* run.select(expr.matchers, fromMs, toMs);
   const sameName = namesOneMetric(expr.matchers);
   const read = { fromMs, toMs, sameName, edges: null, hints, starts: false };
   const source = storeSource(selection, grid, windows, lookbackMs, read);

@@ -3,6 +3,8 @@ import { compareLabels, type Labels, labelValue } from '../../model/labels.ts';
 import { type Call, unparen } from '../syntax/ast.ts';
 import { ABSENT, dropHistograms, FLOAT, frameColumn } from './column.ts';
 import { compareValues } from './ranking.ts';
+import { ROW_WORK } from './run.ts';
+import { sortInSlices } from './sort.ts';
 import { type BoundVector, collect } from './vector.ts';
 
 export function bindSort(call: Call, child: BoundVector): BoundVector {
@@ -20,12 +22,17 @@ export function bindSort(call: Call, child: BoundVector): BoundVector {
         return;
       }
       const frame = yield* collect(run, child);
-      const rows = Array.from({ length: frame.rows }, (_, row) => row).filter((row) =>
-        byLabel ? frame.present[row * frame.steps] !== ABSENT : frame.present[row * frame.steps] === FLOAT,
-      );
-      const valueAt = (row: number): number => frame.values[row * frame.steps]!;
-      rows.sort(orderOf(call, child, valueAt));
-      for (const row of rows) visit(row, frameColumn(frame, row));
+      const rows: number[] = [];
+      for (let row = 0; row < frame.rows; row++) {
+        if (byLabel ? frame.present[row] !== ABSENT : frame.present[row] === FLOAT) rows.push(row);
+        if (run.work(1)) yield;
+      }
+      const valueAt = (row: number): number => frame.values[row]!;
+      yield* sortInSlices(run, rows, orderOf(call, child, valueAt));
+      for (const row of rows) {
+        visit(row, frameColumn(frame, row));
+        if (run.work(ROW_WORK)) yield;
+      }
     },
   };
 }

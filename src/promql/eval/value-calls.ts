@@ -15,7 +15,7 @@ export function* bindMath(b: Binding, call: Call): Slices<BoundVector> {
   const child = yield* bindVector(b, call.args[0]!);
   const params: BoundScalar[] = [];
   for (const arg of call.args.slice(1)) params.push(yield* bindScalar(b, arg));
-  const renamed = dropNames(child.rows, b.run.options.delayedNameRemoval);
+  const renamed = yield* dropNames(b.run, child.rows);
   const single = MATH.get(call.name);
   if (single !== undefined) {
     return mapRows(child, renamed, 'merge', (_row, column) => {
@@ -71,7 +71,7 @@ export function* bindDate(b: Binding, call: Call): Slices<BoundVector> {
   const part = DATES.get(call.name)!;
   if (call.args.length === 0) return vectorOf(scalarOfTime(b.grid, (timeMs) => part(timeMs / 1000)));
   const child = yield* bindVector(b, call.args[0]!);
-  return mapRows(child, dropNames(child.rows, b.run.options.delayedNameRemoval), 'merge', (_row, column) => {
+  return mapRows(child, yield* dropNames(b.run, child.rows), 'merge', (_row, column) => {
     dropHistograms(column);
     mapValues(column.values, part);
   });
@@ -87,9 +87,9 @@ export function* bindVectorOfScalars(b: Binding, call: Call): Slices<BoundVector
   const inner = unparen(arg!);
   const fromSamples = inner.kind === 'selector' && inner.edges === null;
   const child = fromSamples
-    ? bindSelector(b.run, b.grid, inner, isStart ? 'start' : 'time')
+    ? yield* bindSelector(b.run, b.grid, inner, isStart ? 'start' : 'time')
     : yield* bindVector(b, arg!);
-  const renamed = dropNames(child.rows, b.run.options.delayedNameRemoval);
+  const renamed = yield* dropNames(b.run, child.rows);
   return mapRows(child, renamed, 'merge', (_row, column) => {
     if (fromSamples) return;
     // Points of an expression have no start that anybody knew.

@@ -5,14 +5,14 @@ import { quantileOf } from '../functions/quantile.ts';
 import { histogramText } from '../histogram/text.ts';
 import type { AggregateExpr } from '../syntax/ast.ts';
 import { unparen } from '../syntax/ast.ts';
-import { bindGroups, type Grouping, type Groups } from './aggregate.ts';
+import { bindGroups, type Grouping, type Groups, membersOf } from './aggregate.ts';
 import { noteBadQuantiles } from './classic-histograms.ts';
 import { ABSENT, FLOAT, type Frame, HISTOGRAM, newColumn } from './column.ts';
 import { HistogramNotes } from './histogram-notes.ts';
 import { LabelTable } from './label-table.ts';
 import { withLabel } from './matching.ts';
 import type { Rows } from './rows.ts';
-import type { Run, Slices } from './run.ts';
+import { LABEL_WORK, type Run, type Slices } from './run.ts';
 import { type BoundScalar, type BoundVector, collect, streamFrame } from './vector.ts';
 
 export function bindQuantile(expr: AggregateExpr, child: BoundVector, groups: Groups, param: BoundScalar): BoundVector {
@@ -24,8 +24,7 @@ export function bindQuantile(expr: AggregateExpr, child: BoundVector, groups: Gr
       if (child.rows.count > 0) noteBadQuantiles(run, q, expr.param!);
       const frame = yield* collect(run, child);
       if (frame.histograms !== null) new HistogramNotes(run, expr.expr).ignoredInAggregation(expr.op);
-      const members: number[][] = Array.from({ length: groups.rows.count }, () => []);
-      for (let row = 0; row < groups.of.length; row++) members[groups.of[row]!]!.push(row);
+      const members = yield* membersOf(run, groups);
       for (const [group, rows] of members.entries()) {
         const column = newColumn(frame.steps);
         const values = new Float64Array(rows.length);
@@ -55,7 +54,7 @@ export function* bindCountValues(
   const label = valueLabel(expr);
   const frame = yield* collect(run, child);
   // The value's label belongs to the group, whatever the clause says.
-  const groups = bindGroups(child.rows, {
+  const groups = yield* bindGroups(run, child.rows, {
     ...grouping,
     labels: grouping.labels.filter((name) => grouping.without || name !== label),
   });
@@ -74,7 +73,7 @@ export function* bindCountValues(
       }
       counts[out]![k]! += 1;
     }
-    if (run.work(frame.steps)) yield;
+    if (run.work(LABEL_WORK * frame.steps)) yield;
   }
   return countedVector(child, table.rows(), counts);
 }

@@ -16,7 +16,7 @@ import {
   setRow,
 } from './column.ts';
 import { type Collision, Merger, type Renamed, type Rows } from './rows.ts';
-import type { Run, Slices } from './run.ts';
+import { ROW_WORK, type Run, type Slices } from './run.ts';
 
 export type Visit = (row: number, column: Column) => void;
 
@@ -25,11 +25,14 @@ export interface BoundVector {
   readonly rows: Rows;
   stream(run: Run, visit: Visit): Slices<void>;
   /**
-   * All rows at once, on a grid of one step: slot i is row i. Null where rows come one by one only. It says the same as
-   * `stream`, and saves a call a row where the next operator can take a whole column.
+   * On a grid of one step: many rows at a time, floats only. Null where rows come one by one only. It says the same as
+   * `stream`, and saves a call a row where the next operator can take more.
    */
-  readonly whole?: ((run: Run) => Slices<Column>) | null;
+  readonly batches?: ((run: Run, take: TakeBatch) => Slices<void>) | null;
 }
+
+/** Slot i of the column, 0 <= i < count, is row from + i. Batches follow one another without gaps; the column is borrowed. */
+export type TakeBatch = (from: number, count: number, column: Pick<Column, 'values' | 'present'>) => void;
 
 /** A number a step. */
 export interface BoundScalar {
@@ -42,6 +45,13 @@ export function* collect(run: Run, vector: BoundVector): Slices<Frame> {
   const steps = vector.grid.count;
   run.charge(vector.rows.count * steps);
   const frame = newFrame(vector.rows.count, steps);
+  if (vector.batches != null) {
+    yield* vector.batches(run, (from, count, { values, present }) => {
+      frame.values.set(values.subarray(0, count), from);
+      frame.present.set(present.subarray(0, count), from);
+    });
+    return frame;
+  }
   yield* vector.stream(run, (row, column) => setRow(frame, row, column));
   return frame;
 }
@@ -52,7 +62,7 @@ export function* streamFrame(run: Run, frame: Frame, visit: Visit): Slices<void>
   for (let row = 0; row < frame.rows; row++) {
     const column = frameColumn(frame, row);
     if (anyPresent(column.present)) visit(row, column);
-    if (run.work(steps)) yield;
+    if (run.work(ROW_WORK + steps)) yield;
   }
 }
 

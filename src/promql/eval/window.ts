@@ -20,8 +20,8 @@ import {
 import type { HistogramNotes } from './histogram-notes.ts';
 import { newRowSamples, type RangeSource, type RowSamples } from './range.ts';
 import { type Collision, Merger, type Renamed } from './rows.ts';
-import type { Run, Slices } from './run.ts';
-import type { BoundScalar, BoundVector, Visit } from './vector.ts';
+import { ROW_WORK, type Run, type Slices } from './run.ts';
+import type { BoundScalar, BoundVector, TakeBatch, Visit } from './vector.ts';
 
 /** What a kernel sees: the samples at lo <= i < hi lie in the window (startMs, endMs]. */
 export interface Window {
@@ -99,7 +99,7 @@ export function rangeCall(parts: RangeCallParts): BoundVector {
       yield* streamRows(run, parts, done, pass);
       merger?.finish(visit);
     },
-    whole: isWhole ? (run) => wholeBulk(run, bulk, parts) : null,
+    batches: isWhole ? (run, take) => bulkInBatches(run, bulk, parts, take) : null,
   };
 }
 
@@ -142,7 +142,7 @@ function* streamRows(run: Run, parts: RangeCallParts, first: number, visit: Visi
     }
     if (floats > 0) notes?.row?.(row);
     if (floats > 0 || column.histograms !== null) visit(row, column);
-    if (run.work(samples.count + grid.count)) yield;
+    if (run.work(ROW_WORK + samples.count + grid.count)) yield;
   }
 }
 
@@ -198,6 +198,7 @@ const BULK_SLOTS = 65_536;
 /** Streams rows in batches; the number of rows done, less than all where the store cannot go on. */
 function* streamBulk(run: Run, { selection, kind }: Bulk, parts: RangeCallParts, visit: Visit): Slices<number> {
   const { source, notes } = parts;
+  let note = notes?.row ?? null;
   const steps = source.grid.count;
   const rows = Math.max(1, Math.min(BATCH_ROWS, Math.floor(BULK_SLOTS / steps)));
   const batch = newWholeColumn(rows * steps);
@@ -209,44 +210,49 @@ function* streamBulk(run: Run, { selection, kind }: Bulk, parts: RangeCallParts,
       const at = (row - from) * steps;
       const present = batch.present.subarray(at, at + steps);
       if (!anyPresent(present)) continue;
-      notes?.row?.(row);
+      if (note !== null) {
+        note(row);
+        if (source.rows.sameName && notes!.isAboutName) note = null;
+      }
       visit(row, { values: batch.values.subarray(at, at + steps), present, histograms: null });
     }
-    if (run.work(batch.samples + (to - from) * steps)) yield;
+    if (run.work(batch.samples + (to - from) * (ROW_WORK + steps))) yield;
   }
   return selection.count;
 }
 
 /** All rows at one step. */
-function* wholeBulk(run: Run, { selection, kind }: Bulk, parts: RangeCallParts): Slices<Column> {
-  const all = newColumn(selection.count);
+function* bulkInBatches(run: Run, { selection, kind }: Bulk, parts: RangeCallParts, take: TakeBatch): Slices<void> {
   const batch = newWholeColumn(Math.min(BATCH_ROWS, selection.count));
   const windows = rateWindows(parts.source);
+  let isNoted = false;
   let from = 0;
   for (; from < selection.count; from += BATCH_ROWS) {
     const to = Math.min(from + BATCH_ROWS, selection.count);
     if (!selection.rates(kind, from, to, windows, batch)) break;
     run.noteRead(batch.samples, batch.newestMs);
-    all.values.set(batch.values.subarray(0, to - from), from);
-    all.present.set(batch.present.subarray(0, to - from), from);
+    if (!isNoted) isNoted = noteRows(parts, from, to, batch.present);
+    take(from, to - from, batch);
     if (run.work(batch.samples + to - from)) yield;
   }
-  noteRows(parts, all.present, Math.min(from, selection.count));
+  if (from >= selection.count) return;
+  const rest = newColumn(selection.count - from);
   yield* streamRows(run, parts, from, (row, column) => {
-    all.values[row] = column.values[0]!;
-    all.present[row] = column.present[0]!;
+    rest.values[row - from] = column.values[0]!;
+    rest.present[row - from] = column.present[0]!;
   });
-  return all;
+  take(from, selection.count - from, rest);
 }
 
-/** Says what there is to say about rows; where all have one name, the first one says it. */
-function noteRows({ source, notes }: RangeCallParts, present: Uint8Array, count: number): void {
-  if (notes?.row == null) return;
-  for (let row = 0; row < count; row++) {
-    if (present[row] !== FLOAT) continue;
+/** Says what there is to say about rows; true if no later row has anything to add, because all have one name. */
+function noteRows({ source, notes }: RangeCallParts, from: number, to: number, present: Uint8Array): boolean {
+  if (notes?.row == null) return true;
+  for (let row = from; row < to; row++) {
+    if (present[row - from] !== FLOAT) continue;
     notes.row(row);
-    if (source.rows.sameName && notes.isAboutName) return;
+    if (source.rows.sameName && notes.isAboutName) return true;
   }
+  return false;
 }
 
 function rateWindows({ firstEndMs, endStepMs, rangeMs, grid }: RangeSource): RateWindows {

@@ -36,11 +36,14 @@ export interface KernelExports {
   init(pages: number, seriesMax: number, bodyBytesMax: number): number;
   ingest(bytes: number, connection: number): number;
   ingestMore(): number;
+  ingest2(bytes: number, connection: number): number;
+  ingest2More(): number;
   append(id: number, timestampMs: number, low: number, high: number, startMs: number): number;
   appendHistogram(id: number, timestampMs: number, bytes: number, startMs: number): number;
   hasHistograms(id: number, serial: number): number;
   histogramsIn(id: number, fromMs: number, toMs: number, serial: number, out: number, max: number): number;
   startsAt(id: number, times: number, count: number, out: number): number;
+  appendRows(count: number): void;
   seriesOf(bytes: number, create: number): number;
   pairOf(bytes: number): number;
   nameOf(bytes: number): number;
@@ -83,6 +86,19 @@ export interface KernelExports {
     outValues: number,
     outValid: number,
   ): number;
+  rhythms(
+    sources: number,
+    copies: number,
+    count: number,
+    fromMs: number,
+    startMs: number,
+    endMs: number,
+    lifeMs: number,
+    gapIntervals: number,
+    gapSlackMs: number,
+    intervalMsUnknown: number,
+    out: number,
+  ): void;
   retentionSlice(budget: number): number;
   periodSummary(out: number): number;
   pagesFree(): number;

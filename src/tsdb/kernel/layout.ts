@@ -364,6 +364,15 @@ export const LOG_BLOB = 28;
 /** A histogram is one cell, and a cell lies in one page. */
 export const HISTOGRAM_BYTES_MAX = 65504;
 
+// The rhythm of a series, f64 each; ../rhythm.ts has the same as places.
+export const RHYTHM_BYTES = 48;
+export const RHYTHM_STATE = 0;
+export const RHYTHM_NEWEST = 8;
+export const RHYTHM_FIRST = 16;
+export const RHYTHM_INTERVAL = 24;
+export const RHYTHM_HOLES = 32;
+export const RHYTHM_GAP_START = 40;
+
 /** Samples that may be moved to let one in out of order. */
 export const TAIL_SAMPLES_MAX = 16384;
 /** Room for the labels of one series, as handed in by `series`. */
@@ -380,3 +389,23 @@ export const ITEM_PLAIN = 1;
 export const ITEM_GENERAL = 2;
 /** Groups of unknown fields may be nested so deep. */
 export const GROUP_DEPTH_MAX = 64;
+
+// Remote-write 2.0. Once a body is decompressed, SB_IN holds its symbol table: an entry a symbol.
+export const SYMBOL_BYTES = 32;
+/** The symbol's bytes in the body, and their number. */
+export const SYMBOL_TEXT = 0;
+export const SYMBOL_LENGTH = 4;
+/** As a label's value: the symbol of the name that it was last seen with, and the blob of the two behind it. */
+export const SYMBOL_NAME = 8; // u64
+/** As a metric's name: its Metadata message (at its length), the next symbol with one, + 1, and a hash of what it says. */
+export const SYMBOL_METADATA = 16;
+export const SYMBOL_NEXT = 20;
+export const SYMBOL_HASH = 24; // u64
+/** Number of symbols, and the first one with metadata, + 1. */
+export const RESULT_SYMBOLS = 160;
+export const RESULT_METADATA_FIRST = 164;
+/** An odd series of a 2.0 body: offset, length, and its id if it is known. */
+export const ODD_SERIES_BYTES = 12;
+export const ODD_SERIES_MAX = 1024;
+/** More symbols than there are places for. */
+export const STATUS_SYMBOLS = 6;

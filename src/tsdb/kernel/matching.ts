@@ -31,6 +31,11 @@ const NAMESPACED = 4;
 /** Pairs that cached regular expressions may hold together. */
 const CACHED_PAIRS_MAX = 4_000_000;
 const BATCH = 8192;
+/** Twice the number of values that are asked between two pauses, and what one of them weighs beside a series. */
+const SCANNED_AT_ONCE = 512;
+const VALUE_WORK = 32;
+/** Tries in slices before a name whose values change all the time is scanned at once. */
+const SCAN_ATTEMPTS = 3;
 
 /** What a matcher comes to. `pairs` null: all pairs of the name. */
 interface Resolved {
@@ -38,6 +43,13 @@ interface Resolved {
   /** Series without the label are accepted, and `pairs` are those that are not. */
   readonly rejects: boolean;
   readonly pairs: Uint32Array | null;
+}
+
+/** A regular expression over the values of a name. */
+interface Scan {
+  readonly name: number;
+  readonly positive: Matcher;
+  readonly acceptsEmpty: boolean;
 }
 
 interface CachedPairs {
@@ -60,6 +72,18 @@ export class Matching {
   constructor(kernel: Kernel, texts: LabelTexts) {
     this.#kernel = kernel;
     this.#texts = texts;
+  }
+
+  /**
+   * Runs the regular expressions of matchers over the values of their labels in slices, ahead of `match`, which then finds
+   * what they accept. Names that get new values all the while are left to `match` in the end.
+   */
+  *prepare(matchers: readonly Matcher[]): Generator<number, void> {
+    for (const matcher of matchers) {
+      const scan = this.#scanOf(matcher);
+      if (scan === null || this.#cached(scan) !== null) continue;
+      for (let attempt = 0; attempt < SCAN_ATTEMPTS; attempt++) if (yield* this.#scanSlowly(scan)) break;
+    }
   }
 
   /** Sets the bits of all series that fulfil the matchers within the scope; false if there can be none. */
@@ -112,7 +136,45 @@ export class Matching {
     if (literals?.length === 1) return { name, rejects, pairs: null };
     if (matcher.value === '.+') return { name, rejects, pairs: null };
     if (matcher.value === '.*') return { name, rejects, pairs: EMPTY };
-    return { name, rejects, pairs: this.#scan(name, positive, acceptsEmpty) };
+    return { name, rejects, pairs: this.#scan({ name, positive, acceptsEmpty }) };
+  }
+
+  /** What is to be asked of each value of a label, or null if `match` comes by without. */
+  #scanOf(matcher: Matcher): Scan | null {
+    if (matcher.type !== '=~' && matcher.type !== '!~') return null;
+    const name = this.#texts.findName(matcher.name);
+    const positive: Matcher = { ...matcher, type: '=~' };
+    if (name === 0 || matcher.value === '.+' || matcher.value === '.*' || matcherLiterals(positive) !== null)
+      return null;
+    return { name, positive, acceptsEmpty: this.#predicate(positive)('') };
+  }
+
+  /** One go over all values as they are now; false if there are others in the end. */
+  *#scanSlowly({ name, positive, acceptsEmpty }: Scan): Generator<number, boolean> {
+    const epoch = this.#epoch(name);
+    const holds = this.#predicate(positive);
+    const all: number[] = [];
+    this.forPairs(name, (pair, blob) => all.push(pair, blob));
+    const found: number[] = [];
+    for (let i = 0; i < all.length; i += 2) {
+      if (i % SCANNED_AT_ONCE === 0 && i > 0) {
+        yield SCANNED_AT_ONCE * VALUE_WORK;
+        if (this.#epoch(name) !== epoch) return false;
+      }
+      if (holds(this.#texts.valueText(all[i + 1]!)) !== acceptsEmpty) found.push(all[i]!);
+    }
+    this.#cache.set(`${name} ${positive.value}`, { epoch, pairs: Uint32Array.from(found) });
+    return true;
+  }
+
+  #epoch(name: number): number {
+    const { u32 } = this.#kernel;
+    return u32[(u32[SB_NAMES >>> 2]! + name * NAME_BYTES + NAME_EPOCH) >>> 2]!;
+  }
+
+  #cached({ name, positive }: Scan): Uint32Array | null {
+    const known = this.#cache.get(`${name} ${positive.value}`);
+    return known !== undefined && known.epoch === this.#epoch(name) ? known.pairs : null;
   }
 
   #predicate(matcher: Matcher): ValuePredicate {
@@ -132,19 +194,17 @@ export class Matching {
    * Pairs of a name whose values an expression accepts, or, if it accepts '', those that it does not: the set that is
    * needed for either polarity of the matcher.
    */
-  #scan(name: number, positive: Matcher, acceptsEmpty: boolean): Uint32Array {
-    const { u32 } = this.#kernel;
-    const epoch = u32[(u32[SB_NAMES >>> 2]! + name * NAME_BYTES + NAME_EPOCH) >>> 2]!;
-    const key = `${name} ${positive.value}`;
-    const known = this.#cache.get(key);
-    if (known !== undefined && known.epoch === epoch) return known.pairs;
+  #scan(scan: Scan): Uint32Array {
+    const known = this.#cached(scan);
+    if (known !== null) return known;
+    const { name, positive, acceptsEmpty } = scan;
     const holds = this.#predicate(positive);
     const found: number[] = [];
     this.forPairs(name, (pair, blob) => {
       if (holds(this.#texts.valueText(blob)) !== acceptsEmpty) found.push(pair);
     });
     const pairs = Uint32Array.from(found);
-    this.#cache.set(key, { epoch, pairs });
+    this.#cache.set(`${name} ${positive.value}`, { epoch: this.#epoch(name), pairs });
     return pairs;
   }
 

@@ -9,6 +9,7 @@ import { type HistogramSamples, NO_HISTOGRAM_SAMPLES } from '../../model/histogr
 import type { Labels } from '../../model/labels.ts';
 import type { SampleBuffer } from '../../model/sample.ts';
 import type { RateKind, RateWindows, Selection, SeriesRef, WholeColumn } from '../head.ts';
+import { RHYTHM_SIZE, type RhythmRequest } from '../rhythm.ts';
 import type { Kernel } from './kernel.ts';
 import type { LabelTexts } from './label-text.ts';
 import {
@@ -22,6 +23,7 @@ import {
   RECORD_BYTES,
   RESULT_READ_NEWEST,
   RESULT_READ_SAMPLES,
+  RHYTHM_BYTES,
   SB_COLUMN_BYTES,
   SB_COLUMNS,
   SB_CURSOR,
@@ -89,22 +91,26 @@ export class KernelSelection implements Selection {
   }
 
   /** The number of a value is the address of its pair, which is a multiple of 64, by 64. */
-  labelCodes(name: string): Uint32Array {
+  labelCodes(name: string, first = 0, end = this.count): Uint32Array {
     this.#assertOpen();
     const { u32 } = this.#kernel;
-    const codes = new Uint32Array(this.count);
+    const codes = new Uint32Array(end - first);
     const id = this.#texts.findName(name);
     if (id === 0) return codes;
     const sources = u32[SB_COLUMNS >>> 2]!;
-    for (let from = 0; from < this.count; from += BATCH) {
-      const ids = this.#ids.subarray(from, from + BATCH);
+    for (let from = first; from < end; from += BATCH) {
+      const ids = this.#ids.subarray(from, Math.min(from + BATCH, end));
       u32.set(ids, sources >>> 2);
       const out = sources + BATCH * 4;
       this.#kernel.labelColumn(sources, ids.length, id, out);
-      codes.set(u32.subarray(out >>> 2, (out >>> 2) + ids.length), from);
+      codes.set(u32.subarray(out >>> 2, (out >>> 2) + ids.length), from - first);
     }
     for (let i = 0; i < codes.length; i++) codes[i]! >>>= 6;
     return codes;
+  }
+
+  mayHave(name: string): boolean {
+    return this.#texts.findName(name) !== 0;
   }
 
   labelText(code: number): string {
@@ -179,6 +185,32 @@ export class KernelSelection implements Selection {
       this.#noteRead(into);
     }
     return true;
+  }
+
+  rhythms(first: number, end: number, request: RhythmRequest, into: Float64Array): void {
+    this.#assertOpen();
+    const { u32, f64 } = this.#kernel;
+    const { fromMs, startMs, endMs, lifeMs, gapIntervals, gapSlackMs, intervalMsUnknown } = request;
+    const sources = u32[SB_COLUMNS >>> 2]!;
+    const out = sources + BATCH * RECORD_BYTES;
+    for (let from = first; from < end; from += BATCH) {
+      const n = this.#writeSources(sources, from, Math.min(BATCH, end - from));
+      const isFrozen = Number(this.isFrozen);
+      this.#kernel.rhythms(
+        sources,
+        isFrozen,
+        n,
+        fromMs,
+        startMs,
+        endMs,
+        lifeMs,
+        gapIntervals,
+        gapSlackMs,
+        intervalMsUnknown,
+        out,
+      );
+      into.set(f64.subarray(out >>> 3, (out + n * RHYTHM_BYTES) >>> 3), (from - first) * RHYTHM_SIZE);
+    }
   }
 
   /** Counts what the last call of a window kernel has read, and how new it is. */

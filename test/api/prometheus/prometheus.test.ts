@@ -4,6 +4,7 @@ import { test } from 'tap';
 import { buildHttp, listenHttp } from '../../../src/api/http.ts';
 import { type PrometheusDeps, registerPrometheus } from '../../../src/api/prometheus/prometheus.ts';
 import { unescapeName } from '../../../src/api/prometheus/series.ts';
+import { defaultExemplars } from '../../../src/ingest/write.ts';
 import { CodedError } from '../../../src/model/errors.ts';
 import { type Labels, labelsFromObject } from '../../../src/model/labels.ts';
 import type { Matcher } from '../../../src/model/matcher.ts';
@@ -12,6 +13,7 @@ import { type InstantQuery, QueryEngine, type RangeQuery } from '../../../src/pr
 import type { QueryResult, QueryValue } from '../../../src/promql/result.ts';
 import { Registry } from '../../../src/telemetry/registry.ts';
 import { KernelHead } from '../../../src/tsdb/kernel-head.ts';
+import { Metadata } from '../../../src/tsdb/metadata.ts';
 
 const NOW_MS = 1_700_000_000_500;
 const clock = { nowMs: () => NOW_MS, monotonicMs: () => 0 };
@@ -35,6 +37,18 @@ class FakeEngine {
 
   async range(query: RangeQuery): Promise<QueryResult> {
     return this.#run(query);
+  }
+
+  explain(): Promise<never> {
+    return Promise.reject(new CodedError('bad_data', PARSE_ERROR));
+  }
+
+  checkResolution({ startMs, endMs, stepMs }: Pick<RangeQuery, 'startMs' | 'endMs' | 'stepMs'>): void {
+    if ((endMs - startMs) / stepMs <= 11_000) return;
+    throw new CodedError(
+      'bad_data',
+      'exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)',
+    );
   }
 
   selectors(text: string): readonly (readonly Matcher[])[] {
@@ -121,6 +135,8 @@ function build(overrides: Partial<PrometheusDeps> = {}): FastifyInstance {
   registerPrometheus(app, {
     engine,
     head,
+    exemplars: defaultExemplars(0),
+    metadata: new Metadata(),
     clock,
     isReady: () => true,
     version: '0.1.0',

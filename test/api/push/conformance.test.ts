@@ -1,6 +1,6 @@
 /**
- * The published receiver cases whose series carry floats, sent as remote-write 1.0 through the HTTP route. They were
- * written for 2.0: what only 2.0 can say (headers with counts, its media type) is left out here.
+ * The published receiver cases of remote-write: all of them through sockets as they were written, for 2.0; and those whose
+ * series carry floats once more as 1.0, without what only 2.0 can say (headers with counts, its media type).
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,6 +10,7 @@ import { buildHttp } from '../../../src/api/http.ts';
 import { registerPush } from '../../../src/api/push/push.ts';
 import { bench, NOW_MS } from '../../ingest/support.ts';
 import { encodeWriteRequest } from '../../support/remote-write-encoder.ts';
+import { caseFiles, runCaseFile } from './remote-write-cases.ts';
 
 const logger = pino({ level: 'silent' });
 
@@ -32,6 +33,17 @@ interface Case {
 const corpus = process.env.TIDEGAUGE_CONFORMANCE;
 const skip = corpus === undefined ? 'TIDEGAUGE_CONFORMANCE does not name the folder of the conformance cases' : false;
 const hasHistogram = (one: Case): boolean => one.series.some(({ histogram }) => histogram !== undefined);
+
+test('receiver cases, through sockets', { skip }, async (t) => {
+  let count = 0;
+  for (const path of caseFiles([join(corpus ?? '', 'remote-write')])) {
+    for (const { id, title, faults } of await runCaseFile(path)) {
+      t.strictSame(faults, [], `${id} ${title}`);
+      count++;
+    }
+  }
+  t.ok(count >= 84, `${count} cases`);
+});
 
 test('receiver cases with floats, as remote-write 1.0', { skip }, async (t) => {
   const file = join(corpus ?? '', 'remote-write', 'receiver-cases.json');

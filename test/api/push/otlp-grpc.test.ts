@@ -62,12 +62,12 @@ test('replies', async (t) => {
   t.equal((await call(client, new Uint8Array(0))).length, 0);
   t.equal((await call(gzip, GOOD)).length, 0);
 
-  const delta = { name: 'd', kind: 'sum', temporality: 'delta', points: [point, point] } as const;
-  const reader = protobuf.Reader.create(await call(client, encodeExportRequest([{ metrics: [delta] }])));
+  const sum = { name: 'd', kind: 'sum', temporality: 'unspecified', points: [point, point] } as const;
+  const reader = protobuf.Reader.create(await call(client, encodeExportRequest([{ metrics: [sum] }])));
   t.equal(reader.uint32(), 10);
   const partial = protobuf.Reader.create(reader.bytes());
   t.strictSame([partial.uint32(), Number(partial.int64()), partial.uint32()], [8, 2, 18]);
-  t.match(partial.string(), /^delta temporality is not supported yet.*: 2 refused/);
+  t.match(partial.string(), /^aggregation temporality is unspecified.*: 2 refused/);
 
   const [undecodable, details] = await code(call(client, Buffer.from('garbage')));
   t.equal(undecodable, status.INVALID_ARGUMENT);

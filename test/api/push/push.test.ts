@@ -1,15 +1,17 @@
 /** The push routes over HTTP: every row of the tables of replies, and that a fault of one request is nobody else's. */
-import { gzipSync } from 'node:zlib';
+import * as zlib from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import protobuf from 'protobufjs/minimal.js';
 import { test } from 'tap';
 import { acceptForms, buildHttp, listenHttp, parseForm } from '../../../src/api/http.ts';
 import { registerOtlpHttp, registerPush } from '../../../src/api/push/push.ts';
+import { PartlyStored } from '../../../src/ingest/write.ts';
 import { CodedError } from '../../../src/model/errors.ts';
 import { LIMITS } from '../../../src/model/limits.ts';
 import { type Bench, bench, dump, metric, NOW_MS } from '../../ingest/support.ts';
 import { encodeExportRequest } from '../../support/otlp-encoder.ts';
+import { encodeRequest } from '../../support/remote-write-2-encoder.ts';
 import { encodePlainWriteRequest, encodeWriteRequest } from '../../support/remote-write-encoder.ts';
 
 const PROTOBUF = 'application/x-protobuf';
@@ -22,7 +24,7 @@ const OTLP_GOOD = encodeExportRequest([{ metrics: [{ name: 'g', kind: 'gauge', p
 const OTLP_PARTIAL = encodeExportRequest([
   {
     metrics: [
-      { name: 'd', kind: 'sum', temporality: 'delta', points: [point, point, point] },
+      { name: 'd', kind: 'sum', temporality: 'unspecified', points: [point, point, point] },
       { name: 'g', kind: 'gauge', points: [point] },
     ],
   },
@@ -79,15 +81,15 @@ test('remote write: replies', async (t) => {
     type('application/json'),
     GOOD,
     415,
-    /^cannot take Content-Type: got "application\/json", want application\/x-protobuf\n$/,
+    /^cannot take Content-Type: got "application\/json", want application\/x-protobuf, with proto/,
   );
   await f(type('text/plain'), GOOD, 415, /^cannot take Content-Type/);
   await f(type('nonsense'), GOOD, 415, /^cannot take Content-Type/);
   await f(
-    type('application/x-protobuf;proto=io.prometheus.write.v2.Request'),
+    type('application/x-protobuf; charset=utf-8 ; proto=prometheus.Nothing'),
     GOOD,
     415,
-    /^remote-write 2\.0 is not supported yet/,
+    /^cannot take Content-Type/,
   );
   await f(type('application/x-protobuf;proto=some.Other'), GOOD, 415, /^cannot take Content-Type/);
   await f(encoding('gzip'), GOOD, 415, /^cannot take Content-Encoding: got "gzip", want snappy/);
@@ -113,6 +115,71 @@ test('remote write: replies', async (t) => {
     [9, 2, 5, 2, 7],
   );
   t.strictSame(logs, [], 'what a sender does wrong is not logged as a fault of ours');
+});
+
+test('remote write 2.0: replies say what was written, faults included', async (t) => {
+  const { app, head, writer } = surface();
+  const sent = { 'content-type': `${PROTOBUF};proto=io.prometheus.write.v2.Request`, 'content-encoding': 'snappy' };
+  type Written = readonly [samples: number, histograms: number, exemplars: number];
+  const f = async (
+    headers: Headers,
+    payload: Uint8Array,
+    status: number,
+    text: string | RegExp,
+    want: Written | null,
+  ) => {
+    const reply = await app.inject({ method: 'POST', url: '/api/v1/write', headers, payload: Buffer.from(payload) });
+    t.equal(reply.statusCode, status, reply.payload);
+    t.match(reply.payload, text);
+    const written = ['samples', 'histograms', 'exemplars'].map((what) => {
+      return reply.headers[`x-prometheus-remote-write-${what}-written`];
+    });
+    t.strictSame(written, want === null ? [undefined, undefined, undefined] : want.map(String), `written, ${status}`);
+    return reply;
+  };
+  const up = [['__name__', 'up']] as const;
+  const exemplars = [{ labels: [['trace_id', '1']] as const, value: 1, timestampMs: NOW_MS }];
+  const histograms = [{ timestampMs: NOW_MS }];
+  const all = encodeRequest([
+    { labels: up, samples, exemplars },
+    { labels: [['__name__', 'h']], histograms },
+  ]);
+  const partial = encodeRequest([
+    { labels: up, samples },
+    { labels: [['job', 'x']], samples, histograms },
+  ]);
+  await f(sent, all, 204, /^$/, [1, 1, 1]);
+  await f(
+    { ...sent, 'content-type': 'application/x-protobuf; proto="io.prometheus.write.v2.Request"' },
+    all,
+    204,
+    /^$/,
+    [1, 1, 1],
+  );
+  // The version header is for people: the type decides.
+  await f({ ...sent, 'x-prometheus-remote-write-version': '0.1.0' }, all, 204, /^$/, [1, 1, 1]);
+  await f(sent, encodeRequest([]), 204, /^$/, [0, 0, 0]);
+  await f(sent, partial, 400, /^label set without a metric name: 2 refused/, [1, 0, 0]);
+  await f(sent, Buffer.from('not snappy'), 400, /^cannot decode snappy block/, [0, 0, 0]);
+  await f(sent, GOOD, 400, /^cannot decode body/, [0, 0, 0]);
+  await f(sent, Uint8Array.of(0x81, 0x80, 0x80, 0x10, 0), 413, /33554433 bytes/, [0, 0, 0]);
+  await f({ ...sent, 'content-encoding': 'zstd' }, all, 415, /^cannot take Content-Encoding/, null);
+  t.strictSame(dump(head), ['h ', 'up 1@0']);
+
+  const outcome = { samplesStored: 3, histogramsStored: 1, exemplarsStored: 4, samplesRefused: 0, message: '' };
+  const overloaded = new PartlyStored(new CodedError('overloaded', 'memory is full'), outcome);
+  Object.assign(writer, {
+    remoteWrite2: () => {
+      throw overloaded;
+    },
+    remoteWrite: () => {
+      throw overloaded;
+    },
+  });
+  const busy = await f(sent, all, 503, /^memory is full\n$/, [2, 1, 4]);
+  t.match(busy.headers['retry-after'], /^[1-9]\d*$/);
+  const busy1 = await f({}, GOOD, 503, /^memory is full\n$/, null);
+  t.match(busy1.headers['retry-after'], /^[1-9]\d*$/, '1.0 is told when, too');
 });
 
 test('remote write: aliases, and other methods than POST', async (t) => {
@@ -182,7 +249,7 @@ for (const url of ['/v1/metrics', '/api/v1/otlp/v1/metrics']) {
     await accepted({ 'content-type': 'application/x-protobuf; charset=utf-8' }, OTLP_GOOD, nothing);
     await accepted(sent, nothing, nothing);
     await accepted({ ...sent, 'content-encoding': 'identity' }, OTLP_GOOD, nothing);
-    await accepted({ ...sent, 'content-encoding': 'gzip' }, gzipSync(OTLP_GOOD), nothing);
+    await accepted({ ...sent, 'content-encoding': 'gzip' }, zlib.gzipSync(OTLP_GOOD), nothing);
 
     const partial = await send(sent, OTLP_PARTIAL);
     t.equal(partial.statusCode, 200);
@@ -190,7 +257,7 @@ for (const url of ['/v1/metrics', '/api/v1/otlp/v1/metrics']) {
     t.equal(reader.uint32(), 10, 'field 1 is the partial success');
     t.strictSame(readPair(reader.bytes()), [
       3,
-      'delta temporality is not supported yet: set the exporter to cumulative: 3 refused, the first for "d"',
+      'aggregation temporality is unspecified: want cumulative or delta: 3 refused, the first for "d"',
     ]);
 
     await refused(sent, Buffer.from('garbage'), 400, 3, /^cannot decode body/);
@@ -198,7 +265,7 @@ for (const url of ['/v1/metrics', '/api/v1/otlp/v1/metrics']) {
     await refused({ ...sent, 'content-encoding': 'gzip' }, OTLP_GOOD, 400, 3, /^cannot decompress gzip body: /);
     await refused(
       { ...sent, 'content-encoding': 'gzip' },
-      gzipSync(OTLP_GOOD).subarray(0, 20),
+      zlib.gzipSync(OTLP_GOOD).subarray(0, 20),
       400,
       3,
       /^cannot decompress gzip body: /,
@@ -208,12 +275,17 @@ for (const url of ['/v1/metrics', '/api/v1/otlp/v1/metrics']) {
       OTLP_GOOD,
       415,
       3,
-      /^cannot take Content-Encoding: got "snappy", want gzip or none/,
+      /^cannot take Content-Encoding: got "snappy", want gzip(?:, zstd)? or none/,
     );
     await refused({ 'content-type': 'text/plain' }, OTLP_GOOD, 415, 3, /^cannot take Content-Type: got "text\/plain"/);
     await refused({}, OTLP_GOOD, 415, 3, /^cannot take Content-Type: got ""/);
+    const hasZstd = 'zstdDecompress' in zlib;
+    if (!hasZstd) {
+      const zstd = { ...sent, 'content-encoding': 'zstd' };
+      await refused(zstd, OTLP_GOOD, 415, 3, /^cannot take Content-Encoding: got "zstd", want gzip or none; Node \d/);
+    }
     // A bomb: 64 KiB that inflate to 64 MiB and one byte.
-    const bomb = gzipSync(new Uint8Array(LIMITS.otlpBodyBytesMax + 1));
+    const bomb = zlib.gzipSync(new Uint8Array(LIMITS.otlpBodyBytesMax + 1));
     await refused(
       { ...sent, 'content-encoding': 'gzip' },
       bomb,
@@ -224,19 +296,36 @@ for (const url of ['/v1/metrics', '/api/v1/otlp/v1/metrics']) {
     await refused({ ...sent, 'content-length': String(LIMITS.otlpBodyBytesMax + 1) }, nothing, 413, 8, /too large/);
 
     const json = await send({ 'content-type': 'application/json' }, Buffer.from('{}'));
-    t.equal(json.statusCode, 415);
+    t.equal(json.statusCode, 200);
     t.match(json.headers['content-type'], 'application/json');
-    t.match(json.json(), { code: 3, message: /^OTLP as JSON is not supported yet/ });
+    t.equal(json.payload, '{}');
+    const malformed = await send({ 'content-type': 'application/json; charset=utf-8' }, Buffer.from('{'));
+    t.equal(malformed.statusCode, 400);
+    t.match(malformed.headers['content-type'], 'application/json');
+    t.match(malformed.json(), { code: 3, message: /^cannot decode body as JSON: / });
+    const late = { name: 'late', gauge: { dataPoints: [{ timeUnixNano: '1', asInt: 1 }] } };
+    const refusedBody = JSON.stringify({ resourceMetrics: [{ resource: {}, scopeMetrics: [{ metrics: [late] }] }] });
+    const refusedJson = await send(
+      { 'content-type': 'application/json', 'content-encoding': 'gzip' },
+      zlib.gzipSync(refusedBody),
+    );
+    t.equal(refusedJson.statusCode, 200);
+    t.match(refusedJson.json(), {
+      partialSuccess: { rejectedDataPoints: '1', errorMessage: /^too old sample: 1 refused, the first for late/ },
+    });
     const get = await app.inject({ method: 'GET', url });
     t.equal(get.statusCode, 405);
 
     t.strictSame(dump(head), ['g 1@0']);
     const outcomes = (outcome: string): number | undefined =>
       metric(registry, `tidegauge_ingest_requests_total{protocol="otlp",outcome="${outcome}"}`);
-    t.strictSame(
-      ['stored', 'partial', 'bad_body', 'body_too_large', 'unsupported_media_type'].map(outcomes),
-      [5, 1, 4, 2, 4],
-    );
+    t.strictSame(['stored', 'partial', 'bad_body', 'body_too_large', 'unsupported_media_type'].map(outcomes), [
+      6,
+      2,
+      5,
+      2,
+      hasZstd ? 3 : 4,
+    ]);
     t.strictSame(logs, []);
   });
 }
@@ -286,7 +375,10 @@ test('over a socket: a sender learns the reason, however much it was about to se
   const large = new Uint8Array(8 * 1024 * 1024);
   for (let i = 0; i < 3; i++) {
     t.match(await post('/api/v1/write', 'text/plain', large), [415, /^cannot take Content-Type/]);
-    t.match(await post('/v1/metrics', 'application/json', large), [415, /^\{"code":3,"message":"OTLP as JSON is not/]);
+    t.match(await post('/v1/metrics', 'application/json', large), [
+      400,
+      /^\{"code":3,"message":"cannot decode body as/,
+    ]);
     t.match(await post('/api/v1/write', PROTOBUF, large), [400, /^cannot decode snappy block/]);
     t.strictSame(await post('/api/v1/write', PROTOBUF, GOOD), [204, '']);
     t.strictSame(await post('/v1/metrics', PROTOBUF, OTLP_GOOD), [200, '']);

@@ -1,6 +1,7 @@
 /** The OpenTelemetry SDK with its own exporters as the sender, over real sockets: what it recorded is what is stored. */
 import { credentials } from '@grpc/grpc-js';
 import { OTLPMetricExporter as GrpcExporter } from '@opentelemetry/exporter-metrics-otlp-grpc';
+import { OTLPMetricExporter as JsonExporter } from '@opentelemetry/exporter-metrics-otlp-http';
 import { OTLPMetricExporter as ProtoExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import {
@@ -14,7 +15,9 @@ import { pino } from 'pino';
 import { type Test, test } from 'tap';
 import { buildHttp, listenHttp } from '../../../src/api/http.ts';
 import { openOtlpGrpc, registerOtlpHttp } from '../../../src/api/push/push.ts';
+import { decodeHistogram, type FloatHistogram } from '../../../src/model/histogram.ts';
 import { labelsText } from '../../../src/model/labels.ts';
+import { SCOPE_ALL } from '../../../src/model/scope.ts';
 import { type Bench, bench, metric, stored } from '../../ingest/support.ts';
 
 const RESOURCE = {
@@ -48,14 +51,14 @@ async function grpcTarget(t: Test): Promise<Target> {
   return { ...one, exporter };
 }
 
-async function httpTarget(t: Test): Promise<Target> {
+async function httpTarget(t: Test, Exporter: typeof ProtoExporter | typeof JsonExporter): Promise<Target> {
   const one = bench({ nowMs: Date.now });
   const app = buildHttp({ logger });
   registerOtlpHttp(app, { writer: one.writer, logger });
   const address = await listenHttp(app, { host: '127.0.0.1', port: 0 });
   t.teardown(() => app.close());
   const exporter: Target['exporter'] = ({ gzip, temporality }) =>
-    new ProtoExporter({
+    new Exporter({
       url: `http://${address}/v1/metrics`,
       compression: (gzip ? 'gzip' : 'none') as Compression,
       temporalityPreference: temporality as number,
@@ -72,8 +75,9 @@ function provider(exporter: PushMetricExporter): MeterProvider {
 
 /** Series with the value of their newest sample. */
 function newest({ head }: Bench): Record<string, number | string> {
-  const pairs = stored(head).map(
-    ({ labels, samples }) => [labelsText(labels), samples[samples.length - 1]!.value] as const,
+  // A series of histograms has no floats.
+  const pairs = stored(head).flatMap(({ labels, samples }) =>
+    samples.slice(-1).map(({ value }) => [labelsText(labels), value] as const),
   );
   return Object.fromEntries(pairs);
 }
@@ -111,7 +115,8 @@ async function record(meters: MeterProvider): Promise<void> {
 
 for (const [name, open] of [
   ['gRPC', grpcTarget],
-  ['HTTP and protobuf', httpTarget],
+  ['HTTP and protobuf', (t: Test) => httpTarget(t, ProtoExporter)],
+  ['HTTP and JSON', (t: Test) => httpTarget(t, JsonExporter)],
 ] as const) {
   for (const gzip of [false, true]) {
     test(`${name}${gzip ? ', gzip' : ''}`, async (t) => {
@@ -124,19 +129,36 @@ for (const [name, open] of [
     });
   }
 
-  test(`${name}: what is not taken yet is refused point by point`, async (t) => {
+  test(`${name}: deltas and exponential histograms`, async (t) => {
     const target = await open(t);
-    const meters = provider(target.exporter({ gzip: false, temporality: AggregationTemporality.DELTA }));
+    const meters = provider(target.exporter({ gzip: true, temporality: AggregationTemporality.DELTA }));
     const meter = meters.getMeter('test');
-    meter.createCounter('orders').add(3);
-    meter.createGauge('temperature').record(1);
-    meter.createHistogram('wait').record(2);
-    await meters.forceFlush();
+    const [orders, wait] = [meter.createCounter('orders'), meter.createHistogram('wait')];
+    for (const value of [0.5, 2, 3, 4, 0]) {
+      orders.add(3);
+      wait.record(value);
+      await meters.forceFlush();
+    }
     await meters.shutdown();
-    t.ok(newest(target)[`temperature{${IDENTITY}, ${SERVICE}}`] === 1, 'the gauge is kept');
-    const refused = (reason: string): number | undefined =>
-      metric(target.registry, `tidegauge_ingest_samples_refused_total{protocol="otlp",reason="${reason}"}`);
-    t.equal(refused('delta_temporality_unsupported'), 1);
-    t.equal(refused('exponential_histogram_unsupported'), 1);
+    const got = newest(target);
+    t.equal(got[`orders_total{${IDENTITY}, ${SERVICE}}`], 15);
+    t.equal(got[`orders_total:delta{${IDENTITY}, ${SERVICE}}`], 3);
+    const refused = /^tidegauge_ingest_samples_refused_total\{protocol="otlp",.*\} [1-9]/m;
+    t.notMatch(target.registry.expose(), refused);
+    const last = newestHistogram(target, 'wait');
+    t.match(last, { count: 5, sum: 9.5, zeroCount: 1 });
+    t.equal(
+      last.positive.counts.reduce((sum, count) => sum + count, 0),
+      4,
+    );
   });
+}
+
+function newestHistogram({ head }: Bench, name: string): FloatHistogram {
+  const matchers = [{ type: '=' as const, name: '__name__', value: name }];
+  const selection = head.select({ matchers, fromMs: -Infinity, toMs: Infinity, scope: SCOPE_ALL });
+  const { blobs } = selection.readHistograms(0, -Infinity, Infinity);
+  const histogram = decodeHistogram(blobs.at(-1)!);
+  selection.close();
+  return histogram;
 }

@@ -1,17 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { type Test, test } from 'tap';
-import {
-  escapeLabel,
-  labelName,
-  labelNameError,
-  metricName,
-  metricNameError,
-  type NamedType,
-  type NamingStrategy,
-  translate,
-  unitName,
-} from '../../../src/ingest/otlp/naming.ts';
+import { test } from 'tap';
+import { labelName, metricName, type NamedType, type NamingStrategy } from '../../../src/ingest/otlp/naming.ts';
 
 const ESCAPED = 'UnderscoreEscapingWithSuffixes';
 const ESCAPED_PLAIN = 'UnderscoreEscapingWithoutSuffixes';
@@ -77,55 +65,3 @@ test('label names', (t) => {
   f('', null, null);
   t.end();
 });
-
-interface NamingCase {
-  readonly id: string;
-  readonly kind: 'metric' | 'label';
-  readonly [field: string]: unknown;
-}
-
-const corpus = process.env.TIDEGAUGE_CONFORMANCE;
-const skip = corpus === undefined ? 'TIDEGAUGE_CONFORMANCE does not name the folder of the conformance cases' : false;
-const TYPES: Readonly<Record<string, NamedType>> = { Gauge: 'gauge', MonotonicCounter: 'monotonic_sum' };
-
-test('the published naming cases', { skip }, (t) => {
-  const { cases } = JSON.parse(readFileSync(join(corpus ?? '', 'otlp', 'naming-cases.json'), 'utf8')) as {
-    cases: NamingCase[];
-  };
-  for (const one of cases) {
-    if (one.kind === 'metric') checkMetric(t, one);
-    else checkLabel(t, one);
-  }
-  t.ok(cases.length >= 60);
-  t.end();
-});
-
-function checkMetric(t: Test, one: NamingCase): void {
-  const strategy = one.utf8 ? (one.suffixes ? KEPT : KEPT_PLAIN) : one.suffixes ? ESCAPED : ESCAPED_PLAIN;
-  const metric = { name: String(one.name), unit: String(one.unit), type: TYPES[String(one.type)] ?? 'other' };
-  const namespace = String(one.namespace);
-  const what = `${one.id} ${one.title}`;
-  t.equal(metricName(metric, strategy, namespace), one.error === '' ? one.want : null, what);
-  t.equal(metricNameError(metric.name, translate(metric, strategy, namespace), strategy) ?? '', one.error, what);
-  if (one.suffixes) t.equal(unitName(metric.unit, strategy), one.wantUnit, what);
-}
-
-function checkLabel(t: Test, one: NamingCase): void {
-  const key = String(one.label);
-  const text = (...fields: string[]): unknown =>
-    fields.map((field) => one[field]).find((value) => value !== undefined) ?? '';
-  const check = (keepRuns: boolean, prefixUnderscore: boolean, want: unknown, wantError: unknown): void => {
-    const rules = { keepRuns, prefixUnderscore };
-    const error = labelNameError(key, escapeLabel(key, rules));
-    t.equal(error ?? '', wantError, `${one.id} ${JSON.stringify(rules)}`);
-    t.equal(labelName(key, ESCAPED, rules) ?? '', wantError === '' ? want : '', `${one.id} ${JSON.stringify(rules)}`);
-  };
-  const [plain, prefixed, runs] = ['sanitized', 'sanitizedUnderscoreLabelSanitization', 'sanitizedMultipleUnderscores'];
-  const collapsedError = text('wantSanitizationError');
-  const runsError = text('wantSanitizationMultipleUnderscoresError', 'wantSanitizationError');
-  check(false, false, text(plain), collapsedError);
-  check(false, true, text(prefixed, plain), collapsedError);
-  check(true, false, text(runs, plain), runsError);
-  check(true, true, text(prefixed, runs, plain), runsError);
-  t.equal(labelName(key, KEPT_PLAIN), one.wantUTF8Error === undefined ? key : null, `${one.id} UTF-8`);
-}

@@ -119,11 +119,11 @@ test('refuses by reason and keeps the rest', (t) => {
   f(at(0, 0), 'duplicate_timestamp', 1, 'duplicate sample for timestamp: 1 refused');
   f(
     { ...at(0), histograms: 2 },
-    'native_histogram_unsupported',
+    'invalid_histogram',
     2,
-    'native histograms are not supported yet: 2 refused, the first for bad{job="a"}',
+    'native histogram that contradicts itself: 2 refused, the first for bad{job="a"}',
   );
-  f({ ...at(), histograms: 1 }, 'native_histogram_unsupported', 1, 'native histograms are not supported yet');
+  f({ ...at(), histograms: 1 }, 'invalid_histogram', 1, 'native histogram that contradicts itself');
   t.end();
 });
 
@@ -204,8 +204,8 @@ test('the message names the most frequent reason first', (t) => {
   t.end();
 });
 
-test('metadata and exemplars are counted, not refused', (t) => {
-  const { writer, registry, head } = bench();
+test('metadata and exemplars are kept beside the store', (t) => {
+  const { writer, registry, head, exemplars, metadata } = bench();
   t.strictSame(writer.remoteWrite(encodeWriteRequest([], 3)), { samplesStored: 0, samplesRefused: 0, message: '' });
   const withExemplars = [
     { ...one({ __name__: 'up' }, 1), exemplars: 2 },
@@ -216,8 +216,10 @@ test('metadata and exemplars are counted, not refused', (t) => {
     samplesRefused: 0,
     message: '',
   });
-  t.equal(metric(registry, 'tidegauge_ingest_metadata_ignored_total{protocol="remote_write"}'), 3);
-  t.equal(metric(registry, 'tidegauge_ingest_exemplars_ignored_total{protocol="remote_write"}'), 3);
+  t.equal(metric(registry, 'tidegauge_ingest_metadata_ignored_total{protocol="remote_write"}'), 0);
+  t.strictSame(metadata.of('family_1'), [{ type: 'counter', help: 'help', unit: '' }]);
+  t.equal(metric(registry, 'tidegauge_ingest_exemplars_total{protocol="remote_write"}'), 3, 'one of them came twice');
+  t.equal(exemplars.count, 2);
   t.strictSame(dump(head), ['up 1@0'], 'a series of nothing but exemplars leaves no trace');
   t.end();
 });

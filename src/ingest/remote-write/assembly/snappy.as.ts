@@ -1,8 +1,8 @@
 /**
  * Snappy block decoder, in the kernel: from the request's bytes at `source` to `target`.
  *
- * Every element is checked against the end of the input and the declared length; then it may be copied 16 bytes at a
- * time, past its own end: `target` has 64 bytes of room behind the limit, and so has `source`.
+ * Every element is checked against the beginning of the output, and the ends of input and output before the next one is
+ * read; it is copied 16 bytes at a time, past its own end: `target` has room behind the limit, and so has `source`.
  * Source: google/snappy, format_description.txt (the layout of tags stands in ../snappy.ts, which is the oracle).
  */
 import { STATUS_DONE, STATUS_SNAPPY_CORRUPT, STATUS_SNAPPY_LENGTH, STATUS_SNAPPY_TOO_LARGE } from '../../../tsdb/kernel/layout';
@@ -28,87 +28,69 @@ export function snappyDecode(source: usize, n: u32, target: usize, bytesMax: u32
   return decodeElements(at, end, target, target + <u32>declared);
 }
 
+/**
+ * What decides the speed here is how often the processor guesses a branch wrong: a copy is 64 bytes long whatever its
+ * length, and what lies behind the end of either buffer is only looked at once it was passed by.
+ */
 function decodeElements(at: usize, end: usize, target: usize, limit: usize): u32 {
   let out = target;
   while (at < end) {
-    const tag = <u32>load<u8>(at++);
-    const kind = tag & 3;
-    if (kind == 0) {
-      let length = (tag >>> 2) + 1;
-      if (length > 60) {
-        const extra = length - 60;
-        if (end - at < extra) return STATUS_SNAPPY_CORRUPT;
-        length = load<u32>(at) & (<u32>-1 >>> (32 - (extra << 3)));
-        if (length == u32.MAX_VALUE) return STATUS_SNAPPY_CORRUPT;
-        length++;
-        at += extra;
-      }
-      if (length > <u32>(end - at) || length > <u32>(limit - out)) return STATUS_SNAPPY_CORRUPT;
-      copyLiteral(out, at, length);
-      at += length;
+    const word = load<u64>(at);
+    const kind = <u32>word & 3;
+    const lengthBits = (<u32>word >>> 2) & 63;
+    if (kind == 0 && lengthBits < 16) {
+      v128.store(out, v128.load(at, 1));
+      at += 2 + lengthBits;
+      out += 1 + lengthBits;
+    } else if (kind == 0) {
+      const length = literalLength(lengthBits, at, end);
+      const from = at + (lengthBits < 60 ? 1 : lengthBits - 58);
+      if (length == 0 || length > <u32>(end - from) || length > <u32>(limit - out)) return STATUS_SNAPPY_CORRUPT;
+      memory.copy(out, from, length);
+      at = from + length;
       out += length;
-      continue;
-    }
-    // Reads behind the end of the input are seen below, and lie in its slack.
-    const next = load<u32>(at);
-    let length: u32 = 1 + (tag >>> 2);
-    let offset: u32 = next & 0xffff;
-    if (kind == 3) {
-      offset = next;
-      at += 4;
     } else {
-      length = kind == 1 ? <u32>4 + ((tag >>> 2) & 7) : length;
-      offset = kind == 1 ? ((tag >>> 5) << 8) | (next & 0xff) : offset;
-      at += kind;
+      const next = <u32>(word >>> 8);
+      let length = lengthBits + 1;
+      let offset = next;
+      if (kind == 2) {
+        offset = next & 0xffff;
+        at += 3;
+      } else if (kind == 1) {
+        length = 4 + (lengthBits & 7);
+        offset = ((<u32>word & 0xe0) << 3) | (next & 0xff);
+        at += 2;
+      } else at += 5;
+      if (offset - 1 >= <u32>(out - target)) return STATUS_SNAPPY_CORRUPT;
+      if (offset >= 16) copy64(out, out - offset);
+      else copyPattern(out, offset, length);
+      out += length;
     }
-    if (at > end) return STATUS_SNAPPY_CORRUPT;
-    if (offset - 1 >= <u32>(out - target) || length > <u32>(limit - out)) return STATUS_SNAPPY_CORRUPT;
-    copyBack(out, offset, length);
-    out += length;
+    if (out > limit) return STATUS_SNAPPY_CORRUPT;
   }
-  return out == limit ? STATUS_DONE : STATUS_SNAPPY_CORRUPT;
+  return out == limit && at == end ? STATUS_DONE : STATUS_SNAPPY_CORRUPT;
+}
+
+/** Length of a literal of more than 16 bytes, whose tag stands at `at`; 0 if it has none. */
+function literalLength(lengthBits: u32, at: usize, end: usize): u32 {
+  if (lengthBits < 60) return lengthBits + 1;
+  const extra = lengthBits - 59;
+  if (<u32>(end - at) <= extra) return 0;
+  // 2^32 bytes become 0, which is no length either.
+  return (load<u32>(at, 1) & (<u32>-1 >>> (32 - (extra << 3)))) + 1;
 }
 
 // @ts-ignore: decorator
 @inline
-function copyLiteral(out: usize, from: usize, length: u32): void {
-  if (length > 64) {
-    memory.copy(out, from, length);
-    return;
-  }
-  copy64(out, from, length);
-}
-
-/** Copies up to 64 bytes: 16 or 64, whatever the length, so that there is one branch and no loop. */
-// @ts-ignore: decorator
-@inline
-function copy64(out: usize, from: usize, length: u32): void {
+function copy64(out: usize, from: usize): void {
   v128.store(out, v128.load(from));
-  if (length <= 16) return;
   v128.store(out, v128.load(from, 16), 16);
   v128.store(out, v128.load(from, 32), 32);
   v128.store(out, v128.load(from, 48), 48);
 }
 
-/** Copies from the output itself; source and target may overlap, and then the pattern repeats. */
-// @ts-ignore: decorator
-@inline
-function copyBack(out: usize, offset: u32, length: u32): void {
+/** Repeats the last `offset` bytes of the output, fewer than 16, over at most 64 bytes. */
+function copyPattern(out: usize, offset: u32, length: u32): void {
   const from = out - offset;
-  if (offset >= 16) {
-    copy64(out, from, length);
-    return;
-  }
-  let i: u32 = 0;
-  if (offset >= 8) {
-    do {
-      store<u64>(out + i, load<u64>(from + i));
-      i += 8;
-    } while (i < length);
-  } else {
-    do {
-      store<u8>(out + i, load<u8>(from + i));
-      i++;
-    } while (i < length);
-  }
+  for (let i: u32 = 0; i < length; i++) store<u8>(out + i, load<u8>(from + i));
 }

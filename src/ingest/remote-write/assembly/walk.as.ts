@@ -8,8 +8,8 @@
  * The successor link: after series A a sender sends B again, so B is first looked for behind A, by one compare. Each
  * connection remembers where it left off.
  *
- * What is not plain (labels in another form than the canonical one, native histograms) goes on the odd list, for
- * TypeScript to decode (../decode.ts).
+ * What is not plain (labels in another form than the canonical one, native histograms, exemplars) goes on the odd
+ * list, for TypeScript to decode (../decode.ts).
  * Source of the messages: prometheus/prometheus, prompb/remote.proto and prompb/types.proto.
  */
 import {
@@ -26,6 +26,7 @@ import {
   OUTCOME_STORED,
   PERIOD_SAMPLES,
   REC_NEXT,
+  RECORD_BYTES,
   REFUSED_BYTES,
   REFUSED_MAX,
   RESULT_BODY_BYTES,
@@ -49,6 +50,7 @@ import {
   SB_ITEMS,
   SB_NEWEST_MS,
   SB_ODD,
+  SB_RECORDS,
   SB_REFUSED,
   SB_RESULT,
   SB_SAMPLES_APPENDED,
@@ -127,48 +129,75 @@ export function noteStored(count: u32): void {
 // ---- first walk: check, and look up what is known
 
 function checkBody(start: usize, end: usize, previous: u32): bool {
-  let p = start;
   store<u32>(SB_ITEM_COUNT, 0);
   store<u32>(SB_UNKNOWN, 0);
+  const records = <usize>load<u32>(SB_RECORDS);
+  const items = <usize>load<u32>(SB_ITEMS);
+  let itemsEnd = items + ITEMS_MAX * ITEM_BYTES;
+  let item = items;
+  let p = start;
   while (p < end) {
-    const plain = seriesLength(p);
-    if (plain != 0) {
-      if (plain > <u32>(end - p)) return false;
-      p += 3;
-      const next = p + plain - 3;
-      previous = checkSeries(p, next, previous);
-      if (previous == MALFORMED) return false;
-      p = next;
-      continue;
-    }
-    p = readTag(p, end);
-    if (p == 0) return false;
-    const tag = <u32>varint();
-    if (tag != TAG_TIME_SERIES) {
-      // Field 1 in any other wire type is malformed, and so is metadata that is not a message.
-      if (tag >>> 3 == 1 || (tag >>> 3 == 3 && tag != TAG_METADATA)) return false;
-      p = skipField(tag, p, end);
+    const field = seriesField(p);
+    let series: usize;
+    let next: usize;
+    if (field != 0) {
+      if (field >>> 2 > <u32>(end - p)) return false;
+      series = p + (field & 3);
+      next = p + (field >>> 2);
+      // What nearly all are: the predicted series with one plain sample. Its count is noted when another one comes.
+      const guess = load<u32>(records + previous * RECORD_BYTES, REC_NEXT);
+      const behind = item < itemsEnd ? labelsMatch(records + guess * RECORD_BYTES, series, next) : 0;
+      if (behind != 0 && isPlainSample(behind, next)) {
+        store<u32>(item, guess | (ITEM_PLAIN << 28));
+        store<u32>(item, <u32>behind, 4);
+        item += ITEM_BYTES;
+        previous = guess;
+        p = next;
+        continue;
+      }
+    } else {
+      p = readTag(p, end);
       if (p == 0) return false;
-      continue;
+      const tag = <u32>varint();
+      if (tag != TAG_TIME_SERIES) {
+        // Field 1 in any other wire type is malformed, and so is metadata that is not a message.
+        if (tag >>> 3 == 1 || (tag >>> 3 == 3 && tag != TAG_METADATA)) return false;
+        p = skipField(tag, p, end);
+        if (p == 0) return false;
+        continue;
+      }
+      series = readLength(p, end);
+      if (series == 0) return false;
+      next = series + <usize>varint();
     }
-    p = readLength(p, end);
-    if (p == 0) return false;
-    const next = p + <usize>varint();
-    previous = checkSeries(p, next, previous);
+    const count = <u32>(item - items) / ITEM_BYTES;
+    if (count != load<u32>(SB_ITEM_COUNT)) {
+      store<u32>(SB_ITEM_COUNT, count);
+      store<u32>(SB_UNKNOWN, 0);
+    }
+    previous = checkSeries(series, next, previous);
     if (previous == MALFORMED) return false;
     p = next;
+    item = items + load<u32>(SB_ITEM_COUNT) * ITEM_BYTES;
+    // Items stand for the first so many series: once one has been left out, there are no more.
+    if (load<u32>(SB_UNKNOWN) >= UNKNOWN_IN_A_ROW) itemsEnd = items;
   }
+  store<u32>(SB_ITEM_COUNT, <u32>(item - items) / ITEM_BYTES);
   return true;
 }
 
-/** Bytes of a TimeSeries field whose length takes two bytes, tag and length included; 0 for any other field. */
+/**
+ * Bytes of a TimeSeries field whose length takes one byte or two, tag and length included, times 4, and of tag and length;
+ * 0 for any other field.
+ */
 // @ts-ignore: decorator
 @inline
-function seriesLength(p: usize): u32 {
+function seriesField(p: usize): u32 {
   const head = load<u32>(p);
-  // 0x0a, then a byte with its high bit set, then one without and not zero.
+  // 0x0a, then a byte without its high bit, or one with it and one without that is not zero.
+  if ((head & 0x80ff) == 0x000a) return ((2 + ((head >>> 8) & 0x7f)) << 2) | 2;
   if ((head & 0x8080ff) != 0x00800a) return 0;
-  return 3 + ((head >>> 8) & 0x7f) + ((head >>> 9) & 0x3f80);
+  return ((3 + ((head >>> 8) & 0x7f) + ((head >>> 9) & 0x3f80)) << 2) | 3;
 }
 
 /** Checks one TimeSeries; the series that the next one is predicted from, or MALFORMED. */
@@ -309,13 +338,10 @@ function storeBody(): u32 {
   const end = body + load<u32>(SB_RESULT, RESULT_BODY_BYTES);
   let p = body + load<u32>(SB_RESULT, RESULT_RESUME);
   while (p < end) {
+    // A replay passes over samples: those of the short way are not looked at one by one.
+    if (load<u32>(SB_VERDICT_GIVEN) == 0) p = storePlain(p, end);
+    if (p >= end) break;
     const field = p;
-    const plain = seriesLength(p);
-    if (plain != 0 && load<u32>(SB_RESULT, RESULT_ODD) != ODD_MAX) {
-      storeTimeSeries(p + 3, p + plain);
-      p += plain;
-      continue;
-    }
     p = readTag(p, end);
     const tag = <u32>varint();
     if (tag != TAG_TIME_SERIES) {
@@ -335,6 +361,50 @@ function storeBody(): u32 {
   return STATUS_DONE;
 }
 
+/** Stores series from p on as long as they are what nearly all are: found in the first walk, with one plain sample. */
+// @ts-ignore: decorator
+@inline
+function storePlain(p: usize, end: usize): usize {
+  const records = <usize>load<u32>(SB_RECORDS);
+  const first = <usize>load<u32>(SB_ITEMS) + load<u32>(SB_RESULT, RESULT_ITEM) * ITEM_BYTES;
+  const itemsEnd = <usize>load<u32>(SB_ITEMS) + load<u32>(SB_ITEM_COUNT) * ITEM_BYTES;
+  let item = first;
+  let previous = load<u32>(SB_RESULT, RESULT_PREVIOUS);
+  let others: u32 = 0;
+  let counted: u32 = 0;
+  while (p < end && item < itemsEnd) {
+    const found = load<u32>(item);
+    // What is plain was found plain by the first walk, so this is a TimeSeries unless its length is a long one.
+    const field = seriesField(p);
+    if (field == 0 || found >>> 28 != ITEM_PLAIN) break;
+    const id = found & 0x0fffffff;
+    link(records + previous * RECORD_BYTES, previous, id);
+    previous = id;
+    const sample = <usize>load<u32>(item, 4);
+    const next = p + (field >>> 2);
+    const time = <f64>plainTime(sample, next);
+    const outcome = append(records + id * RECORD_BYTES, time, load<i64>(sample, 3));
+    if (outcome != OUTCOME_STORED) {
+      if (outcome > <u32>OUTCOME_DUPLICATE) {
+        // The verdict numbers samples by what was counted before them.
+        const stored = <u32>(item - first) / ITEM_BYTES - others;
+        count(RESULT_OUTCOMES + OUTCOME_STORED * 4, stored - counted);
+        counted = stored;
+      }
+      noteOutcome(p + (field & 3), next, outcome, time);
+      others++;
+    }
+    item += ITEM_BYTES;
+    p = next;
+  }
+  const done = <u32>(item - first) / ITEM_BYTES;
+  count(RESULT_ITEM, done);
+  count(RESULT_TIME_SERIES, done);
+  count(RESULT_OUTCOMES + OUTCOME_STORED * 4, done - others - counted);
+  store<u32>(SB_RESULT, previous, RESULT_PREVIOUS);
+  return p;
+}
+
 // @ts-ignore: decorator
 @inline
 function storeTimeSeries(start: usize, end: usize): void {
@@ -348,7 +418,7 @@ function storeTimeSeries(start: usize, end: usize): void {
     id = found & 0x0fffffff;
     const p = <usize>load<u32>(item, 4);
     if (id != 0 && found >>> 28 == ITEM_PLAIN) {
-      link(id);
+      follow(id);
       storeSample(id, start, end, plainTime(p, end), load<i64>(p, 3));
       return;
     }
@@ -363,12 +433,17 @@ function storeTimeSeries(start: usize, end: usize): void {
 /** Makes a series the predicted successor of the one before. */
 // @ts-ignore: decorator
 @inline
-function link(id: u32): void {
+function follow(id: u32): void {
   const previous = load<u32>(SB_RESULT, RESULT_PREVIOUS);
-  const record = recordOf(previous);
+  link(recordOf(previous), previous, id);
+  store<u32>(SB_RESULT, id, RESULT_PREVIOUS);
+}
+
+// @ts-ignore: decorator
+@inline
+function link(record: usize, previous: u32, id: u32): void {
   // Record 0 is nobody's; writing there is harmless and saves a branch on the first series of a connection.
   if (load<u32>(record, REC_NEXT) != id) store<u32>(record, previous == 0 ? 0 : id, REC_NEXT);
-  store<u32>(SB_RESULT, id, RESULT_PREVIOUS);
 }
 
 // @ts-ignore: decorator
@@ -381,9 +456,12 @@ function count(what: usize, n: u32): void {
 @inline
 function storeSample(id: u32, start: usize, end: usize, time: i64, bits: i64): void {
   if (load<u32>(SB_VERDICT_GIVEN) != 0 && passesOver(1)) return;
-  const outcome = append(recordOf(id), <f64>time, bits);
+  noteOutcome(start, end, append(recordOf(id), <f64>time, bits), <f64>time);
+}
+
+function noteOutcome(start: usize, end: usize, outcome: u32, time: f64): void {
   count(RESULT_OUTCOMES + (outcome << 2), 1);
-  if (outcome > <u32>OUTCOME_DUPLICATE) refuse(start, end, outcome, <f64>time);
+  if (outcome > <u32>OUTCOME_DUPLICATE) refuse(start, end, outcome, time);
 }
 
 function refuse(start: usize, end: usize, outcome: u32, time: f64): void {
@@ -447,7 +525,7 @@ function storeNew(n: u32, start: usize, rest: usize, end: usize): void {
     return;
   }
   count(RESULT_CREATED, 1);
-  link(id);
+  follow(id);
   storeFields(id, start, rest, end);
 }
 
@@ -457,19 +535,19 @@ function storeRest(id: u32, start: usize, p: usize, end: usize): void {
     odd(start, end);
     return;
   }
-  link(id);
+  follow(id);
   storeFields(id, start, p, end);
 }
 
 const ODD_FIELDS: u32 = 0xffffffff;
 
-/** Number of samples, or ODD_FIELDS if there is a histogram or one more label. */
+/** Number of samples, or ODD_FIELDS if there is a histogram, an exemplar or one more label. */
 function samplesIn(p: usize, end: usize): u32 {
   let samples: u32 = 0;
   while (p < end) {
     p = readTag(p, end);
     const tag = <u32>varint();
-    if (tag == TAG_LABEL || tag == TAG_HISTOGRAM) return ODD_FIELDS;
+    if (tag == TAG_LABEL || tag == TAG_HISTOGRAM || tag == TAG_EXEMPLAR) return ODD_FIELDS;
     if (tag == TAG_SAMPLE) samples++;
     p = skipField(tag, p, end);
   }

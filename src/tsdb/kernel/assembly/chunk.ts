@@ -12,7 +12,8 @@
  *     [value payload] [exponent or XOR meta] [interval payload] [header]
  *
  * A class is taken only when undoing it gives the bits of the sample before back: lossless for every float64.
- * Cells are append-only; a reader with a copied record reads on undisturbed while the series grows.
+ * Cells are append-only; a reader with a copied record reads on undisturbed while the series grows. rhythm.ts reads the
+ * same entries for their times alone.
  */
 import {
   CELL_HEADER_BYTES,
@@ -44,9 +45,9 @@ import {
 import { cellAllocate, isCellOf, isLivePeriod, notePeriod, periodAt, slotOf } from './period';
 
 const RUN_MAX: u32 = 32;
-const RUN_HEADER: u32 = 0xdf;
-const ABSOLUTE_HEADER: u32 = 0xd0;
-const ABSOLUTE_BYTES: u32 = 21;
+export const RUN_HEADER: u32 = 0xdf;
+export const ABSOLUTE_HEADER: u32 = 0xd0;
+export const ABSOLUTE_BYTES: u32 = 21;
 const SMALL_STEP: i32 = 16;
 
 const VALUE_SAME: u32 = 0;
@@ -55,7 +56,7 @@ const VALUE_4096_I8: u32 = 5; // 6 i16: memory sizes move by pages
 const VALUE_CENT_I8: u32 = 7; // 8 i16, 9 i24: hundredths
 const VALUE_MILLI_I8: u32 = 10; // 11 i16, 12 i24: thousandths
 const VALUE_SCALED: u32 = 13; // i32 and the power of ten
-const VALUE_XOR: u32 = 14; // the bytes that differ and { trailing zero bytes:4, count:4 }
+export const VALUE_XOR: u32 = 14; // the bytes that differ and { trailing zero bytes:4, count:4 }
 
 /** Mode of a series whose values are no short decimals: so many samples go straight to XOR before the next try. */
 const GAVE_UP: u32 = 128;

@@ -68,6 +68,7 @@ import { recordOf } from './series';
 import { tableOpen } from './table';
 
 export { ingest, ingestMore } from '../../../ingest/remote-write/assembly/walk.as';
+export { ingest2, ingest2More } from '../../../ingest/remote-write/assembly/walk2.as';
 export { snappyDecode } from '../../../ingest/remote-write/assembly/snappy.as';
 export { decode } from './chunk';
 export { crc32c } from './crc';
@@ -77,6 +78,7 @@ export { nameOf, pairOf } from './labels';
 export { pagesFree } from './memory';
 export { periodSummary } from './period';
 export { retentionSlice } from './retention';
+export { rhythms } from './rhythm';
 export {
   bitmapAnd,
   bitmapAndNot,

@@ -1,0 +1,138 @@
+/**
+ * Routes whose requests come thousands of times a second with large bodies, served straight from Node's HTTP server: a
+ * framework between the socket and such a body costs as much CPU as half of its samples (bench/README.md).
+ *
+ * A hot route is a route of the fastify instance as well, so that wrong methods, the list of routes and injected
+ * requests know it; both ways end in `serve`.
+ */
+import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { CodedError } from '../model/errors.ts';
+
+export interface Answer {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Plain text; none if absent. */
+  readonly text?: string;
+}
+
+export interface HotRoute {
+  readonly url: string;
+  readonly bodyBytesMax: number;
+  /** Looks at a request before its body is read, and throws if it is not to be read. */
+  check(headers: IncomingHttpHeaders, response: ServerResponse): void;
+  /** The reply to a whole body; catches what goes wrong with it. A promise only if something must be waited for. */
+  answer(body: Uint8Array, request: IncomingMessage): Answer | Promise<Answer>;
+  /** The reply to a request whose body was not read, or not to its end. */
+  refuse(error: unknown): Answer;
+}
+
+/** Called when a request was answered, with the URL of its route. */
+export type Answered = (url: string, status: number) => void;
+
+interface HotRoutes {
+  readonly routes: Map<string, HotRoute>;
+  readonly answered: Answered;
+}
+
+const hotRoutes = new WeakMap<Server, HotRoutes>();
+
+/** Makes a server one that hot routes can be added to: requests for them never reach `others`. */
+export function splitHotRoutes(
+  server: Server,
+  others: (request: IncomingMessage, response: ServerResponse) => void,
+  answered: Answered,
+): void {
+  const routes = new Map<string, HotRoute>();
+  hotRoutes.set(server, { routes, answered });
+  server.on('request', (request, response) => {
+    const route = request.method === 'POST' ? routes.get(pathOf(request.url ?? '')) : undefined;
+    if (route === undefined) others(request, response);
+    else {
+      // Whoever keeps a connection alive to a server that stops listening would hold up its end.
+      if (!server.listening) response.setHeader('connection', 'close');
+      serve(route, request, response, answered);
+    }
+  });
+}
+
+export function addHotRoute(app: FastifyInstance, route: HotRoute): void {
+  const hot = hotRoutes.get(app.server);
+  if (hot === undefined) throw new Error(`cannot add route ${route.url}: its server takes no hot routes`);
+  hot.routes.set(route.url, route);
+  // Injected requests, and those to a second address, arrive here: before the framework looks at the body.
+  const takeOver = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    reply.hijack();
+    serve(route, request.raw, reply.raw, hot.answered);
+  };
+  app.post(route.url, { onRequest: takeOver }, takeOver);
+}
+
+function pathOf(url: string): string {
+  const question = url.indexOf('?');
+  return question < 0 ? url : url.slice(0, question);
+}
+
+function serve(route: HotRoute, request: IncomingMessage, response: ServerResponse, answered: Answered): void {
+  const reply = (answer: Answer): void => {
+    answered(route.url, answer.status);
+    send(response, answer);
+  };
+  // Without a listener the end of a connection in the middle of a body would be the end of the process.
+  request.on('error', () => {});
+  try {
+    route.check(request.headers, response);
+  } catch (error) {
+    reply(route.refuse(error));
+    return;
+  }
+  readBody(request, route.bodyBytesMax, (body) => {
+    if (body !== null) {
+      const answer = route.answer(body, request);
+      if (answer instanceof Promise) void answer.then(reply);
+      else reply(answer);
+      return;
+    }
+    response.setHeader('connection', 'close');
+    reply(route.refuse(tooLarge(route.bodyBytesMax)));
+  });
+}
+
+function send(response: ServerResponse, { status, headers, text }: Answer): void {
+  response.statusCode = status;
+  if (headers !== undefined) for (const name in headers) response.setHeader(name, headers[name]!);
+  if (text === undefined) {
+    response.end();
+    return;
+  }
+  response.setHeader('content-type', 'text/plain; charset=utf-8');
+  response.setHeader('content-length', Buffer.byteLength(text));
+  response.end(text);
+}
+
+/** Reads a body to its end and calls `done` once; with null, and the rest unread, if it is larger than `bytesMax`. */
+function readBody(request: IncomingMessage, bytesMax: number, done: (body: Uint8Array | null) => void): void {
+  if (Number(request.headers['content-length']) > bytesMax) {
+    done(null);
+    return;
+  }
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  const take = (part: Buffer): void => {
+    bytes += part.length;
+    if (bytes <= bytesMax) {
+      parts.push(part);
+      return;
+    }
+    request.off('data', take);
+    request.off('end', end);
+    done(null);
+  };
+  const end = (): void => done(parts.length === 1 ? parts[0]! : Buffer.concat(parts, bytes));
+  request.on('data', take);
+  request.on('end', end);
+}
+
+function tooLarge(bytesMax: number): CodedError {
+  return new CodedError('body_too_large', `cannot take body: too large, want at most ${bytesMax} bytes`);
+}

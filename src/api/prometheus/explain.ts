@@ -1,0 +1,48 @@
+/** `explain`: how a query would be evaluated, as a tree (JSON) or as lines of text (`format=text`). Nothing is evaluated. */
+import type { FastifyInstance } from 'fastify';
+import type { Clock } from '../../model/clock.ts';
+import { CodedError } from '../../model/errors.ts';
+import type { QueryEngine } from '../../promql/engine.ts';
+import { type Explanation, explanationText } from '../../promql/explain.ts';
+import { abortedByClient, parseForm } from '../http.ts';
+import { plain, replyAnswer } from './envelope.ts';
+import { inParameter, textOf, timeOf } from './parameters.ts';
+import { commonOf, rangeOf } from './query.ts';
+
+export interface ExplainDeps {
+  readonly engine: Pick<QueryEngine, 'explain' | 'checkResolution'>;
+  readonly clock: Clock;
+  readonly queryTimeoutMs: number;
+}
+
+const FORMATS = ['', 'json', 'text'];
+
+export function routeExplain(scope: FastifyInstance, deps: ExplainDeps): void {
+  scope.route({
+    method: ['GET', 'POST'],
+    url: '/explain',
+    handler: async (request, reply) => {
+      const form = parseForm(request);
+      const format = formatOf(form);
+      const explanation = await explain(deps, form, abortedByClient(reply));
+      if (format !== 'text') return replyAnswer(reply, plain(explanation));
+      return reply.code(200).type('text/plain; charset=utf-8').send(explanationText(explanation));
+    },
+  });
+}
+
+function formatOf(form: URLSearchParams): string {
+  return inParameter('format', () => {
+    const format = textOf(form, 'format');
+    if (FORMATS.includes(format)) return format;
+    throw new CodedError('bad_data', `got ${JSON.stringify(format)}, want json or text`);
+  });
+}
+
+/** A range query with `step`, else an instant query. */
+function explain(deps: ExplainDeps, form: URLSearchParams, signal: AbortSignal): Promise<Explanation> {
+  if (textOf(form, 'step') !== '')
+    return deps.engine.explain({ ...rangeOf(deps, form), ...commonOf(deps, form, signal) });
+  const timeMs = timeOf(form, 'time', deps.clock.nowMs());
+  return deps.engine.explain({ startMs: timeMs, endMs: timeMs, stepMs: 0, ...commonOf(deps, form, signal) });
+}

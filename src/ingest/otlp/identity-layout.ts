@@ -1,0 +1,143 @@
+/**
+ * Where everything lies in the memory of the identities. Read by both sides, the AssemblyScript of `assembly/` and the
+ * TypeScript above it; plain numbers only. The memory begins like the store's own (tsdb/kernel/layout.ts): its pages,
+ * slabs and hash tables are used here, too.
+ *
+ *   superblock │ own fields │ page table │ ResourceMetrics │ odd metrics │ odd points │ rows │ body │ heap: contexts, attributes, points
+ */
+// The page behind the superblock.
+export const OWN = 131072;
+export const ID_BODY = OWN + 0;
+export const ID_BODY_BYTES_MAX = OWN + 4;
+export const ID_RESOURCES = OWN + 8;
+export const ID_RESOURCE_COUNT = OWN + 12;
+export const ID_METRICS = OWN + 16;
+export const ID_METRIC_COUNT = OWN + 20;
+export const ID_POINTS = OWN + 24;
+export const ID_POINT_COUNT = OWN + 28;
+export const ID_ROWS = OWN + 32;
+export const ID_ROW_COUNT = OWN + 36;
+export const ID_EXEMPLARS = OWN + 40;
+/** Points that are known. */
+export const ID_KNOWN = OWN + 44;
+// What the frame of a metric was found to be: FRAME_* below.
+export const ID_FRAME = OWN + 64;
+// What a point was found to say: POINT_* below.
+export const ID_POINT = OWN + 128;
+/** Pages of the heap that stay free, so that no table is refused its growth half way. */
+export const ID_RESERVE = OWN + 52;
+
+/** 1 if the schema URL of a scope is a label: then it is of the identity, and is left to others. */
+export const ID_URL_COUNTS = OWN + 56;
+
+export const RESOURCES_MAX = 65_536;
+export const METRICS_MAX = 131_072;
+export const POINTS_MAX = 262_144;
+export const ROWS_MAX = 262_144;
+
+// A ResourceMetrics of the body. All positions are offsets in the body.
+export const RES_BYTES = 64;
+/** Where its length stands, where its fields begin, and its end. */
+export const RES_START = 0;
+export const RES_FIELDS = 4;
+export const RES_END = 8;
+/** The Resource message. */
+export const RES_RESOURCE = 12;
+export const RES_RESOURCE_END = 16;
+/** Context of the resource, 0 if it is not known. */
+export const RES_CONTEXT = 20;
+/** 1 if it is not of the plain form: then nothing else of it was looked at. */
+export const RES_ODD = 24;
+/** Its odd metrics, [first, end). */
+export const RES_METRICS = 28;
+export const RES_METRICS_END = 32;
+/** Oldest and newest time of its known points. */
+export const RES_EARLIEST = 40; // f64
+export const RES_LATEST = 48; // f64
+
+// A metric with points that are not known.
+export const MET_BYTES = 48;
+export const MET_START = 0;
+export const MET_END = 4;
+export const MET_SCOPE = 8;
+export const MET_SCOPE_END = 12;
+/** The ScopeMetrics around it. */
+export const MET_AROUND = 16;
+export const MET_AROUND_END = 20;
+/** Context of the metric, 0 if it is not known: then all of its points are new. */
+export const MET_CONTEXT = 24;
+/** Its new points, [first, end): where the length of each stands. */
+export const MET_POINTS = 28;
+export const MET_POINTS_END = 32;
+
+// A sample of a known point.
+export const ROW_BYTES = 48;
+export const ROW_SERIES = 0;
+export const ROW_GENERATION = 4;
+export const ROW_TIME = 8; // f64
+export const ROW_BITS = 16; // i64
+export const ROW_START = 24; // f64
+/** Written by whoever appends. */
+export const ROW_OUTCOME = 32;
+/** The identity that the row comes from. */
+export const ROW_IDENTITY = 36;
+/** The metric in the body, for messages. */
+export const ROW_METRIC = 40;
+export const ROW_METRIC_END = 44;
+/** The series was removed meanwhile; besides the outcomes of the store. */
+export const OUTCOME_GONE = 8;
+
+// Where the parts of a metric lie, as addresses: all bytes but those of the points are its identity.
+export const FRAME_KIND = 0;
+export const FRAME_DATA = 4; // tag of the gauge or sum
+export const FRAME_FIRST = 8; // first point
+export const FRAME_LAST = 12; // end of the last point
+export const FRAME_DATA_START = 16;
+export const FRAME_DATA_END = 20;
+/** The start timestamps of its points say something. */
+export const FRAME_STARTS = 24;
+export const FRAME_TEMPORALITY = 28;
+
+// What a point says.
+export const POINT_ATTRIBUTES = 0;
+export const POINT_ATTRIBUTES_END = 4;
+export const POINT_FLAGS = 8;
+export const POINT_EXEMPLARS = 12;
+export const POINT_START = 16; // u64
+export const POINT_TIME = 24; // u64
+export const POINT_BITS = 32; // i64
+export const POINT_HAS_VALUE = 40;
+export const POINT_IDENTITY = 44;
+
+// A context: a resource, or a metric of a scope of a resource, known by bytes.
+export const CTX_HASH = 0;
+export const CTX_PARENT = 4;
+/** 0 for a resource. */
+export const CTX_KIND = 8;
+/** The point that came first under it when it was seen last. */
+export const CTX_FIRST = 12;
+export const CTX_STARTS = 16;
+/** Bytes of its five parts, then the parts. */
+export const CTX_PARTS = 20;
+export const CTX_BYTES = 40;
+/** A context of more bytes than this is never known. */
+export const CTX_BYTES_MAX = 8192;
+
+// An attribute: its bytes on the wire, tag and length included.
+export const ATT_HASH = 0;
+export const ATT_LENGTH = 4;
+export const ATT_BYTES = 8;
+
+// The identity of a point: a context and attributes; what series it is.
+export const IDY_HASH = 0;
+export const IDY_CONTEXT = 4;
+/** 0 for one whose series is gone. */
+export const IDY_SERIES = 8;
+export const IDY_GENERATION = 12;
+/** Predicted successor. */
+export const IDY_NEXT = 16;
+/** Bytes of its attributes, and their number; then the address of each. */
+export const IDY_LENGTH = 20;
+export const IDY_ATTRIBUTES = 24;
+export const IDY_BYTES = 28;
+export const ATTRIBUTES_MAX = 64;

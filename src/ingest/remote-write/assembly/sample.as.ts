@@ -1,0 +1,31 @@
+/** One sample as everybody writes it: value, then time, nothing else. The same bytes in remote-write 1.0 and 2.0. */
+
+/** True if [p, end) is the field of one sample: value, then a time of 2 to 8 bytes. */
+// @ts-ignore: decorator
+@inline
+export function isPlainSample(p: usize, end: usize): bool {
+  const length = <u32>(end - p);
+  // 0x12 length 0x09 value(8) 0x10 time
+  if (length < 14 || length > 20 || load<u8>(p) != 0x12 || <u32>load<u8>(p, 1) != length - 2) return false;
+  if (load<u8>(p, 2) != 0x09 || load<u8>(p, 11) != 0x10) return false;
+  const timeBytes = length - 12;
+  const continued = load<u64>(p, 12) & 0x8080808080808080 & (<u64>-1 >>> (64 - (timeBytes << 3)));
+  return continued == (<u64>0x8080808080808080 >>> (72 - (timeBytes << 3)));
+}
+
+/** The time of a plain sample: its 7-bit groups, drawn together in three steps. */
+// @ts-ignore: decorator
+@inline
+export function plainTime(p: usize, end: usize): i64 {
+  let x = load<u64>(p, 12) & (<u64>0x7f7f7f7f7f7f7f7f >>> (64 - (<u64>(end - p - 12) << 3)));
+  x = (x & 0x007f007f007f007f) | ((x & 0x7f007f007f007f00) >>> 1);
+  x = (x & 0x00003fff00003fff) | ((x & 0x3fff00003fff0000) >>> 2);
+  return (x & 0x000000000fffffff) | ((x & 0x0fffffff00000000) >>> 4);
+}
+
+/** The value's bits of a plain sample. */
+// @ts-ignore: decorator
+@inline
+export function plainBits(p: usize): i64 {
+  return load<i64>(p, 3);
+}

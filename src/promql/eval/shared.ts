@@ -1,0 +1,42 @@
+/**
+ * Expressions that a query holds more than once are evaluated once: the first who asks keeps the rows, everybody gets
+ * copies of them (who visits a row may write into it).
+ */
+import { anyPresent, type Frame, frameColumn, newColumn } from './column.ts';
+import { ROW_WORK, type Run, type Slices } from './run.ts';
+import { type BoundVector, collect, type Visit } from './vector.ts';
+
+/** By the expression and where it is evaluated. Null where each occurrence is better evaluated by itself. */
+export type SharedVectors = Map<string, BoundVector | null>;
+
+/** Slots that are kept for others at most; what is larger is evaluated again. */
+const SHARED_SLOTS_MAX = 1_000_000;
+
+/** The vector for everybody who asks, or null if keeping its rows costs more than it saves. */
+export function shareable(vector: BoundVector): BoundVector | null {
+  // What the store hands out in batches is computed faster than it is kept.
+  if (vector.batches != null || vector.rows.count * vector.grid.count > SHARED_SLOTS_MAX) return null;
+  let frame: Frame | null = null;
+  return {
+    grid: vector.grid,
+    rows: vector.rows,
+    *stream(run, visit) {
+      frame ??= yield* collect(run, vector);
+      yield* streamCopies(run, frame, visit);
+    },
+  };
+}
+
+function* streamCopies(run: Run, frame: Frame, visit: Visit): Slices<void> {
+  const copy = newColumn(frame.steps);
+  for (let row = 0; row < frame.rows; row++) {
+    const { values, present, histograms } = frameColumn(frame, row);
+    if (anyPresent(present)) {
+      copy.values.set(values);
+      copy.present.set(present);
+      copy.histograms = histograms;
+      visit(row, copy);
+    }
+    if (run.work(ROW_WORK + frame.steps)) yield;
+  }
+}
