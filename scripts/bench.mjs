@@ -18,6 +18,7 @@ const DEFAULTS = {
   plan: { series: '1', rounds: 3, runs: 5 },
   readings: { series: '1k', rounds: 5, runs: 5 },
   http: { series: '100k', rounds: 20, runs: 1 },
+  keda: { series: '10k', rounds: 5, runs: 1 },
 };
 const HTTP_VARIANTS = ['base', 'shuffled', 'senders', 'unique', 'fractional', 'decimal'];
 
@@ -64,7 +65,8 @@ async function run(name) {
   const options = optionsOf(name);
   const began = performance.now();
   console.error(`${name}, ${formatCount(options.series)} series ...`);
-  const program = name === 'http' ? [join(root, 'bench', 'http.mjs')] : [join(root, '.bench', 'main.js'), name];
+  const isWhole = name === 'http' || name === 'keda';
+  const program = isWhole ? [join(root, 'bench', `${name}.mjs`)] : [join(root, '.bench', 'main.js'), name];
   const rows = await rowsOf(['--max-old-space-size=8192', ...program, JSON.stringify(options)]);
   if (rows === null) {
     failed = true;

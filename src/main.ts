@@ -7,12 +7,14 @@ import { totalmem } from 'node:os';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { bindHost, buildHttp, listenHttp } from './api/http.ts';
-import { openKeda } from './api/keda/server.ts';
+import { registerMemstore } from './api/keda/memstore.ts';
+import { type KedaPort, openKeda, type TlsFiles } from './api/keda/server.ts';
 import { openKubernetes } from './api/kubernetes/server.ts';
 import { registerOps } from './api/ops/ops.ts';
 import { registerPrometheus } from './api/prometheus/prometheus.ts';
 import { openOtlpGrpc, registerOtlpHttp, registerPush } from './api/push/push.ts';
 import { registerScale } from './api/scale/scale.ts';
+import { sharePort } from './api/shared-port.ts';
 import { type Command, helpText, parseCommand } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import type { Address } from './config/values.ts';
@@ -21,11 +23,16 @@ import { defaultExemplars, Writer } from './ingest/write.ts';
 import { systemClock } from './model/clock.ts';
 import { CodedError } from './model/errors.ts';
 import { LIMITS } from './model/limits.ts';
+import { systemTimers } from './model/timers.ts';
 import { QueryEngine } from './promql/engine.ts';
 import { SWITCHES } from './promql/switches.ts';
+import { KedifyReadings } from './scaling/kedify/kedify-readings.ts';
+import { namesByRules } from './scaling/kedify/original-names.ts';
+import { namesAsSent } from './scaling/kedify/sent-names.ts';
 import { NO_POD_STATES } from './scaling/pods.ts';
 import { Readings } from './scaling/reading.ts';
 import { Recorder, type StateChange } from './scaling/recorder.ts';
+import { Subscriptions } from './scaling/subscriptions.ts';
 import { createLogger } from './telemetry/log.ts';
 import { registerProcessMetrics } from './telemetry/process.ts';
 import { Registry } from './telemetry/registry.ts';
@@ -149,6 +156,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
   const clock = systemClock;
   const { head, storage } = store;
   registerHeadMetrics(registry, head);
+  const subscriptions = new Subscriptions({ head, clock, timers: systemTimers, registry });
   const exemplars = defaultExemplars(config.storage.exemplarsLimit);
   const metadata = new Metadata();
   registerBesideMetrics(registry, exemplars, metadata);
@@ -161,6 +169,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     head,
     clock,
     registry,
+    onStored: () => subscriptions.wake(),
     exemplars,
     metadata,
     otlp: { ...config.otlp.translation, lookbackMs: config.query.lookbackDeltaMs },
@@ -186,12 +195,18 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     samplesMax: config.scaling.samplesMax,
     timeoutMs: config.scaling.timeoutMs,
   });
+  const names = namesAsSent(
+    writer.otlpOriginals,
+    namesByRules((name) => head.hasMetric(name)),
+  );
+  const kedify = openKedify(config, { head, names, clock, registry, recorder });
   const retention = setInterval(() => enforceRetention(head), RETENTION_CHECK_MS);
   retention.unref();
 
   let state: 'starting' | 'ready' | 'stopping' = 'starting';
   const isReady = (): boolean => state === 'ready';
   const isStopping = (): boolean => state === 'stopping';
+  let keda: KedaPort | null = null;
   const openings: Readonly<Record<SurfaceName, Opening>> = {
     web: {
       address: config.web.listenAddress,
@@ -200,6 +215,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
           registerOps(app, { registry, isReady, isStopping });
           registerPush(app, { writer, logger });
           registerScale(app, { readings, recorder, head });
+          if (kedify !== null) registerMemstore(app, { head, names, clock, kedify, info: () => infoOf(config) });
           registerPrometheus(app, {
             engine,
             head,
@@ -220,11 +236,20 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     otlpHttp: {
       address: config.otlp.http.listenAddress,
       open: (address) =>
-        openHttp(address, buildHttp({ logger, registry }), (app) => registerOtlpHttp(app, { writer, logger })),
+        openHttp(address, buildHttp({ logger, registry }), (app) => {
+          registerOtlpHttp(app, { writer, logger });
+          if (sharesPort(config))
+            sharePort(app.server, (socket) => (keda === null ? socket.destroy() : keda.accept(socket)));
+        }),
     },
     keda: {
       address: config.keda.listenAddress,
-      open: (listen) => openKeda({ listen, readings, logger, registry }),
+      async open(listen) {
+        const push = { subscriptions, engine, names };
+        const { tenancy } = config.keda;
+        keda = await openKeda({ listen, readings, kedify, tenancy, push, readTls: kedaTls(config), logger, registry });
+        return keda;
+      },
     },
     kubernetes: {
       address: config.kubernetes.listenAddress,
@@ -314,6 +339,45 @@ function openEngine({ query, features }: Config, head: KernelHead, registry: Reg
 /** Slice by slice, so that a million dead series hold up nobody. */
 function enforceRetention(head: KernelHead): void {
   if (head.retentionSlice()) setImmediate(enforceRetention, head);
+}
+
+/** Answers of the Kedify path, or null where it is turned off. */
+function openKedify(
+  { compat, scaling }: Config,
+  around: Pick<ConstructorParameters<typeof KedifyReadings>[0], 'head' | 'names' | 'clock' | 'registry' | 'recorder'>,
+): KedifyReadings | null {
+  if (!compat.kedify.enabled) return null;
+  const { forgetAfterMs, warmUp } = scaling;
+  return new KedifyReadings({ ...around, settings: compat.kedify, forgetAfterMs, warmsUp: warmUp });
+}
+
+/** What `/info` says, as Kedify's scaler says it. */
+function infoOf({ keda, otlp, web }: Config): Record<string, string> {
+  const portOf = (address: Address | null): string => (address === null ? '' : String(address.port));
+  return {
+    version: TIDEGAUGE_VERSION,
+    scalerPort: portOf(keda.listenAddress),
+    otlpPort: portOf(otlp.grpc.listenAddress),
+    internalMetricsPort: portOf(web.listenAddress),
+    restApiPort: portOf(web.listenAddress),
+  };
+}
+
+/** Whoever must show a certificate on the KEDA port must not get around it by another one. */
+function sharesPort({ compat, keda }: Config): boolean {
+  return (
+    compat.kedify.enabled && compat.kedify.sharedPort && keda.listenAddress !== null && keda.tlsClientCaFile === ''
+  );
+}
+
+/** Reads the files of the KEDA port anew each time, or null for plain text. */
+function kedaTls({ keda: { tlsCertFile, tlsPrivateKeyFile, tlsClientCaFile } }: Config): (() => TlsFiles) | null {
+  if (tlsCertFile === '') return null;
+  return () => ({
+    certPem: readFileSync(tlsCertFile, 'utf8'),
+    keyPem: readFileSync(tlsPrivateKeyFile, 'utf8'),
+    clientCaPem: tlsClientCaFile === '' ? null : readFileSync(tlsClientCaFile, 'utf8'),
+  });
 }
 
 function readCertificate({ kubernetes }: Config): { certPem: string; keyPem: string } | null {

@@ -55,7 +55,12 @@ export function buildHttp(options: HttpOptions): FastifyInstance {
     bodyLimit: bodyBytesMax,
     exposeHeadRoutes: false,
     return503OnClosing: false,
-    routerOptions: { caseSensitive: true, maxParamLength: LIMITS.httpPathParameterLengthMax },
+    // KEDA and others put a path behind an address that may end in a slash.
+    routerOptions: {
+      caseSensitive: true,
+      ignoreDuplicateSlashes: true,
+      maxParamLength: LIMITS.httpPathParameterLengthMax,
+    },
     clientErrorHandler: refuseMalformed,
     frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply) => {
       refuse(request, reply, { status: 400, text: 'Bad Request\n' });

@@ -5,6 +5,7 @@
  */
 import { CodedError } from '../model/errors.ts';
 import { nearest } from '../model/nearest.ts';
+import { readAliases } from './aliases.ts';
 import { type FileContent, parseFile } from './file.ts';
 import {
   ALL_SETTINGS,
@@ -43,11 +44,13 @@ export function parseCommand(argv: readonly string[], env: Environment, readFile
 export function loadConfig(argv: readonly string[], env: Environment, readFile: ReadFile, machine: Machine): Config {
   const flags = readFlags(argv);
   const variables = readVariables(env);
+  const aliases = readAliases(env);
   const path = (flags.get(SETTINGS.configFile.name) ?? variables.get(SETTINGS.configFile.name))?.text ?? '';
   const file = path === '' ? EMPTY_FILE : readConfigFile(path, readFile);
   const given: Given = (setting) =>
     flags.get(setting.name) ??
     variables.get(setting.name) ??
+    aliases.get(setting.name) ??
     file.values.get(setting.name) ?? { text: defaultOf(setting, machine), origin: 'its default' };
   const config = buildConfig(given, file);
   checkTogether(config);
@@ -206,7 +209,24 @@ function buildConfig(given: Given, file: FileContent): Config {
         keepRawDeltas: read(SETTINGS.otlpKeepRawDeltas),
       },
     },
-    keda: { listenAddress: read(SETTINGS.kedaListenAddress) },
+    keda: {
+      listenAddress: read(SETTINGS.kedaListenAddress),
+      tenancy: read(SETTINGS.kedaTenancy),
+      tlsCertFile: read(SETTINGS.kedaTlsCertFile),
+      tlsPrivateKeyFile: read(SETTINGS.kedaTlsPrivateKeyFile),
+      tlsClientCaFile: read(SETTINGS.kedaTlsClientCaFile),
+    },
+    compat: {
+      kedify: {
+        enabled: read(SETTINGS.compatKedifyEnabled),
+        sharedPort: read(SETTINGS.compatKedifySharedPort),
+        windowMs: read(SETTINGS.compatKedifyWindow),
+        errorIfNotFound: read(SETTINGS.compatKedifyErrorIfNotFound),
+        valueIfNotFound: read(SETTINGS.compatKedifyValueIfNotFound),
+        lenientLabels: read(SETTINGS.compatKedifyLenientLabels),
+        notFoundCoversEmpty: read(SETTINGS.compatKedifyNotFoundCoversEmpty),
+      },
+    },
     kubernetes: {
       listenAddress: read(SETTINGS.kubernetesListenAddress),
       insecureAllowUnauthenticated: read(SETTINGS.kubernetesInsecureAllowUnauthenticated),
@@ -244,7 +264,8 @@ function buildConfig(given: Given, file: FileContent): Config {
 }
 
 /** What is wrong only about several settings together. */
-function checkTogether({ kubernetes }: Config): void {
+function checkTogether({ kubernetes, keda }: Config): void {
+  checkKedaTls(keda);
   if ((kubernetes.tlsCertFile === '') !== (kubernetes.tlsPrivateKeyFile === '')) {
     const certificate = flagOf(SETTINGS.kubernetesTlsCertFile);
     const key = flagOf(SETTINGS.kubernetesTlsPrivateKeyFile);
@@ -257,6 +278,17 @@ function checkTogether({ kubernetes }: Config): void {
     `cannot use ${flagOf(SETTINGS.kubernetesListenAddress)}: got ${quote(formatAddress(address))}, want an address on loopback, ` +
       `because nothing authenticates who asks there; ${flagOf(SETTINGS.kubernetesInsecureAllowUnauthenticated)} waives this`,
   );
+}
+
+function checkKedaTls({ tlsCertFile, tlsPrivateKeyFile, tlsClientCaFile }: Config['keda']): void {
+  const [certificate, key] = [flagOf(SETTINGS.kedaTlsCertFile), flagOf(SETTINGS.kedaTlsPrivateKeyFile)];
+  if ((tlsCertFile === '') !== (tlsPrivateKeyFile === '')) {
+    throw badConfig(
+      `cannot use ${tlsCertFile === '' ? key : certificate}: got it alone, want ${certificate} and ${key} together`,
+    );
+  }
+  if (tlsClientCaFile === '' || tlsCertFile !== '') return;
+  throw badConfig(`cannot use ${flagOf(SETTINGS.kedaTlsClientCaFile)}: got it without ${certificate} and ${key}`);
 }
 
 function quote(text: string): string {

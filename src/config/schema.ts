@@ -16,6 +16,7 @@ import {
   DURATION,
   type Kind,
   LIST,
+  NUMBER,
   PATH,
   SYNC,
 } from './values.ts';
@@ -90,7 +91,26 @@ export interface Config {
     readonly http: { readonly listenAddress: Address | null };
     readonly translation: OtlpTranslation;
   };
-  readonly keda: { readonly listenAddress: Address | null };
+  readonly keda: {
+    readonly listenAddress: Address | null;
+    readonly tenancy: 'off' | 'namespace';
+    /** Both or neither are ''. */
+    readonly tlsCertFile: string;
+    readonly tlsPrivateKeyFile: string;
+    /** '' lets every client in. */
+    readonly tlsClientCaFile: string;
+  };
+  readonly compat: {
+    readonly kedify: {
+      readonly enabled: boolean;
+      readonly sharedPort: boolean;
+      readonly windowMs: number;
+      readonly errorIfNotFound: boolean;
+      readonly valueIfNotFound: number;
+      readonly lenientLabels: boolean;
+      readonly notFoundCoversEmpty: boolean;
+    };
+  };
   readonly kubernetes: {
     readonly listenAddress: Address | null;
     readonly insecureAllowUnauthenticated: boolean;
@@ -171,7 +191,7 @@ export const SETTINGS = {
   otlpPromoteResourceAttributes: setting(
     'otlp.promote-resource-attributes',
     LIST,
-    'k8s.namespace.name,k8s.pod.name,k8s.deployment.name,k8s.statefulset.name,k8s.container.name,k8s.node.name,' +
+    'k8s.namespace.name,k8s.pod.name,k8s.deployment.name,k8s.statefulset.name,k8s.container.name,k8s.node.name,host.name,' +
       'service.name,service.namespace,service.version,deployment.environment,deployment.environment.name',
     'OTLP resource attributes that become labels of every series of the resource; `*` for all.',
   ),
@@ -204,6 +224,67 @@ export const SETTINGS = {
     ADDRESS,
     '127.0.0.1:6000',
     "Where to serve KEDA's external scaler over gRPC.",
+  ),
+  kedaTenancy: setting(
+    'keda.tenancy',
+    choiceOf('off', 'namespace'),
+    'off',
+    'What a trigger of KEDA may see: everything, or the series of the namespace of its ScaledObject.',
+  ),
+  kedaTlsCertFile: setting(
+    'keda.tls-cert-file',
+    PATH,
+    '',
+    'PEM certificate of the KEDA port; empty serves plain text. Renewed files are picked up within seconds.',
+  ),
+  kedaTlsPrivateKeyFile: setting('keda.tls-private-key-file', PATH, '', 'PEM private key of that certificate.'),
+  kedaTlsClientCaFile: setting(
+    'keda.tls-client-ca-file',
+    PATH,
+    '',
+    'PEM certificates of the authorities that a client of the KEDA port must have its certificate from; empty asks for none.',
+  ),
+  compatKedifyEnabled: setting(
+    'compat.kedify.enabled',
+    BOOLEAN,
+    'true',
+    "Serve what Kedify's OTel scaler serves: triggers with metricQuery, /memstore and /info, its metrics.",
+  ),
+  compatKedifySharedPort: setting(
+    'compat.kedify.shared-port',
+    BOOLEAN,
+    'true',
+    'Serve KEDA on the OTLP/HTTP port, too; not while the KEDA port asks clients for certificates.',
+  ),
+  compatKedifyWindow: setting(
+    'compat.kedify.window',
+    DURATION,
+    '2m',
+    'What a metricQuery looks at: how old the newest sample of a live series may be, and the window of operationOverTime.',
+  ),
+  compatKedifyErrorIfNotFound: setting(
+    'compat.kedify.error-if-not-found',
+    BOOLEAN,
+    'false',
+    'Answer a metricQuery of an unknown metric with an error instead of a value.',
+  ),
+  compatKedifyValueIfNotFound: setting(
+    'compat.kedify.value-if-not-found',
+    NUMBER,
+    '0',
+    'The value of a metricQuery of an unknown metric.',
+  ),
+  compatKedifyLenientLabels: setting(
+    'compat.kedify.lenient-labels',
+    BOOLEAN,
+    'true',
+    "Match labels of a metricQuery as Kedify's scaler does: exactly the labels asked for, else whatever does not contradict.",
+  ),
+  compatKedifyNotFoundCoversEmpty: setting(
+    'compat.kedify.not-found-covers-empty',
+    BOOLEAN,
+    'false',
+    'Treat a metricQuery that matches no live series of a known metric like one of an unknown metric.',
   ),
   kubernetesListenAddress: setting(
     'kubernetes.listen-address',

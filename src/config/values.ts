@@ -10,7 +10,17 @@ export interface Address {
 
 export interface Kind<T> {
   /** The word that documents use for it. */
-  readonly name: 'address' | 'path' | 'duration' | 'bytes' | 'choice' | 'choices' | 'boolean' | 'count' | 'list';
+  readonly name:
+    | 'address'
+    | 'path'
+    | 'duration'
+    | 'bytes'
+    | 'choice'
+    | 'choices'
+    | 'boolean'
+    | 'count'
+    | 'number'
+    | 'list';
   /** What a right value looks like, as the end of the sentence "want …". */
   readonly want: string;
   /** The value, or undefined if the text is not one. */
@@ -64,6 +74,18 @@ export const COUNT: Kind<number> = {
   parse: (text) => (/^\d{1,15}$/.test(text) ? Number(text) : undefined),
   format: String,
 };
+
+/** A finite number. */
+export const NUMBER: Kind<number> = {
+  name: 'number',
+  want: 'a number such as 0 or 1.5',
+  parse: (text) => (/^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?$/.test(text) ? finite(Number(text)) : undefined),
+  format: String,
+};
+
+function finite(value: number): number | undefined {
+  return Number.isFinite(value) ? value : undefined;
+}
 
 /** Texts without commas, separated by commas; in the YAML file, a list as well. */
 export const LIST: Kind<readonly string[]> = {

@@ -59,6 +59,8 @@ export interface WriterOptions {
   readonly admit?: () => void;
   /** Told when the kernel traps: nobody knows what its memory holds then, so the process is to end. */
   readonly onTrap?: (error: Error) => void;
+  /** Called when a body was stored, whole or in part. */
+  readonly onStored?: () => void;
 }
 
 /** A request that was only partly stored because there was no room: the sender is to repeat all of it later. */
@@ -83,11 +85,13 @@ export class Writer {
   readonly #admit: () => void;
   readonly #onTrap: (error: Error) => void;
   readonly #counters: Record<Protocol, ProtocolCounters>;
+  readonly #onStored: () => void;
 
   constructor(options: WriterOptions) {
     const { head, clock, registry, otlp, hashKeys, deltas } = options;
     this.#head = head;
     this.#clock = clock;
+    this.#onStored = options.onStored ?? (() => undefined);
     this.#exemplars = options.exemplars ?? defaultExemplars(LIMITS.exemplarsMax);
     this.#metadata = options.metadata ?? new Metadata();
     this.#journal = options.journal ?? null;
@@ -219,6 +223,7 @@ export class Writer {
     } finally {
       // In the case of a fault, too: what is in the store by then stays there.
       counters.add(tally);
+      this.#onStored();
     }
     counters.requests.with(protocol, tally.refusedCount === 0 ? 'stored' : 'partial').value++;
     return { tally, logged };

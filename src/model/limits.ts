@@ -54,6 +54,15 @@ export const LIMITS = {
   kedaRequestBytesMax: 1024 * 1024,
   /** Keys of a trigger's metadata. */
   kedaMetadataKeysMax: 256,
+  /** Open push streams of autoscalers, both kinds together. */
+  pushStreamsMax: 20_000,
+  /** Longest time between two messages of a push stream while its trigger is active. */
+  pushRepeatMsMax: 30_000,
+  /** Series that one reply of `/memstore/data` holds. */
+  memstoreSeriesMax: 10_000,
+  /** Series of `keda_otel_scaler_metric_value` and its like, and how long one stays after its last use. */
+  kedifyMetricSeriesMax: 1000,
+  kedifyMetricMs: 10 * 60 * 1000,
   /** Evaluations kept for others who ask the same, and for how long. */
   sharedEvaluationsMax: 10_000,
   evaluationIntervalMs: 1000,

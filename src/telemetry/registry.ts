@@ -53,6 +53,23 @@ export class Registry {
     this.#add(family, (lines) => lines.push(`${name} ${formatValue(read())}`));
   }
 
+  /** Registers a metric whose cells are all read when it is scraped; those that are not given have gone. */
+  collected(
+    type: 'counter' | 'gauge',
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    read: () => Iterable<{ readonly labels: readonly string[]; readonly value: number }>,
+  ): void {
+    const family: Family<never> = { name, help, type, labelNames, with: () => unsupported(name) };
+    this.#add(family, (lines) => {
+      for (const { labels, value } of read()) {
+        const texts = labelNames.map((label, i) => `${label}="${escapeValue(labels[i]!)}"`);
+        lines.push(`${name}${labelText(texts)} ${formatValue(value)}`);
+      }
+    });
+  }
+
   /** Registers a histogram; `bounds` ascend and leave out +Inf. */
   histogram(name: string, help: string, bounds: readonly number[], ...labelNames: string[]): Family<HistogramCell> {
     const cells = new Map<string, { labels: string[]; cell: HistogramCell }>();

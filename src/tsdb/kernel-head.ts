@@ -421,6 +421,17 @@ export class KernelHead {
     return pair !== 0 && this.#kernel.u32[(pair + PAIR_COUNT) >>> 2]! > 0;
   }
 
+  /** Series of this metric name now, whatever their samples. */
+  seriesOfMetric(name: string): number {
+    const pair = this.#texts.findPair(METRIC_NAME, name);
+    return pair === 0 ? 0 : this.#kernel.u32[(pair + PAIR_COUNT) >>> 2]!;
+  }
+
+  /** Series ever created. */
+  get seriesCreated(): number {
+    return this.#kernel.f64[SB_SERIES_CREATED >>> 3]!;
+  }
+
   /** Drops samples older than retention, and series that have none left. Called regularly by the daemon. */
   enforceRetention(): void {
     // A round that was begun in slices is finished first: it began with an older idea of what is old.

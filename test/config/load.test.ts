@@ -93,11 +93,13 @@ test('every setting can be given as flag, variable and YAML key', async (t) => {
     count: '7',
     choice: 'error',
     choices: 'promql-delayed-name-removal',
+    number: '1.5',
     list: 'a.b,c',
   };
   const texts: Readonly<Record<string, string>> = {
     'log.format': 'json',
     'query.max-text-size': '64KiB',
+    'keda.tenancy': 'namespace',
     'otlp.naming-strategy': 'NoTranslation',
     'storage.log-failure': 'refuse',
   };
@@ -125,6 +127,45 @@ test('features are those of the engine, and may stand together', async (t) => {
     message(() => load(['--enable-feature=promql-at-modifier'])),
     'cannot use --enable-feature from the command line: got "promql-at-modifier", want any of promql-experimental-functions,',
   );
+});
+
+test("variables of Kedify's scaler stand for settings, below our own", async (t) => {
+  const kedify = {
+    OTLP_RECEIVER_PORT: '5317',
+    KEDA_EXTERNAL_SCALER_PORT: '4318',
+    REST_API_PORT: 'tcp://10.0.0.1:80',
+    METRIC_STORE_RETENTION_SECONDS: '90',
+    METRIC_STORE_ERROR_IF_NOT_FOUND: 'TRUE',
+    METRIC_STORE_VALUE_IF_NOT_FOUND: '2.5',
+    KEDA_TLS_CERT_FILE: '/tls.crt',
+  };
+  const config = load([], kedify);
+  t.match(config.compat.kedify, { windowMs: 90_000, errorIfNotFound: true, valueIfNotFound: 2.5 });
+  t.equal(config.storage.retentionMs, 7_200_000, "the store's retention is another thing");
+  t.strictSame(config.otlp.grpc.listenAddress, { host: '', port: 5317 });
+  t.strictSame(config.otlp.http.listenAddress, { host: '', port: 4318 }, 'one port serves both');
+  t.equal(config.keda.listenAddress!.port, 6000);
+  t.equal(config.web.listenAddress!.port, 9090, 'what Kubernetes sets for a Service is no setting');
+  t.equal(config.keda.tlsCertFile, '', 'TLS is off unless it is enabled');
+  const tls = { ...kedify, KEDA_TLS_ENABLED: 'true', KEDA_TLS_KEY_FILE: '/tls.key', KEDA_EXTERNAL_SCALER_PORT: '6001' };
+  t.match(load([], tls).keda, {
+    listenAddress: { port: 6001 },
+    tlsCertFile: '/tls.crt',
+    tlsPrivateKeyFile: '/tls.key',
+  });
+  t.equal(load([], { ...kedify, TIDEGAUGE_COMPAT_KEDIFY_WINDOW: '3m' }).compat.kedify.windowMs, 180_000);
+  t.throws(() => load([], { METRIC_STORE_RETENTION_SECONDS: 'soon' }), {
+    message: /from METRIC_STORE_RETENTION_SECONDS: got "soons"/,
+  });
+  t.throws(() => load([], { METRIC_STORE_ERROR_IF_NOT_FOUND: 'maybe' }), { message: /want true or false/ });
+});
+
+test('TLS of the KEDA port is whole or not at all', async (t) => {
+  const f = (flags: string[], message: RegExp) => t.throws(() => load(flags), { message }, flags.join(' '));
+  f(['--keda.tls-cert-file=a'], /cannot use --keda.tls-cert-file: got it alone/);
+  f(['--keda.tls-private-key-file=a'], /cannot use --keda.tls-private-key-file: got it alone/);
+  f(['--keda.tls-client-ca-file=a'], /cannot use --keda.tls-client-ca-file: got it without/);
+  t.ok(load(['--keda.tls-cert-file=a', '--keda.tls-private-key-file=b', '--keda.tls-client-ca-file=c']));
 });
 
 test('lists are texts with commas, and lists in YAML', async (t) => {
@@ -332,7 +373,7 @@ test('the file: what is unknown or wrong is named with its line and column', asy
   );
   f(
     'config:\n  file: x\n',
-    'cannot use the key "config" at t.yaml:1:1: it is not known; the nearest known key is "log"',
+    'cannot use the key "config" at t.yaml:1:1: it is not known; the nearest known key is "compat"',
   );
   f(
     'storage:\n  retention: 5\n',

@@ -3,8 +3,8 @@
  * contract's .proto, so nothing is shared with the server's codec) and what it makes of the answers.
  * Source: kedacore/keda, pkg/scalers/external_scaler.go and pkg/scaling/scale_handler.go.
  */
-import { readFileSync } from 'node:fs';
-import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
+import { existsSync, readFileSync } from 'node:fs';
+import { type ChannelCredentials, Client, credentials, type ServiceError } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
 
 export interface Trigger {
@@ -25,6 +25,13 @@ export interface MetricValue {
   readonly metricValueFloat: number;
 }
 
+export interface OpenStream {
+  readonly messages: readonly Readonly<Record<string, unknown>>[];
+  /** The status that the stream ended with. */
+  readonly ended: Promise<number>;
+  cancel(): void;
+}
+
 /** What one poll of KEDA ends in. */
 export type Poll =
   | {
@@ -36,15 +43,18 @@ export type Poll =
     }
   | { readonly kind: 'error'; readonly grpcCode: number; readonly message: string };
 
-const file = new URL('../../src/api/keda/external-scaler.proto', import.meta.url);
+/** From here, or from the bundle in build/ that this file may be part of. */
+const file = ['../../', '../']
+  .map((root) => new URL(`${root}src/api/keda/external-scaler.proto`, import.meta.url))
+  .find((url) => existsSync(url))!;
 const contract = protobuf.parse(readFileSync(file, 'utf8'), { keepCase: true }).root.lookup('externalscaler');
 const SERVICE = 'externalscaler.ExternalScaler';
 
 export class KedaClient {
   readonly #client: Client;
 
-  constructor(address: string) {
-    this.#client = new Client(address, credentials.createInsecure());
+  constructor(address: string, channel: ChannelCredentials = credentials.createInsecure()) {
+    this.#client = new Client(address, channel);
   }
 
   async getMetricSpec(trigger: Trigger): Promise<readonly MetricSpec[]> {
@@ -73,6 +83,24 @@ export class KedaClient {
   /** Messages of a server stream until it ends; rejects if it ends with an error. */
   stream(method: 'StreamIsActive' | 'StreamMetricSpec', trigger: Trigger): Promise<number> {
     return this.streamBytes(`/${SERVICE}/${method}`, encode('ScaledObjectRef', refOf(trigger)), () => {});
+  }
+
+  /** An open server stream: `messages` grows as they come. */
+  open(method: 'StreamIsActive' | 'StreamMetricSpec', trigger: Trigger, onMessage: () => void = () => {}): OpenStream {
+    const identity = (bytes: Buffer): Buffer => bytes;
+    const request = Buffer.from(encode('ScaledObjectRef', refOf(trigger)));
+    const call = this.#client.makeServerStreamRequest(`/${SERVICE}/${method}`, identity, identity, request);
+    const messages: Item[] = [];
+    const type = lookUpType(method === 'StreamIsActive' ? 'IsActiveResponse' : 'GetMetricSpecResponse');
+    call.on('data', (bytes: Buffer) => {
+      messages.push(type.toObject(type.decode(bytes), { longs: String, defaults: true, arrays: true }));
+      onMessage();
+    });
+    const ended = new Promise<number>((resolve) => {
+      call.on('end', () => resolve(0));
+      call.on('error', (error) => resolve((error as ServiceError).code));
+    });
+    return { messages, ended, cancel: () => call.cancel() };
   }
 
   /** One poll of trigger 0: the specification, then the pair of calls, repeated once at once if it fails. */
@@ -155,7 +183,8 @@ function lookUpType(name: string): protobuf.Type {
   return (contract as protobuf.Namespace).lookupType(name);
 }
 
-/** KEDA writes quantities with three decimals. */
-function toMilli(value: number): number {
+/** KEDA writes quantities with three decimals, and 0 for what it cannot write or takes for nonsense (2.20.2). */
+export function toMilli(value: number): number {
+  if (!Number.isFinite(value) || value < 0) return 0;
   return Math.round(Number(value.toFixed(3)) * 1000);
 }

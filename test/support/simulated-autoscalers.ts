@@ -48,7 +48,7 @@ export class SimulatedAutoscaler {
   }
 
   /** One sync of the HPA; not at zero replicas. */
-  async sync(readings: Readings, nowMs: number): Promise<void> {
+  async sync(readings: Pick<Readings, 'read'>, nowMs: number): Promise<void> {
     if (this.#replicas === 0) return;
     const pair = await this.#pair(readings);
     const milli = pair?.milli ?? this.#fallbackMilli();
@@ -57,7 +57,7 @@ export class SimulatedAutoscaler {
   }
 
   /** One poll of KEDA. */
-  async poll(readings: Readings, nowMs: number): Promise<void> {
+  async poll(readings: Pick<Readings, 'read'>, nowMs: number): Promise<void> {
     const pair = await this.#pair(readings);
     this.#failures = pair === null ? this.#failures + 1 : 0;
     // A trigger in fallback counts as active; one that only fails changes nothing.
@@ -71,17 +71,17 @@ export class SimulatedAutoscaler {
   }
 
   /** What a stream of a trigger of type external-push tells: that there is work, and never that there is none. */
-  async push(readings: Readings, nowMs: number): Promise<void> {
+  async push(readings: Pick<Readings, 'read'>, nowMs: number): Promise<void> {
     if (activityOf(await this.#ask(readings, 'StreamIsActive'), 0) !== true) return;
     this.#activeMs = nowMs;
     if (this.#replicas === 0) this.#replicas = Math.max(1, this.#options.minReplicas);
   }
 
-  async #pair(readings: Readings): Promise<Pair> {
+  async #pair(readings: Pick<Readings, 'read'>): Promise<Pair> {
     return (await this.#once(readings)) ?? (await this.#once(readings));
   }
 
-  async #once(readings: Readings): Promise<Pair> {
+  async #once(readings: Pick<Readings, 'read'>): Promise<Pair> {
     const metrics = await this.#ask(readings, 'GetMetrics');
     if (metrics.kind === 'absence') return null;
     const activity = await this.#ask(readings, 'IsActive');
@@ -89,7 +89,7 @@ export class SimulatedAutoscaler {
     return { milli: BigInt(Math.round(Number(metrics.value.toFixed(3)) * 1000)), active: activity.value > 0 };
   }
 
-  #ask(readings: Readings, call: string) {
+  #ask(readings: Pick<Readings, 'read'>, call: string) {
     const { query, policy, target } = this.#options;
     const asker = { namespace: 'sim', name: 'web', call, target, activation: 0 };
     return readings.read({ query, policy, asker, scope: null, surface: 'keda' });

@@ -120,10 +120,17 @@ export interface Trace {
   readonly replicas: readonly number[];
 }
 
-export async function run(world: World, withFaults: boolean): Promise<Trace> {
-  const simulation = new Simulation(world, withFaults ? world.faults : []);
+/** `through` puts something between the autoscaler and the Readings, for example a surface on a real socket. */
+export async function run(
+  world: World,
+  withFaults: boolean,
+  through: Through = (readings) => readings,
+): Promise<Trace> {
+  const simulation = new Simulation(world, withFaults ? world.faults : [], through);
   return simulation.run();
 }
+
+type Through = (readings: Readings) => Pick<Readings, 'read'>;
 
 class Simulation {
   readonly #world: World;
@@ -131,14 +138,16 @@ class Simulation {
   readonly #clock = new TestClock(START_MS);
   readonly #random: () => number;
   readonly #autoscaler: SimulatedAutoscaler;
+  readonly #through: Through;
   #head: PlainHead;
-  #readings: Readings;
+  #readings: Pick<Readings, 'read'>;
   #pods: Pod[] = [];
   #underway: Sample[] = [];
   #born = 0;
   #jumpedMs = 0;
 
-  constructor(world: World, faults: readonly Fault[]) {
+  constructor(world: World, faults: readonly Fault[], through: Through) {
+    this.#through = through;
     this.#world = world;
     this.#faults = faults;
     this.#random = randomOf(world.seed ^ 0x5eed);
@@ -178,13 +187,13 @@ class Simulation {
   }
 
   /** A daemon with an empty memory. */
-  #start(): [PlainHead, Readings] {
+  #start(): [PlainHead, Pick<Readings, 'read'>] {
     const clock = this.#clock;
     const registry = new Registry();
     const { outOfOrderMsMax, futureMsMax } = LIMITS;
     const head = new PlainHead({ clock, retentionMs: 7_200_000, outOfOrderMsMax, futureMsMax, seriesMax: 10_000 });
     const engine = new QueryEngine({ head, clock, registry, lookbackMs: 300_000 });
-    return [head, new Readings({ head, engine, clock, registry, lookbackMs: 300_000 })];
+    return [head, this.#through(new Readings({ head, engine, clock, registry, lookbackMs: 300_000 }))];
   }
 
   #break(atMs: number): void {

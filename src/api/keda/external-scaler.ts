@@ -7,9 +7,10 @@
  *   `fallback`; NaN, infinity, a negative number or no number at all it would take for 0.
  */
 import type { Logger } from 'pino';
-import { type CodedError, ERRORS, type ErrorCode } from '../../model/errors.ts';
-import { SCOPE_ALL } from '../../model/scope.ts';
-import { absenceText, type Readings, type ReadingValue } from '../../scaling/reading.ts';
+import { CodedError, ERRORS, type ErrorCode } from '../../model/errors.ts';
+import { SCOPE_ALL, type Scope } from '../../model/scope.ts';
+import type { KedifyReadings } from '../../scaling/kedify/kedify-readings.ts';
+import { absenceText, type Reading, type Readings, type ReadingValue } from '../../scaling/reading.ts';
 import {
   decodeMetricsRequest,
   decodeScaledObjectRef,
@@ -26,8 +27,15 @@ export interface CallFault {
   readonly details: string;
 }
 
+/** `namespace` lets a trigger see the series of its own namespace only. */
+export type Tenancy = 'off' | 'namespace';
+
 export interface ScalerDependencies {
   readonly readings: Pick<Readings, 'read'>;
+  /** Answers triggers with `metricQuery`; left out, those are refused. */
+  readonly kedify?: Pick<KedifyReadings, 'read'> | null;
+  /** By default `off`. */
+  readonly tenancy?: Tenancy;
   readonly logger: Logger;
 }
 
@@ -35,44 +43,73 @@ export interface ScalerDependencies {
 export type ScalerCall = (request: Uint8Array, dependencies: ScalerDependencies) => Promise<Buffer>;
 
 export const SCALER_CALLS: Readonly<Record<'GetMetricSpec' | 'GetMetrics' | 'IsActive', ScalerCall>> = {
-  GetMetricSpec: async (request) => {
-    const ref = decodeScaledObjectRef(request);
-    return encodeNamedNumber({ name: metricNameOf(ref), value: parseTarget(ref.metadata) });
-  },
+  GetMetricSpec: async (request) => encodeSpec(decodeScaledObjectRef(request)),
   GetMetrics: async (request, dependencies) => {
     const { ref, metricName } = decodeMetricsRequest(request);
-    const { value } = await readTrigger('GetMetrics', ref, parseTrigger(ref.metadata), dependencies);
+    const { value } = await readValue('GetMetrics', ref, parseTrigger(ref.metadata), dependencies);
     return encodeNamedNumber({ name: metricName, value });
   },
   IsActive: async (request, dependencies) => {
     const ref = decodeScaledObjectRef(request);
     const trigger = parseTrigger(ref.metadata);
-    const { value } = await readTrigger('IsActive', ref, trigger, dependencies);
+    const { value } = await readValue('IsActive', ref, trigger, dependencies);
     return encodeIsActive(value > trigger.activationTargetValue);
   },
 };
+
+/** The one specification of a trigger; throws `bad_metadata`. */
+export function encodeSpec(ref: ScaledObjectRef): Buffer {
+  return encodeNamedNumber({ name: metricNameOf(ref), value: parseTarget(ref.metadata) });
+}
 
 /** The gRPC status of one of our own errors. */
 export function faultOf(error: CodedError): CallFault {
   return { code: error.grpcStatus, details: `${error.message} [${error.code}]` };
 }
 
+/** Whoever calls over plain text proves no namespace, so by default a trigger sees everything. */
+export function scopeOf(ref: ScaledObjectRef, tenancy: Tenancy = 'off'): Scope {
+  return tenancy === 'off' ? SCOPE_ALL : [ref.namespace];
+}
+
 /**
  * KEDA makes both calls of a poll within milliseconds, and they must not disagree because a sample came between them: two
  * calls of one asker share an evaluation, once each, so that the next poll and KEDA's immediate retry see what is new.
+ * Without a call, the question is nobody's: neither shared nor recorded.
  */
-async function readTrigger(
+export async function readTrigger(
+  call: 'GetMetrics' | 'IsActive' | 'StreamIsActive' | null,
+  ref: ScaledObjectRef,
+  trigger: Trigger,
+  { readings, kedify, tenancy }: Omit<ScalerDependencies, 'logger'>,
+): Promise<Reading> {
+  const { activationTargetValue: activation } = trigger;
+  const who = { namespace: ref.namespace, name: ref.name, target: targetOrNull(ref.metadata), activation };
+  const asker = call === null ? {} : { asker: { ...who, call } };
+  const scope = scopeOf(ref, tenancy);
+  if (trigger.kind === 'kedify') {
+    if (kedify) return kedify.read({ ...trigger, ...asker, scope });
+    throw new CodedError('bad_metadata', 'metadata key "metricQuery" is turned off here: write PromQL under "query"');
+  }
+  return readings.read({ query: trigger.query, policy: trigger.policy, ...asker, scope, surface: 'keda' });
+}
+
+async function readValue(
   call: 'GetMetrics' | 'IsActive',
   ref: ScaledObjectRef,
   trigger: Trigger,
-  { readings, logger }: ScalerDependencies,
+  dependencies: ScalerDependencies,
 ): Promise<ReadingValue> {
-  const { query, policy, activationTargetValue: activation } = trigger;
-  const asker = { namespace: ref.namespace, name: ref.name, call, target: targetOrNull(ref.metadata), activation };
-  // Whoever calls over plain text proves no namespace, so the trigger sees everything.
-  const reading = await readings.read({ query, policy, asker, scope: SCOPE_ALL, surface: 'keda' });
-  if (reading.kind === 'value') return reading;
+  const { logger } = dependencies;
   const scaledObject = `${ref.namespace}/${ref.name}`;
+  if (trigger.kind === 'kedify' && trigger.warnings.length > 0 && logger.isLevelEnabled('debug')) {
+    logger.debug(
+      { scaledObject, call, warnings: trigger.warnings },
+      'a trigger was taken although part of it is wrong',
+    );
+  }
+  const reading = await readTrigger(call, ref, trigger, dependencies);
+  if (reading.kind === 'value') return reading;
   logger.debug({ scaledObject, call, code: reading.code, reason: reading.reason }, 'no value for a trigger');
   const fault: CallFault = { code: grpcCodeOf(reading.code), details: absenceText(reading) };
   throw fault;

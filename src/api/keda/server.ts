@@ -1,77 +1,104 @@
 /**
- * The port that KEDA talks to: gRPC over plain text, with the external scaler and gRPC's health service. KEDA sets no
- * deadline and blocks the whole ScaledObject while it waits, so every call has one here.
+ * The port that KEDA talks to: gRPC over plain text or TLS, with the external scaler, gRPC's health service and
+ * reflection. KEDA sets no deadline and blocks the whole ScaledObject while it waits, so every call has one here.
  */
-import {
-  type handleServerStreamingCall,
-  type handleUnaryCall,
-  Server,
-  ServerCredentials,
-  type ServerWritableStream,
-  type ServiceDefinition,
-} from '@grpc/grpc-js';
+import type { Socket } from 'node:net';
+import { type handleServerStreamingCall, type handleUnaryCall, Server, ServerCredentials } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
-import { CodedError, ERRORS, GRPC } from '../../model/errors.ts';
+import { CodedError, ERRORS } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
-import type { Readings } from '../../scaling/reading.ts';
 import type { Cell, Family, Registry } from '../../telemetry/registry.ts';
 import { type CallFault, faultOf, SCALER_CALLS, type ScalerCall, type ScalerDependencies } from './external-scaler.ts';
-import { decodeHealthService, encodeHealth, HEALTH, type Health } from './messages.ts';
+import { addHealth } from './health.ts';
+import { openPort, type TlsFiles } from './port.ts';
+import { addReflection } from './reflection.ts';
+import { isFault, serviceDefinition, shortFault } from './service.ts';
+import { type ByteStream, type PushDependencies, PushStreams } from './streams.ts';
 
-export interface KedaOptions {
-  readonly listen: { readonly host: string; readonly port: number };
-  readonly readings: Pick<Readings, 'read'>;
-  readonly logger: Logger;
+export type { TlsFiles } from './port.ts';
+
+export interface KedaOptions extends ScalerDependencies {
+  /** Null listens nowhere: connections come through `accept` alone. */
+  readonly listen: { readonly host: string; readonly port: number } | null;
+  /** Null for plain text. */
+  readonly readTls?: (() => TlsFiles) | null;
+  readonly reloadMs?: number;
+  /** Left out, the streams of `external-push` are not served. */
+  readonly push?: PushDependencies | null;
   readonly registry: Registry;
 }
 
-export interface OpenPort {
-  /** host:port that is really bound. */
+export interface KedaPort {
+  /** host:port that is really bound; '' if nowhere. */
   readonly address: string;
+  /** Serves gRPC on a connection that came by another way. */
+  accept(connection: Socket): void;
   close(): Promise<void>;
 }
 
-const SCALER = 'externalscaler.ExternalScaler';
-const HEALTH_SERVICE = 'grpc.health.v1.Health';
+export const SCALER = 'externalscaler.ExternalScaler';
 /** How long calls under way may take to end when the port closes; their own deadline is shorter. */
 const CLOSE_MS_MAX = 2000;
-/** HTTP/2 headers carry the message; clients refuse large ones. */
-const DETAILS_CHARACTERS_MAX = 1000;
-
-type HealthStream = ServerWritableStream<Buffer, Buffer>;
 
 /** Listens; rejects if the address cannot be bound. */
-export async function openKeda(options: KedaOptions): Promise<OpenPort> {
+export async function openKeda(options: KedaOptions): Promise<KedaPort> {
   const server = new Server({
     'grpc.max_receive_message_length': LIMITS.kedaRequestBytesMax,
     'grpc.enable_channelz': 0,
   });
-  const watchers = new Set<HealthStream>();
-  addScaler(server, options);
-  addHealth(server, watchers);
-  const { host } = options.listen;
-  const bracketed = host.includes(':') ? `[${host}]` : host;
-  const port = await bind(server, `${bracketed}:${options.listen.port}`);
-  return { address: `${bracketed}:${port}`, close: () => close(server, watchers) };
+  const endStreams = addScaler(server, options);
+  const endWatchers = addHealth(server, [SCALER]);
+  addReflection(server);
+  // By this door, and not by grpc-js' own listener: it takes plain connections and decrypted ones alike.
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const accept = (connection: Socket): void => {
+    connection.on('error', () => connection.destroy());
+    connection.setNoDelay(true);
+    injector.injectConnection(connection);
+  };
+  const { listen, readTls = null, reloadMs, logger } = options;
+  const reloading = reloadMs === undefined ? {} : { reloadMs };
+  const port = listen === null ? null : await openPort({ listen, readTls, logger, accept, ...reloading });
+  const close = async (): Promise<void> => {
+    port?.close();
+    endStreams();
+    endWatchers();
+    await shutDown(server);
+  };
+  return { address: port?.address ?? '', accept, close };
 }
 
-function addScaler(server: Server, { readings, logger, registry }: KedaOptions): void {
-  const dependencies: ScalerDependencies = { readings, logger };
+/** Adds the service. What comes back ends its streams with OK. */
+function addScaler(server: Server, options: KedaOptions): () => void {
+  const { registry, push = null, logger } = options;
   const requests = registry.counter(
     'tidegauge_keda_requests_total',
     'Calls of the KEDA external scaler.',
     'method',
     'grpc_code',
   );
-  const names = ['GetMetricSpec', 'GetMetrics', 'IsActive'] as const;
-  const handlers = {
-    GetMetricSpec: unary('GetMetricSpec', SCALER_CALLS.GetMetricSpec, dependencies, requests),
-    GetMetrics: unary('GetMetrics', SCALER_CALLS.GetMetrics, dependencies, requests),
-    IsActive: unary('IsActive', SCALER_CALLS.IsActive, dependencies, requests),
-    StreamIsActive: unimplemented('StreamIsActive', 'use a trigger of type external', requests),
-    StreamMetricSpec: unimplemented('StreamMetricSpec', 'KEDA polls GetMetricSpec instead', requests),
-  };
-  server.addService(serviceDefinition(SCALER, names, ['StreamIsActive', 'StreamMetricSpec']), handlers);
+  const streams = push === null ? null : new PushStreams({ ...options, ...push }, endStream);
+  const stream = (
+    method: 'StreamIsActive' | 'StreamMetricSpec',
+    open: (streams: PushStreams, call: ByteStream) => void,
+  ) => serverStream(method, (call) => open(streams!, call), requests, logger);
+  const unaries = ['GetMetricSpec', 'GetMetrics', 'IsActive'] as const;
+  const pushes = streams === null ? [] : ['StreamIsActive', 'StreamMetricSpec'];
+  server.addService(serviceDefinition(SCALER, { unaries, streams: pushes }), {
+    ...Object.fromEntries(unaries.map((method) => [method, unary(method, SCALER_CALLS[method], options, requests)])),
+    ...(streams === null
+      ? {}
+      : {
+          StreamIsActive: stream('StreamIsActive', (to, call) => to.openIsActive(call)),
+          StreamMetricSpec: stream('StreamMetricSpec', (to, call) => to.openMetricSpec(call)),
+        }),
+  });
+  return () => streams?.close();
+}
+
+function endStream(stream: ByteStream, error: CodedError | null): void {
+  if (error !== null) stream.emit('error', shortFault(faultOf(error)));
+  else if (!stream.cancelled) stream.end();
 }
 
 function unary(
@@ -89,9 +116,27 @@ function unary(
       (error: unknown) => {
         const fault = toFault(method, error, dependencies.logger);
         requests.with(method, String(fault.code)).value++;
-        reply({ code: fault.code, details: shorten(fault.details) });
+        reply(shortFault(fault));
       },
     );
+  };
+}
+
+function serverStream(
+  method: string,
+  open: (call: ByteStream) => void,
+  requests: Family<Cell>,
+  logger: Logger,
+): handleServerStreamingCall<Buffer, Buffer> {
+  return (call) => {
+    try {
+      open(call);
+      requests.with(method, '0').value++;
+    } catch (error) {
+      const fault = toFault(method, error, logger);
+      requests.with(method, String(fault.code)).value++;
+      call.emit('error', shortFault(fault));
+    }
   };
 }
 
@@ -116,92 +161,8 @@ function toFault(method: string, error: unknown, logger: Logger): CallFault {
   return { code: ERRORS.internal.grpc, details: 'a fault of the daemon, see its log [internal]' };
 }
 
-function isFault(error: unknown): error is CallFault {
-  return (
-    typeof error === 'object' && error !== null && !(error instanceof Error) && 'code' in error && 'details' in error
-  );
-}
-
-function unimplemented(
-  method: string,
-  advice: string,
-  requests: Family<Cell>,
-): handleServerStreamingCall<Buffer, Buffer> {
-  return (call) => {
-    requests.with(method, String(GRPC.unimplemented)).value++;
-    call.emit('error', { code: GRPC.unimplemented, details: `${method} is not served yet: ${advice}` });
-  };
-}
-
-function addHealth(server: Server, watchers: Set<HealthStream>): void {
-  const healthOf = (request: Buffer): Health => {
-    const service = decodeHealthService(request);
-    return service === '' || service === SCALER || service === HEALTH_SERVICE ? HEALTH.serving : HEALTH.serviceUnknown;
-  };
-  const check: handleUnaryCall<Buffer, Buffer> = (call, reply) => {
-    const health = attempt(() => healthOf(call.request));
-    if (isFault(health)) reply(health);
-    else if (health === HEALTH.serving) reply(null, encodeHealth(health));
-    else reply({ code: GRPC.notFound, details: 'unknown service' });
-  };
-  const watch: handleServerStreamingCall<Buffer, Buffer> = (call) => {
-    const health = attempt(() => healthOf(call.request));
-    if (isFault(health)) {
-      call.emit('error', health);
-      return;
-    }
-    call.write(encodeHealth(health));
-    watchers.add(call);
-    call.on('cancelled', () => watchers.delete(call));
-    call.on('close', () => watchers.delete(call));
-  };
-  server.addService(serviceDefinition(HEALTH_SERVICE, ['Check'], ['Watch']), { Check: check, Watch: watch });
-}
-
-/** The result, or a user's fault; nothing else is caught. */
-function attempt<T>(run: () => T): T | CallFault {
-  try {
-    return run();
-  } catch (error) {
-    if (error instanceof CodedError) return faultOf(error);
-    throw error;
-  }
-}
-
-/** A service whose requests and replies stay bytes. */
-function serviceDefinition(service: string, unaries: readonly string[], streams: readonly string[]): ServiceDefinition {
-  const identity = (bytes: Buffer): Buffer => bytes;
-  const method = (name: string, responseStream: boolean) => ({
-    path: `/${service}/${name}`,
-    requestStream: false,
-    responseStream,
-    requestSerialize: identity,
-    requestDeserialize: identity,
-    responseSerialize: identity,
-    responseDeserialize: identity,
-  });
-  return Object.fromEntries([
-    ...unaries.map((name) => [name, method(name, false)]),
-    ...streams.map((name) => [name, method(name, true)]),
-  ]);
-}
-
-function bind(server: Server, address: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
-      if (error === null) resolve(port);
-      else reject(error);
-    });
-  });
-}
-
-/** Ends the streams with OK, lets calls under way end, then closes; what will not end is cut off. */
-function close(server: Server, watchers: Set<HealthStream>): Promise<void> {
-  for (const watcher of watchers) {
-    watcher.write(encodeHealth(HEALTH.notServing));
-    watcher.end();
-  }
-  watchers.clear();
+/** Lets calls under way end; what will not end is cut off. */
+function shutDown(server: Server): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => {
       server.forceShutdown();
@@ -212,10 +173,4 @@ function close(server: Server, watchers: Set<HealthStream>): Promise<void> {
       resolve();
     });
   });
-}
-
-/** Cut at a whole character: half a surrogate pair cannot be written. */
-function shorten(details: string): string {
-  if (details.length <= DETAILS_CHARACTERS_MAX) return details;
-  return `${details.slice(0, DETAILS_CHARACTERS_MAX).replace(/[\ud800-\udbff]$/, '')}…`;
 }

@@ -35,6 +35,9 @@ function requestOf(form: URLSearchParams): ReadingRequest {
 }
 
 function requestOfDecision({ subject, timeMs }: Decision, form: URLSearchParams): ReadingRequest {
+  if (subject.surface === 'kedify') {
+    throw badData('cannot explain a metricQuery: its decision says what was found; try it at POST /memstore/query');
+  }
   const policy = new Map(subject.policy.split(' ').map((part) => part.split('=') as [string, string]));
   return {
     query: subject.query,

@@ -1,14 +1,16 @@
 /**
  * `/api/v1/scale/decisions` and `/api/v1/scale/explain` on the web port: what autoscalers were told, and why. Replies are
- * JSON in the envelope of the query API. Like that API, both see all namespaces.
+ * JSON in the envelope of the query API. `/api/v1/scale/value` is one Reading, without the envelope. Like that API, all of
+ * them see all namespaces.
  */
-import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../../model/errors.ts';
 import { parseForm } from '../http.ts';
 import { answerDecisions, type DecisionsDeps } from './decisions.ts';
 import { answerExplain, type ExplainQueryDeps } from './explain.ts';
+import { answerValue, type ValueDeps } from './value.ts';
 
-export type ScaleDeps = DecisionsDeps & ExplainQueryDeps;
+export type ScaleDeps = DecisionsDeps & ExplainQueryDeps & ValueDeps;
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
@@ -17,6 +19,10 @@ export function registerScale(app: FastifyInstance, deps: ScaleDeps): void {
     scope.setErrorHandler(replyFailure);
     scope.get('/decisions', async (request, reply) => replyData(reply, answerDecisions(deps, parseForm(request))));
     scope.get('/explain', async (request, reply) => replyData(reply, await answerExplain(deps, parseForm(request))));
+    const value = async (query: string, request: FastifyRequest, reply: FastifyReply) =>
+      reply.type(JSON_TYPE).send(await answerValue(deps, parseForm(request), query));
+    scope.get('/value', (request, reply) => value('', request, reply));
+    scope.get('/value/*', (request, reply) => value((request.params as { '*': string })['*'], request, reply));
   };
   void app.register(plugin, { prefix: '/api/v1/scale' });
 }

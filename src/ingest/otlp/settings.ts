@@ -29,6 +29,7 @@ export const OTLP_DEFAULTS: OtlpSettings = {
     'k8s.statefulset.name',
     'k8s.container.name',
     'k8s.node.name',
+    'host.name',
     'service.name',
     'service.namespace',
     'service.version',

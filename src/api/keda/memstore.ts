@@ -1,0 +1,86 @@
+/**
+ * The REST paths of Kedify's scaler, on the web port: what it holds, and a `metricQuery` to try. Replies are indented
+ * JSON, as there. Its reset, by which anyone in the cluster could scale everything down, is refused.
+ */
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { Clock } from '../../model/clock.ts';
+import { CodedError } from '../../model/errors.ts';
+import { SCOPE_ALL } from '../../model/scope.ts';
+import type { KedifyReadings } from '../../scaling/kedify/kedify-readings.ts';
+import { type MemoryView, memoryData, memoryNames } from '../../scaling/kedify/memory-view.ts';
+import { operationOf } from '../../scaling/kedify/metric-query.ts';
+
+export interface MemstoreDeps extends Omit<MemoryView, 'nowMs' | 'windowMs'> {
+  readonly clock: Clock;
+  readonly kedify: KedifyReadings;
+  /** What `/info` says besides what is known here; all of it text. */
+  readonly info: () => Readonly<Record<string, string>>;
+}
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+
+export function registerMemstore(app: FastifyInstance, deps: MemstoreDeps): void {
+  void app.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
+    scope.setErrorHandler((error, _request, reply) => {
+      if (!(error instanceof CodedError)) throw error;
+      return send(reply.code(400), { error: error.message });
+    });
+    scope.get('/memstore/names', (_request, reply) => {
+      const names = memoryNames(viewOf(deps));
+      return send(reply, names.length === 0 ? null : names);
+    });
+    scope.get('/memstore/data', (_request, reply) => send(reply, memoryData(viewOf(deps))));
+    scope.post('/memstore/query', async (request, reply) => send(reply, await query(deps, request.body)));
+    scope.post('/memstore/reset', (_request, reply) => send(reply.code(403), RESET_REFUSED));
+    scope.get('/info', (_request, reply) => send(reply, infoOf(deps)));
+  });
+}
+
+const RESET_REFUSED = {
+  ok: false,
+  operation: 'reset',
+  error: 'not permitted: it would scale down everything that is asked for here; restart the daemon instead',
+  value: 0,
+};
+
+async function query({ kedify }: MemstoreDeps, body: unknown): Promise<object> {
+  const { operationOverTime, query: metricQuery } = parseBody(body);
+  const operation = operationOf(operationOverTime);
+  if (operation === null) throw new CodedError('bad_data', `unknown operationOverTime:${operationOverTime}`);
+  const { value, isKnown } = await kedify.evaluate({ metricQuery, operation, scope: SCOPE_ALL });
+  if (!isKnown) return { ok: true, operation: 'query', error: 'Metric not found', value: -1 };
+  return { ok: true, operation: 'query', error: '', value: value ?? 0 };
+}
+
+function parseBody(body: unknown): { readonly operationOverTime: string; readonly query: string } {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(typeof body === 'string' ? body : '');
+  } catch (cause) {
+    throw new CodedError('bad_data', 'cannot read the request: its body is no JSON', { cause });
+  }
+  const given = typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : {};
+  const textOf = (key: string): string => (typeof given[key] === 'string' ? given[key] : '');
+  return { operationOverTime: textOf('operationOverTime'), query: textOf('query') };
+}
+
+function viewOf({ head, names, clock, kedify }: MemstoreDeps): MemoryView {
+  return { head, names, nowMs: clock.nowMs(), windowMs: kedify.settings.windowMs };
+}
+
+function infoOf({ kedify, info }: MemstoreDeps): object {
+  return {
+    goVersion: '',
+    arch: process.arch,
+    os: process.platform,
+    gitSha: '',
+    retentionSeconds: String(kedify.settings.windowMs / 1000),
+    ...info(),
+  };
+}
+
+function send(reply: FastifyReply, body: unknown): FastifyReply {
+  return reply.type(JSON_TYPE).send(JSON.stringify(body, null, 2));
+}
