@@ -27,6 +27,7 @@ import { type Command, helpText, parseCommand } from './config/load.ts';
 import { effectiveYaml } from './config/print.ts';
 import type { Config } from './config/schema.ts';
 import type { Address } from './config/values.ts';
+import { openStore, type Store, watchMemory } from './durability.ts';
 import { defaultExemplars, Writer } from './ingest/write.ts';
 import { systemClock } from './model/clock.ts';
 import { CodedError } from './model/errors.ts';
@@ -48,6 +49,7 @@ import { createLogger } from './telemetry/log.ts';
 import { registerProcessMetrics } from './telemetry/process.ts';
 import { Registry } from './telemetry/registry.ts';
 import type { Exemplars } from './tsdb/exemplars.ts';
+import type { MemoryLayout } from './tsdb/image.ts';
 import { KernelHead } from './tsdb/kernel-head.ts';
 import { Metadata } from './tsdb/metadata.ts';
 
@@ -106,24 +108,12 @@ async function main(): Promise<void> {
 function readCommand(): Command | null {
   const machine = { memoryBytes: totalmem(), constrainedMemoryBytes: process.constrainedMemory() };
   try {
-    const command = parseCommand(process.argv.slice(2), process.env, readText, machine);
-    if (command.kind === 'check' || command.kind === 'serve') refuseWhatIsNotThere(command.config);
-    return command;
+    return parseCommand(process.argv.slice(2), process.env, readText, machine);
   } catch (error) {
     if (!(error instanceof CodedError)) throw error;
     process.stderr.write(`tidegauge: ${error.message}\n`);
     process.exitCode = 1;
     return null;
-  }
-}
-
-/** A setting that is accepted and does nothing would be a promise broken in silence. */
-function refuseWhatIsNotThere(config: Config): void {
-  if (config.storage.path !== '') {
-    throw new CodedError(
-      'bad_config',
-      'cannot use --storage.path: keeping samples across restarts is not there yet, leave it empty',
-    );
   }
 }
 
@@ -133,7 +123,11 @@ async function serve(config: Config): Promise<void> {
     logger.fatal({ err: error }, 'a fault of the daemon; it stops');
     process.exit(1);
   });
-  const daemon = assemble(config, logger);
+  const registry = new Registry();
+  registerProcessMetrics({ registry, version: TIDEGAUGE_VERSION, startTimeMs: STARTED_MS });
+  const store = await openStoreOrEnd(config, logger, registry);
+  if (store === null) return;
+  const daemon = assemble(config, logger, registry, store);
   try {
     await daemon.open();
   } catch (error) {
@@ -145,6 +139,22 @@ async function serve(config: Config): Promise<void> {
   announce(config, logger, daemon.listening());
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => void stop(daemon, logger, signal));
+  }
+}
+
+/** The store as it was, or null after an error that was logged; then the process ends with status 1. */
+async function openStoreOrEnd(config: Config, logger: Logger, registry: Registry): Promise<Store | null> {
+  const { storage } = config;
+  const openHead = (like: MemoryLayout | null): KernelHead => newHead(config, like);
+  try {
+    return await openStore({ config: storage, clock: systemClock, logger, registry, openHead });
+  } catch (error) {
+    logger.fatal(
+      { err: error },
+      `cannot open ${storage.path}: ${error instanceof Error ? error.message : String(error)}`,
+    );
+    process.exitCode = 1;
+    return null;
   }
 }
 
@@ -161,16 +171,19 @@ interface Daemon {
 }
 
 /** Builds every floor, from the bottom up, and says how to open and close them. */
-function assemble(config: Config, logger: Logger): Daemon {
+function assemble(config: Config, logger: Logger, registry: Registry, store: Store): Daemon {
   const clock = systemClock;
-  const registry = new Registry();
-  registerProcessMetrics({ registry, version: TIDEGAUGE_VERSION, startTimeMs: STARTED_MS });
-  const head = openHead(config);
+  const { head, storage } = store;
   registerHeadMetrics(registry, head);
   const subscriptions = new Subscriptions({ head, clock, timers: systemTimers, registry });
   const exemplars = defaultExemplars(config.storage.exemplarsLimit);
   const metadata = new Metadata();
   registerBesideMetrics(registry, exemplars, metadata);
+  const pressure = watchMemory(head, config, { clock, logger, registry });
+  const onTrap = (err: Error): void => {
+    logger.fatal({ err }, 'the kernel trapped; the daemon stops, and the log brings back what was acknowledged');
+    process.exit(1);
+  };
   const writer = new Writer({
     head,
     clock,
@@ -180,6 +193,10 @@ function assemble(config: Config, logger: Logger): Daemon {
     metadata,
     otlp: { ...config.otlp.translation, lookbackMs: config.query.lookbackDeltaMs },
     hashKeys: crypto.getRandomValues(new Uint32Array(8)),
+    deltas: store.deltas,
+    journal: storage,
+    admit: () => pressure.admit(),
+    onTrap,
   });
   const engine = openEngine(config, head, registry);
   const recorder = new Recorder({ onChange: (change) => logStateChange(logger, change) });
@@ -286,6 +303,7 @@ function assemble(config: Config, logger: Logger): Daemon {
       state = 'stopping';
       clearInterval(retention);
       await Promise.all([...listeners.values()].map((listener) => listener.close()));
+      await store.close();
     },
     listening: () => Object.fromEntries([...listeners].map(([name, { address }]) => [name, address])),
   };
@@ -304,7 +322,7 @@ async function openHttp(
  * The store's memory is what the process may use, less a reserve for queries and bodies; without a limit of its own, the
  * number of series is what that memory can hold.
  */
-function openHead(config: Config): KernelHead {
+function newHead(config: Config, layout: MemoryLayout | null): KernelHead {
   const limitBytes = config.storage.memoryLimitBytes;
   const reserveBytes = Math.max(STORE_RESERVE_BYTES_MIN, limitBytes * STORE_RESERVE_SHARE);
   const memoryBytes = Math.min(Math.max(limitBytes - reserveBytes, STORE_BYTES_MIN), STORE_BYTES_MAX);
@@ -316,6 +334,7 @@ function openHead(config: Config): KernelHead {
     seriesMax: config.storage.seriesLimit > 0 ? config.storage.seriesLimit : Math.floor(memoryBytes / SERIES_BYTES),
     memoryBytes,
     hashKeys: crypto.getRandomValues(new Uint32Array(8)),
+    ...(layout === null ? {} : { layout }),
   });
 }
 

@@ -24,7 +24,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'api/ops': ['model', 'telemetry', 'api'],
   'api/ui': ['model', 'telemetry', 'scaling', 'api'],
   cli: ['model', 'config', 'promql', 'scaling', 'api/keda'],
+  'disk.ts': ['tsdb'],
+  'durability.ts': ['model', 'config', 'telemetry', 'tsdb', 'ingest', 'disk.ts'],
   'main.ts': [
+    'durability.ts',
     'model',
     'config',
     'telemetry',

@@ -36,9 +36,14 @@ test('what cannot be used ends with 1 and says why', async (t) => {
     t.match(stderr, want);
   };
   await f(['--web.listen-adress=127.0.0.1:0'], /nearest known flag is --web\.listen-address/);
-  await f(['serve', '--storage.path=/tmp/nowhere'], /not there yet/);
   await f(['--config.file=/does/not/exist'], /\/does\/not\/exist/);
   await f(['sing'], /sing/);
+});
+
+test('a storage path that cannot be made ends the daemon with 1', async (t) => {
+  const { code, stdout } = await tidegauge('serve', '--storage.path=/dev/null/store', '--log.format=json');
+  t.equal(code, 1);
+  t.match(stdout, /"msg":"cannot open \/dev\/null\/store: /);
 });
 
 test('an address in use ends the daemon with 1', async (t) => {

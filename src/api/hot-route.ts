@@ -20,9 +20,9 @@ export interface HotRoute {
   readonly url: string;
   readonly bodyBytesMax: number;
   /** Looks at a request before its body is read, and throws if it is not to be read. */
-  check(headers: IncomingHttpHeaders): void;
-  /** The reply to a whole body; catches what goes wrong with it. */
-  answer(body: Uint8Array, request: IncomingMessage): Answer;
+  check(headers: IncomingHttpHeaders, response: ServerResponse): void;
+  /** The reply to a whole body; catches what goes wrong with it. A promise only if something must be waited for. */
+  answer(body: Uint8Array, request: IncomingMessage): Answer | Promise<Answer>;
   /** The reply to a request whose body was not read, or not to its end. */
   refuse(error: unknown): Answer;
 }
@@ -81,13 +81,18 @@ function serve(route: HotRoute, request: IncomingMessage, response: ServerRespon
   // Without a listener the end of a connection in the middle of a body would be the end of the process.
   request.on('error', () => {});
   try {
-    route.check(request.headers);
+    route.check(request.headers, response);
   } catch (error) {
     reply(route.refuse(error));
     return;
   }
   readBody(request, route.bodyBytesMax, (body) => {
-    if (body !== null) return reply(route.answer(body, request));
+    if (body !== null) {
+      const answer = route.answer(body, request);
+      if (answer instanceof Promise) void answer.then(reply);
+      else reply(answer);
+      return;
+    }
     response.setHeader('connection', 'close');
     reply(route.refuse(tooLarge(route.bodyBytesMax)));
   });

@@ -251,6 +251,8 @@ function buildConfig(given: Given, file: FileContent): Config {
     },
     storage: {
       path: read(SETTINGS.storagePath),
+      logFailure: read(SETTINGS.storageLogFailure),
+      logSyncMs: read(SETTINGS.storageLogFsync),
       retentionMs: read(SETTINGS.storageRetention),
       memoryLimitBytes: read(SETTINGS.storageMemoryLimit),
       seriesLimit: read(SETTINGS.storageSeriesLimit),

@@ -19,6 +19,7 @@ import {
   NUMBER,
   PATH,
   PATTERN,
+  SYNC,
   TEXT,
 } from './values.ts';
 
@@ -52,6 +53,7 @@ export type Feature = (typeof FEATURES)[number];
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type KubernetesAuth = 'auto' | 'delegated' | 'certificates' | 'none';
 export type LogFormat = 'logfmt' | 'json';
+export type LogFailure = 'accept' | 'refuse';
 
 /** How the names and labels of OTLP become those of series. */
 export interface OtlpTranslation {
@@ -134,6 +136,10 @@ export interface Config {
   readonly storage: {
     /** '' keeps everything in memory only. */
     readonly path: string;
+    /** What to do with bodies while the log cannot be written. */
+    readonly logFailure: LogFailure;
+    /** How long what was written may wait to be synced; 0: it is synced before it is acknowledged. */
+    readonly logSyncMs: number;
     readonly retentionMs: number;
     readonly memoryLimitBytes: number;
     /** 0 leaves it to the memory limit. */
@@ -378,6 +384,18 @@ export const SETTINGS = {
     PATH,
     '',
     'Directory that survives restarts; empty keeps everything in memory only.',
+  ),
+  storageLogFailure: setting(
+    'storage.log-failure',
+    choiceOf('accept', 'refuse'),
+    'accept',
+    'While the log cannot be written: accept samples all the same and say degraded, or refuse them.',
+  ),
+  storageLogFsync: setting(
+    'storage.log-fsync',
+    SYNC,
+    '1s',
+    'How often the log is synced to the disk, which bounds what a power loss can take; always syncs before each reply.',
   ),
   storageRetention: setting('storage.retention', DURATION, '2h', 'How long samples are kept.'),
   storageMemoryLimit: setting(

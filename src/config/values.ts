@@ -80,6 +80,14 @@ export const TEXT: Kind<string> = {
   format: (text) => text,
 };
 
+/** Milliseconds above 0, or 0 for `always`. */
+export const SYNC: Kind<number> = {
+  name: 'duration',
+  want: 'a duration above 0 such as 1s, or always',
+  parse: (text) => (text === 'always' ? 0 : tryParseDuration(text) || undefined),
+  format: (ms) => (ms === 0 ? 'always' : formatDuration(ms)),
+};
+
 export const BOOLEAN: Kind<boolean> = {
   name: 'boolean',
   want: 'true or false',

@@ -8,12 +8,15 @@ import { LIMITS } from '../model/limits.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
 import { Exemplars } from '../tsdb/exemplars.ts';
 import { Metadata } from '../tsdb/metadata.ts';
+import type { Journal } from '../tsdb/storage.ts';
 import { OtlpDecoder, type OtlpHead } from './otlp/decode.ts';
+import type { DeltaSums } from './otlp/delta.ts';
 import { exportRequestFromJson } from './otlp/json.ts';
 import type { Originals } from './otlp/originals.ts';
 import { OTLP_DEFAULTS, type OtlpSettings } from './otlp/settings.ts';
 import { REASON_NAMES } from './reasons.ts';
 import { type RemoteWriteHead, type RemoteWriteTarget, storeRemoteWrite, storeRequest } from './remote-write/store.ts';
+import { LOGGED_AS, type LoggedAs, profileOf } from './replay.ts';
 import { Tally } from './tally.ts';
 import { storeText } from './text/store.ts';
 import type { TextFormat } from './text/transcode.ts';
@@ -27,6 +30,8 @@ export interface WriteOutcome {
   readonly samplesRefused: number;
   /** '' or the reasons of what was refused, the most frequent first. */
   readonly message: string;
+  /** To be waited for before the sender is told: what was stored is in the log then. Absent without a log. */
+  readonly logged?: Promise<void>;
 }
 
 /** What a remote-write 2.0 sender is told besides. */
@@ -46,6 +51,14 @@ export interface WriterOptions {
   readonly metadata?: Metadata;
   /** Eight random numbers that no sender knows: the keys of the hash of OTLP identities. */
   readonly hashKeys?: Uint32Array;
+  /** Sums of deltas to go on with; empty ones if absent. */
+  readonly deltas?: DeltaSums;
+  /** Where bodies go once they are stored; null keeps them in memory only. */
+  readonly journal?: Journal | null;
+  /** Throws `overloaded` if no body may be taken now. */
+  readonly admit?: () => void;
+  /** Told when the kernel traps: nobody knows what its memory holds then, so the process is to end. */
+  readonly onTrap?: (error: Error) => void;
   /** Called when a body was stored, whole or in part. */
   readonly onStored?: () => void;
 }
@@ -62,22 +75,38 @@ export class PartlyStored extends CodedError {
 }
 
 export class Writer {
-  readonly #head: RemoteWriteHead;
+  readonly #head: RemoteWriteHead & OtlpHead;
   readonly #clock: Clock;
   readonly #exemplars: Exemplars;
   readonly #metadata: Metadata;
   readonly #otlp: OtlpDecoder;
+  readonly #otlpProfile: string;
+  readonly #journal: Journal | null;
+  readonly #admit: () => void;
+  readonly #onTrap: (error: Error) => void;
   readonly #counters: Record<Protocol, ProtocolCounters>;
   readonly #onStored: () => void;
 
-  constructor({ head, clock, registry, otlp, hashKeys, exemplars, metadata, onStored }: WriterOptions) {
+  constructor(options: WriterOptions) {
+    const { head, clock, registry, otlp, hashKeys, deltas } = options;
     this.#head = head;
     this.#clock = clock;
-    this.#onStored = onStored ?? (() => {});
-    this.#exemplars = exemplars ?? defaultExemplars(LIMITS.exemplarsMax);
-    this.#metadata = metadata ?? new Metadata();
+    this.#onStored = options.onStored ?? (() => undefined);
+    this.#exemplars = options.exemplars ?? defaultExemplars(LIMITS.exemplarsMax);
+    this.#metadata = options.metadata ?? new Metadata();
+    this.#journal = options.journal ?? null;
+    this.#admit = options.admit ?? (() => undefined);
+    this.#onTrap = options.onTrap ?? (() => undefined);
     const settings: OtlpSettings = { ...OTLP_DEFAULTS, ...otlp };
-    this.#otlp = new OtlpDecoder({ head, clock, registry, settings, ...(hashKeys && { hashKeys }) });
+    this.#otlpProfile = profileOf(settings);
+    this.#otlp = new OtlpDecoder({
+      head,
+      clock,
+      registry,
+      settings,
+      ...(hashKeys && { hashKeys }),
+      ...(deltas && { deltas }),
+    });
     this.#counters = protocolCounters(registry);
   }
 
@@ -86,27 +115,29 @@ export class Writer {
    * series follows upon what is learnt for each. Throws `bad_body`, `body_too_large` or `overloaded`.
    */
   remoteWrite(body: Uint8Array, connection = 0): WriteOutcome {
-    const tally = this.#store('remote_write', body, (tally) => {
+    const stored = this.#store('remote_write', body, (tally) => {
       storeRemoteWrite(body, connection, this.#remoteWriteTarget(tally));
+      return this.#note(LOGGED_AS.remoteWrite, body, tally.samplesStored);
     });
-    return outcomeOf(tally);
+    return outcomeOf(stored);
   }
 
   /** As `remoteWrite`, of a remote-write 2.0 body. */
   remoteWrite2(body: Uint8Array, connection = 0): RequestOutcome {
-    const tally = this.#store('remote_write', body, (tally) => {
+    const stored = this.#store('remote_write', body, (tally) => {
       storeRequest(body, connection, this.#remoteWriteTarget(tally));
+      return this.#note(LOGGED_AS.remoteWrite2, body, tally.samplesStored);
     });
-    return requestOutcomeOf(tally);
+    return requestOutcomeOf(stored);
   }
 
   /** Stores an OTLP `ExportMetricsServiceRequest`, decompressed. Throws `bad_body` or `body_too_large`. */
   otlp(body: Uint8Array): WriteOutcome {
-    const tally = this.#store('otlp', body, (tally) => {
+    const stored = this.#store('otlp', body, (tally) => {
       checkSize(body, LIMITS.otlpBodyBytesMax);
-      this.#otlp.store(body, tally);
+      return this.#storeOtlp(body, tally);
     });
-    return outcomeOf(tally);
+    return outcomeOf(stored);
   }
 
   /**
@@ -119,19 +150,30 @@ export class Writer {
     connection = 0,
   ): WriteOutcome {
     const { timestampMs = this.#clock.nowMs() } = format;
-    const tally = this.#store('text', body, (tally) =>
-      storeText(body, { ...format, timestampMs }, connection, this.#remoteWriteTarget(tally)),
-    );
-    return outcomeOf(tally);
+    const stored = this.#store('text', body, (tally) => {
+      const logged: Promise<void>[] = [];
+      let before = 0;
+      // Noted as the remote-write bodies that it becomes: those need neither format nor clock to be read again.
+      storeText(body, { ...format, timestampMs }, connection, this.#remoteWriteTarget(tally), (block) => {
+        const noted = this.#note(LOGGED_AS.textBlock, block, tally.samplesStored - before);
+        before = tally.samplesStored;
+        if (noted === null) return;
+        // Nobody waits for it if a later block fails.
+        noted.catch(() => undefined);
+        logged.push(noted);
+      });
+      return logged.length === 0 ? null : Promise.all(logged).then(() => undefined);
+    });
+    return outcomeOf(stored);
   }
 
   /** Stores one that came as JSON, decompressed. Throws `bad_body` or `body_too_large`. */
   otlpJson(body: Uint8Array): WriteOutcome {
-    const tally = this.#store('otlp', body, (tally) => {
+    const stored = this.#store('otlp', body, (tally) => {
       checkSize(body, LIMITS.otlpJsonBodyBytesMax);
-      this.#otlp.store(exportRequestFromJson(body), tally);
+      return this.#storeOtlp(exportRequestFromJson(body), tally);
     });
-    return outcomeOf(tally);
+    return outcomeOf(stored);
   }
 
   /** What the names of OTLP metrics and attributes were before they were translated. */
@@ -150,16 +192,32 @@ export class Writer {
     return { head: this.#head, metadata: this.#metadata, sink };
   }
 
-  #store(protocol: Protocol, body: Uint8Array, store: (tally: Tally) => void): Tally {
+  #storeOtlp(body: Uint8Array, tally: Tally): Promise<void> | null {
+    this.#otlp.store(body, tally);
+    return this.#note(LOGGED_AS.otlp, body, tally.samplesStored, this.#otlpProfile);
+  }
+
+  /** A body of which nothing was stored leaves nothing to bring back. */
+  #note({ number, isCompressed }: LoggedAs, body: Uint8Array, stored: number, profile = ''): Promise<void> | null {
+    if (this.#journal === null || stored === 0) return null;
+    return this.#journal.note(number, profile, body, isCompressed);
+  }
+
+  /** `store` says what is to be waited for. */
+  #store(protocol: Protocol, body: Uint8Array, store: (tally: Tally) => Promise<void> | null): Stored {
     const counters = this.#counters[protocol];
     const tally = new Tally();
+    let logged: Promise<void> | null = null;
     counters.bytes.value += body.length;
     try {
-      store(tally);
+      this.#admit();
+      this.#journal?.admit(body.length);
+      logged = store(tally);
     } catch (error) {
+      if (error instanceof Error && error.name === 'RuntimeError') this.#onTrap(error);
       this.countRefused(protocol, error instanceof CodedError ? error.code : 'internal');
       if (error instanceof CodedError && error.code === 'overloaded') {
-        throw new PartlyStored(error, requestOutcomeOf(tally));
+        throw new PartlyStored(error, requestOutcomeOf({ tally, logged: null }));
       }
       throw error;
     } finally {
@@ -168,8 +226,13 @@ export class Writer {
       this.#onStored();
     }
     counters.requests.with(protocol, tally.refusedCount === 0 ? 'stored' : 'partial').value++;
-    return tally;
+    return { tally, logged };
   }
+}
+
+interface Stored {
+  readonly tally: Tally;
+  readonly logged: Promise<void> | null;
 }
 
 /** A ring of so many exemplars, within the limits of everything else. */
@@ -182,13 +245,15 @@ export function defaultExemplars(countMax: number): Exemplars {
   });
 }
 
-function outcomeOf(tally: Tally): WriteOutcome {
-  return { samplesStored: tally.samplesStored, samplesRefused: tally.refusedCount, message: tally.message() };
+function outcomeOf({ tally, logged }: Stored): WriteOutcome {
+  const { samplesStored, refusedCount: samplesRefused } = tally;
+  const outcome = { samplesStored, samplesRefused, message: tally.message() };
+  return logged === null ? outcome : { ...outcome, logged };
 }
 
-function requestOutcomeOf(tally: Tally): RequestOutcome {
-  const { histogramsStored, exemplarsStored } = tally;
-  return { ...outcomeOf(tally), histogramsStored, exemplarsStored };
+function requestOutcomeOf(stored: Stored): RequestOutcome {
+  const { histogramsStored, exemplarsStored } = stored.tally;
+  return { ...outcomeOf(stored), histogramsStored, exemplarsStored };
 }
 
 function checkSize(body: Uint8Array, bytesMax: number): void {

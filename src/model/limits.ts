@@ -133,4 +133,20 @@ export const LIMITS = {
   objectNamesBytesMax: 6 * 1024,
   /** Warnings, and infos, of one query that are sent. */
   queryAnnotationsMax: 10,
+  /** Bytes of request bodies that are being received or stored over HTTP at a time. */
+  ingestBytesInFlightMax: 128 * 1024 * 1024,
+  /** Bytes of a segment of the log; a longer record has one of its own. */
+  logSegmentBytes: 64 * 1024 * 1024,
+  /** Bytes of bodies that wait for the log. */
+  logPendingBytesMax: 64 * 1024 * 1024,
+  /** How long a write of the log may take before nobody waits for it any more. */
+  logStallMsMax: 5000,
+  /** When a log that could not be written is tried again. */
+  logRetryMs: 1000,
+  /** An image is taken after so many samples, or after so long; and never sooner than that after the last. */
+  imageSamplesMax: 4_000_000,
+  imageIntervalMs: 5 * 60 * 1000,
+  imageIntervalMsMin: 30_000,
+  /** Records of the log whose replay fails that are set aside, each with a fresh start. */
+  setAsideMax: 16,
 } as const;

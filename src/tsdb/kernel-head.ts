@@ -13,6 +13,7 @@ import { GATHERED_IDS, Gathering } from './kernel/gathering.ts';
 import { type Kernel, openKernel } from './kernel/kernel.ts';
 import { LabelTexts } from './kernel/label-text.ts';
 import {
+  BLOB_HEADER_BYTES,
   HISTOGRAM_BYTES_MAX,
   ODD_BYTES,
   ODD_SERIES_BYTES,
@@ -22,6 +23,7 @@ import {
   PAIR_COUNT,
   REC_FLAGS,
   REC_GENERATION,
+  REC_LABELS,
   REC_SET,
   RECORD_BYTES,
   REFUSED_BYTES,
@@ -37,29 +39,41 @@ import {
   RING,
   SB_BODY,
   SB_FLOOR_MS,
+  SB_FREE_PAGES,
+  SB_FRONTIER,
   SB_HEAP_END,
   SB_HEAP_FIRST,
+  SB_ID_MAX,
   SB_ID_NEXT,
   SB_IDS,
   SB_IN,
   SB_IN_BYTES_MAX,
   SB_LABEL_INPUT,
+  SB_LABELS_MAX,
   SB_LATEST_MS,
+  SB_NAME_BYTES_MAX,
   SB_NEWEST_MS,
   SB_ODD,
   SB_OLDEST_MS,
+  SB_OUT_OF_ORDER_MS,
   SB_PERIODS_EVICTED,
   SB_PINS,
   SB_RECORDS,
   SB_REFUSED,
+  SB_RESERVE_CHUNKS,
   SB_RESULT,
   SB_RETENTION_PHASE,
   SB_RING,
   SB_SAMPLES_APPENDED,
   SB_SERIES,
   SB_SERIES_CREATED,
+  SB_SERIES_MAX,
   SB_SERIES_REMOVED,
   SB_TOUCHED,
+  SB_VALUE_BYTES_MAX,
+  SB_VERDICT,
+  SB_VERDICT_BYTES,
+  SB_VERDICT_GIVEN,
   SB_VERIFY_AT,
   SERIES_LIMIT,
   SERIES_ODD,
@@ -76,6 +90,7 @@ import {
 import { Matching, RESULT } from './kernel/matching.ts';
 import { RequestSymbols } from './kernel/request-symbols.ts';
 import { KernelSelection } from './kernel/selection.ts';
+import { joinVerdict, Refusals, splitVerdict } from './verdict.ts';
 
 export interface KernelHeadOptions {
   readonly clock: Clock;
@@ -93,6 +108,8 @@ export interface KernelHeadOptions {
   readonly hashKeys?: Uint32Array;
   /** Another build of the kernel, as base64. */
   readonly wasm?: string;
+  /** The memory is laid out so, to take an image of such a memory, whatever the limits say; they hold all the same. */
+  readonly layout?: { readonly memoryPages: number; readonly seriesMax: number; readonly bodyBytesMax: number };
 }
 
 /** Why the first few samples of a body were refused. */
@@ -158,7 +175,8 @@ export interface RowCounts {
 }
 
 const NO_ROWS: RowCounts = { stored: 0, gone: [], refused: [] };
-/** Where a row says what became of it, as a word; and that its series is gone. */
+/** Where a row has its time; where it says what became of it, as a word; and that its series is gone. */
+const ROW_TIME = 8;
 const ROW_OUTCOME_WORD = 8;
 const ROW_GONE = 8;
 
@@ -177,16 +195,25 @@ export class KernelHead {
   readonly #open = new Map<KernelSelection, number>();
   /** Open selections whose records are not copied yet. */
   readonly #unfrozen = new Set<KernelSelection>();
+  readonly #refusedByLabels = new Refusals();
+  #notesVerdicts = false;
+  /** At most as long as was set; less while memory is short. */
+  #retentionMs: number;
+  #refusesNewSeries = false;
+  #isReplaying = false;
   /** Selections that are being made, slice by slice. */
   readonly #gatherings = new Set<Gathering>();
   readonly #onClose = (selection: KernelSelection): void => this.#closed(selection);
 
   constructor(options: KernelHeadOptions) {
     this.#options = options;
+    this.#retentionMs = options.retentionMs;
+    const { layout } = options;
+    const memoryBytes = options.memoryBytes ?? memoryFor(options.seriesMax);
     this.#kernel = openKernel({
-      memoryBytes: options.memoryBytes ?? memoryFor(options.seriesMax),
-      seriesMax: options.seriesMax,
-      bodyBytesMax: options.bodyBytesMax ?? LIMITS.remoteWriteBodyBytesMax,
+      memoryBytes: layout === undefined ? memoryBytes : layout.memoryPages * PAGE_BYTES,
+      seriesMax: layout?.seriesMax ?? options.seriesMax,
+      bodyBytesMax: layout?.bodyBytesMax ?? options.bodyBytesMax ?? LIMITS.remoteWriteBodyBytesMax,
       periodMs: options.periodMs ?? periodFor(options.retentionMs + options.futureMsMax),
       outOfOrderMsMax: options.outOfOrderMsMax,
       labelsMax: LIMITS.labelsPerSeriesMax,
@@ -201,8 +228,13 @@ export class KernelHead {
 
   /** The series with these labels (sorted, without empty values), created if new. Throws `series_limit`. */
   series(labels: Labels): SeriesRef {
-    const id = this.#kernel.seriesOf(this.#texts.writeLabels(labels), 1) >>> 0;
+    const bytes = this.#texts.writeLabels(labels);
+    if (this.#refusedByLabels.isGiven && this.#isRefusedByLabels(bytes)) {
+      throw new CodedError('series_limit', `cannot create series ${labelsText(labels)}: it was refused when it came`);
+    }
+    const id = this.#kernel.seriesOf(bytes, 1) >>> 0;
     if (id === SERIES_LIMIT) {
+      if (this.#notesVerdicts) this.#noteRefusedLabels(bytes);
       const series = this.#kernel.u32[SB_SERIES >>> 2]!;
       throw new CodedError(
         'series_limit',
@@ -219,7 +251,8 @@ export class KernelHead {
    */
   append(ref: SeriesRef, timestampMs: number, low: number, high: number, startTimestampMs = 0): Appended {
     this.#beforeAppend(ref);
-    return appended(this.#kernel.append(ref, timestampMs, low, high, startTimestampMs));
+    if (this.#refusedByLabels.isGiven && this.#isRefused(ref, timestampMs)) return APPENDED.outOfOrder;
+    return this.#judged(ref, timestampMs, this.#kernel.append(ref, timestampMs, low, high, startTimestampMs));
   }
 
   /** Appends one histogram sample, as the bytes of model/histogram.ts, which are copied. Throws `overloaded`, `bad_body`. */
@@ -233,7 +266,8 @@ export class KernelHead {
       );
     }
     this.#kernel.u8.set(blob, this.#kernel.u32[SB_LABEL_INPUT >>> 2]!);
-    return appended(this.#kernel.appendHistogram(ref, timestampMs, bytes, startTimestampMs));
+    if (this.#refusedByLabels.isGiven && this.#isRefused(ref, timestampMs)) return APPENDED.outOfOrder;
+    return this.#judged(ref, timestampMs, this.#kernel.appendHistogram(ref, timestampMs, bytes, startTimestampMs));
   }
 
   /**
@@ -305,14 +339,20 @@ export class KernelHead {
     const at = u32[SB_IN >>> 2]!;
     const totals = { stored: 0, gone: [] as number[], refused: [] as RefusedRows[] };
     const rowBytes = bytes.length / count;
-    const batch = Math.floor(u32[SB_IN_BYTES_MAX >>> 2]! / rowBytes);
+    // While a verdict is given each row is looked at by itself.
+    const isJudged = this.#refusedByLabels.isGiven;
+    const batch = isJudged ? 1 : Math.floor(u32[SB_IN_BYTES_MAX >>> 2]! / rowBytes);
     for (let first = 0; first < count; first += batch) {
       const n = Math.min(batch, count - first);
+      if (isJudged && this.#isRowRefused(bytes.subarray(first * rowBytes))) continue;
       u8.set(bytes.subarray(first * rowBytes, (first + n) * rowBytes), at);
       this.#kernel.appendRows(n);
       const stored = this.#result(4 * APPENDED.stored) + this.#result(4 * APPENDED.duplicate);
       totals.stored += stored;
-      if (stored < n) noteRefused(u32.subarray(at >>> 2, (at + n * rowBytes) >>> 2), rowBytes >>> 2, first, totals);
+      if (stored === n) continue;
+      const words = u32.subarray(at >>> 2, (at + n * rowBytes) >>> 2);
+      if (this.#notesVerdicts) this.#noteRefusedRows(at, rowBytes, n);
+      noteRefused(words, rowBytes >>> 2, first, totals);
     }
     return totals;
   }
@@ -470,6 +510,101 @@ export class KernelHead {
     return [...new Set(u32.subarray(SB_RING >>> 2, (SB_RING >>> 2) + count))] as SeriesRef[];
   }
 
+  // ---- what is done when memory is short
+
+  /** Bytes that are resident and in use for nothing: pages are used again, never given back to the system. */
+  get reusableBytes(): number {
+    return this.#kernel.u32[SB_FREE_PAGES >>> 2]! * PAGE_BYTES;
+  }
+
+  /** While it is true, only series that are known get samples. */
+  refuseNewSeries(isRefused: boolean): void {
+    this.#refusesNewSeries = isRefused;
+    if (!this.#isReplaying) this.#kernel.u32[SB_SERIES_MAX >>> 2] = this.#seriesMax;
+  }
+
+  /** How long samples are kept from now on: what is older goes with the next rounds of retention. */
+  setRetentionMs(retentionMs: number): void {
+    this.#retentionMs = retentionMs;
+  }
+
+  get #seriesMax(): number {
+    return this.#refusesNewSeries ? 0 : this.#options.seriesMax;
+  }
+
+  // ---- what the log and the image need
+
+  /** The memory itself. */
+  get kernel(): Kernel {
+    return this.#kernel;
+  }
+
+  /** True if the next sample may need a page that only the end of a period gives back. */
+  get isFull(): boolean {
+    return this.#kernel.pagesFree() <= this.#kernel.u32[SB_RESERVE_CHUNKS >>> 2]!;
+  }
+
+  /** From now on, which samples are refused is noted for `takeVerdict`. */
+  noteVerdicts(): void {
+    this.#notesVerdicts = true;
+  }
+
+  /** Which samples of the body just written were refused; empty if none. To be asked after every body. */
+  takeVerdict(): Uint8Array {
+    const { u8, u32 } = this.#kernel;
+    const at = u32[SB_VERDICT >>> 2]!;
+    const bits = u8.slice(at, at + u32[SB_VERDICT_BYTES >>> 2]!);
+    // Not that of the body before, if the next does not go through the kernel.
+    if (bits.length > 0) this.#giveBits(NO_BYTES, false);
+    return joinVerdict(bits, this.#refusedByLabels.take());
+  }
+
+  /**
+   * While a log is replayed, samples are taken as they were once: no clock, no window, no limit; but those that the verdict
+   * given with their body refuses are passed over. Called again after an image was loaded, which brings its own settings.
+   */
+  setReplaying(isReplaying: boolean): void {
+    const { u32, f64 } = this.#kernel;
+    this.#isReplaying = isReplaying;
+    u32[SB_LABELS_MAX >>> 2] = LIMITS.labelsPerSeriesMax;
+    u32[SB_NAME_BYTES_MAX >>> 2] = LIMITS.labelNameBytesMax;
+    u32[SB_VALUE_BYTES_MAX >>> 2] = LIMITS.labelValueBytesMax;
+    u32[SB_SERIES_MAX >>> 2] = isReplaying ? u32[SB_ID_MAX >>> 2]! : this.#seriesMax;
+    if (!isReplaying) this.#limitHeap();
+    f64[SB_OUT_OF_ORDER_MS >>> 3] = isReplaying ? Infinity : this.#options.outOfOrderMsMax;
+    if (!isReplaying) this.giveVerdict(NO_BYTES);
+  }
+
+  /** In a memory that is laid out like an image: pages above the limit stay out of use, as far as they are free. */
+  #limitHeap(): void {
+    const { u32 } = this.#kernel;
+    const { memoryBytes, layout } = this.#options;
+    if (layout === undefined || memoryBytes === undefined) return;
+    const pages = Math.min(Math.floor(memoryBytes / PAGE_BYTES), layout.memoryPages);
+    u32[SB_HEAP_END >>> 2] = Math.max(pages - 1, u32[SB_FRONTIER >>> 2]!);
+  }
+
+  /** What `takeVerdict` said of the body that is replayed next. */
+  giveVerdict(verdict: Uint8Array): void {
+    const { bits, entries } = splitVerdict(verdict);
+    this.#giveBits(bits, bits.length > 0);
+    this.#refusedByLabels.give(entries);
+  }
+
+  /** CRC-32C. The bytes are copied to where bodies are, so not while one is being walked. */
+  checksum(bytes: Uint8Array): number {
+    const { u8, u32 } = this.#kernel;
+    const scratch = u32[SB_IN >>> 2]!;
+    const room = u32[SB_IN_BYTES_MAX >>> 2]!;
+    let crc = 0;
+    for (let at = 0; at < bytes.length; at += room) {
+      const part = bytes.subarray(at, at + room);
+      u8.set(part, scratch);
+      crc = this.#kernel.crc32c(scratch, part.length, crc);
+    }
+    return crc >>> 0;
+  }
+
   /** Walks the whole memory; throws if it does not hang together. For tests. */
   verify(): void {
     const code = this.#kernel.verify();
@@ -503,6 +638,85 @@ export class KernelHead {
     this.#setClock();
   }
 
+  #judged(ref: SeriesRef, timestampMs: number, outcome: number): Appended {
+    if (isRefusal(outcome) && this.#notesVerdicts) {
+      const [first, second] = this.#labelSums(ref);
+      this.#refusedByLabels.note(first, second, timestampMs);
+    }
+    return appended(outcome);
+  }
+
+  /** Notes the refused ones of n rows, as `#judged` does. */
+  #noteRefusedRows(at: number, rowBytes: number, n: number): void {
+    const { u32, f64 } = this.#kernel;
+    for (let row = at; row < at + n * rowBytes; row += rowBytes) {
+      const outcome = u32[(row >>> 2) + ROW_OUTCOME_WORD]!;
+      if (outcome === ROW_GONE || !isRefusal(outcome)) continue;
+      const [first, second] = this.#labelSums(u32[row >>> 2]! as SeriesRef);
+      this.#refusedByLabels.note(first, second, f64[(row + ROW_TIME) >>> 3]!);
+    }
+  }
+
+  /** Whether the verdict given refuses the first of these rows. */
+  #isRowRefused(row: Uint8Array): boolean {
+    const view = new DataView(row.buffer, row.byteOffset, row.byteLength);
+    const ref = view.getUint32(0, true) as SeriesRef;
+    const isKnown = ref < this.#kernel.u32[SB_ID_NEXT >>> 2]! && this.generation(ref) === view.getUint32(4, true);
+    return isKnown && this.#isRefused(ref, view.getFloat64(ROW_TIME, true));
+  }
+
+  #isRefused(ref: SeriesRef, timestampMs: number): boolean {
+    const [first, second] = this.#labelSums(ref);
+    return this.#refusedByLabels.refuses(first, second, timestampMs);
+  }
+
+  #isRefusedByLabels(bytes: number): boolean {
+    const [first, second] = this.#inputSums(bytes);
+    return this.#refusedByLabels.refuses(first, second, Number.NaN);
+  }
+
+  #noteRefusedLabels(bytes: number): void {
+    const [first, second] = this.#inputSums(bytes);
+    this.#refusedByLabels.note(first, second, Number.NaN);
+  }
+
+  #inputSums(bytes: number): readonly [number, number] {
+    const at = this.#kernel.u32[SB_LABEL_INPUT >>> 2]!;
+    return [this.#kernel.crc32c(at, bytes, 0) >>> 0, this.#mix(at, bytes, FNV_OFFSET)];
+  }
+
+  /** Two checksums of a series' label bytes: together they name it. */
+  #labelSums(ref: SeriesRef): readonly [number, number] {
+    const { u8, u16, u32 } = this.#kernel;
+    const record = this.#record(ref);
+    const set = u32[(record + REC_SET) >>> 2]!;
+    let crc = 0;
+    let other = FNV_OFFSET;
+    for (let i = 0; i < u8[record + REC_LABELS]!; i++) {
+      const blob = u32[(set >>> 2) + i]!;
+      const bytes = u16[blob >>> 1]!;
+      crc = this.#kernel.crc32c(blob + BLOB_HEADER_BYTES, bytes, crc);
+      other = this.#mix(blob + BLOB_HEADER_BYTES, bytes, other);
+    }
+    return [crc >>> 0, other];
+  }
+
+  /** FNV-1a, which shares nothing with a CRC. */
+  #mix(at: number, bytes: number, before: number): number {
+    let hash = before;
+    for (let i = 0; i < bytes; i++) hash = Math.imul(hash ^ this.#kernel.u8[at + i]!, 0x01000193);
+    return hash >>> 0;
+  }
+
+  #giveBits(bits: Uint8Array, isGiven: boolean): void {
+    const { u8, u32 } = this.#kernel;
+    const at = u32[SB_VERDICT >>> 2]!;
+    u8.fill(0, at, at + u32[SB_VERDICT_BYTES >>> 2]!);
+    u8.set(bits, at);
+    u32[SB_VERDICT_BYTES >>> 2] = bits.length;
+    u32[SB_VERDICT_GIVEN >>> 2] = Number(isGiven);
+  }
+
   #endGatherings(): void {
     for (const gathering of this.#gatherings) {
       while (!gathering.slice()) {
@@ -520,9 +734,14 @@ export class KernelHead {
 
   #setClock(): void {
     const { f64 } = this.#kernel;
+    if (this.#isReplaying) {
+      f64[SB_LATEST_MS >>> 3] = Infinity;
+      f64[SB_OLDEST_MS >>> 3] = f64[SB_FLOOR_MS >>> 3]!;
+      return;
+    }
     const nowMs = this.#options.clock.nowMs();
     f64[SB_LATEST_MS >>> 3] = nowMs + this.#options.futureMsMax;
-    f64[SB_OLDEST_MS >>> 3] = Math.max(nowMs - this.#options.retentionMs, f64[SB_FLOOR_MS >>> 3]!);
+    f64[SB_OLDEST_MS >>> 3] = Math.max(nowMs - this.#retentionMs, f64[SB_FLOOR_MS >>> 3]!);
   }
 
   #closed(selection: KernelSelection): void {
@@ -614,6 +833,8 @@ export class KernelHead {
 }
 
 const NO_IDS = new Uint32Array(0);
+const NO_BYTES = new Uint8Array(0);
+const FNV_OFFSET = 0x811c9dc5;
 
 /** Adds up the outcomes of rows that were not all stored; `words` holds the rows as the kernel left them. */
 function noteRefused(
@@ -633,6 +854,11 @@ function noteRefused(
       else known.count++;
     }
   }
+}
+
+/** What conflicts with another sample does so again: that needs no note. */
+function isRefusal(outcome: number): boolean {
+  return outcome !== APPENDED.stored && outcome !== APPENDED.duplicate && outcome !== APPENDED.conflicting;
 }
 
 function appended(outcome: number): Appended {

@@ -40,11 +40,14 @@ test('without any setting the defaults hold', async (t) => {
   t.equal(config.kubernetes.insecureAllowUnauthenticated, false);
   t.strictSame(config.storage, {
     path: '',
+    logFailure: 'accept',
+    logSyncMs: 1000,
     retentionMs: 7_200_000,
     memoryLimitBytes: 3 * GIB,
     seriesLimit: 0,
     exemplarsLimit: 10_000,
   });
+  t.equal(load(['--storage.log-fsync=always']).storage.logSyncMs, 0);
   t.strictSame(config.query, {
     lookbackDeltaMs: 300_000,
     timeoutMs: LIMITS.queryTimeoutMs,
@@ -101,6 +104,7 @@ test('every setting can be given as flag, variable and YAML key', async (t) => {
     'kubernetes.auth': 'delegated',
     'keda.tenancy': 'namespace',
     'otlp.naming-strategy': 'NoTranslation',
+    'storage.log-failure': 'refuse',
   };
   for (const setting of ALL_SETTINGS) {
     const key = yamlKeyOf(setting);

@@ -11,6 +11,7 @@ import { inflateGzip } from './inflate.ts';
 import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
 import type { PushDeps } from './push.ts';
 import { faultOf } from './reply.ts';
+import { boundBodiesInFlight, sayRetryAfter } from './shedding.ts';
 
 const URL = '/api/v1/import/prometheus';
 const TEXT = 'text/plain; charset=utf-8';
@@ -19,16 +20,19 @@ const LABEL_NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 /** The route, on a scope of its own: its parser and error handler reach no other route. */
 export function registerImport(scope: FastifyInstance, { writer, logger }: PushDeps): void {
   takeRawBodies(scope, LIMITS.importBodyBytesMax);
+  boundBodiesInFlight(scope);
   scope.setErrorHandler((error, request, reply) => {
     const fault = faultOf(error, logger);
     if (!request.writerCalled) writer.countRefused('text', fault.code);
+    sayRetryAfter(reply, fault.httpStatus);
     return reply.code(fault.httpStatus).type(TEXT).send(`${fault.message}\n`);
   });
   scope.post(URL, async (request, reply) => {
     const format = formatOf(request);
     const body = await decompress(request);
     request.writerCalled = true;
-    const { samplesRefused, message } = writer.text(body, format);
+    const { samplesRefused, message, logged } = writer.text(body, format);
+    if (logged !== undefined) await logged;
     if (samplesRefused === 0) return reply.code(204).send();
     return reply.code(400).type(TEXT).send(`${message}\n`);
   });

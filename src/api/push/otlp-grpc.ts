@@ -13,6 +13,7 @@ import { LIMITS } from '../../model/limits.ts';
 import { encodeExportResponse, shorten } from './otlp-reply.ts';
 import type { PushDeps } from './push.ts';
 import { faultOf } from './reply.ts';
+import { retryInfo } from './shedding.ts';
 
 export interface OtlpGrpcOptions extends PushDeps {
   readonly listen: { readonly host: string; readonly port: number };
@@ -43,20 +44,28 @@ export async function openOtlpGrpc(options: OtlpGrpcOptions): Promise<{ address:
   });
   server.addService(METRICS_SERVICE, {
     Export: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) =>
-      exportMetrics(options, call.request, callback),
+      void exportMetrics(options, call.request, callback),
   });
   const host = options.listen.host.includes(':') ? `[${options.listen.host}]` : options.listen.host;
   const port = await bind(server, `${host}:${options.listen.port}`);
   return { address: `${host}:${port}`, close: () => close(server, options.closeMsMax ?? CLOSE_MS_MAX) };
 }
 
-function exportMetrics({ writer, logger }: PushDeps, body: Buffer, callback: sendUnaryData<Buffer>): void {
+async function exportMetrics(
+  { writer, logger }: PushDeps,
+  body: Buffer,
+  callback: sendUnaryData<Buffer>,
+): Promise<void> {
   let response: Buffer;
   try {
-    response = encodeExportResponse(writer.otlp(body));
+    const outcome = writer.otlp(body);
+    if (outcome.logged !== undefined) await outcome.logged;
+    response = encodeExportResponse(outcome);
   } catch (error) {
     const { grpcStatus, message } = faultOf(error, logger);
-    callback({ code: grpcStatus, details: shorten(message) });
+    const details = shorten(message);
+    const metadata = retryInfo(grpcStatus, details);
+    callback({ code: grpcStatus, details, ...(metadata === null ? {} : { metadata }) });
     return;
   }
   callback(null, response);

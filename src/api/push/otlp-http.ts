@@ -12,6 +12,7 @@ import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
 import { encodeExportResponse, encodeStatus, exportResponseJson, shorten } from './otlp-reply.ts';
 import type { PushDeps } from './push.ts';
 import { type Fault, faultOf } from './reply.ts';
+import { boundBodiesInFlight, sayRetryAfter } from './shedding.ts';
 
 const PROTOBUF = 'application/x-protobuf';
 const JSON_TYPE = 'application/json';
@@ -26,6 +27,7 @@ const INFLATE: Readonly<Record<string, Inflate>> = {
 /** The route, on a scope of its own: its parser and error handler reach no other route. */
 export function registerOtlp(scope: FastifyInstance, url: string, { writer, logger }: PushDeps): void {
   takeRawBodies(scope, LIMITS.otlpBodyBytesMax);
+  boundBodiesInFlight(scope);
   scope.setErrorHandler((error, request, reply) => {
     const fault = faultOf(error, logger);
     // What the writer itself threw is counted there.
@@ -41,15 +43,10 @@ export function registerOtlp(scope: FastifyInstance, url: string, { writer, logg
       const inflate = Object.hasOwn(INFLATE, encoding) ? INFLATE[encoding] : undefined;
       const body = inflate === undefined ? sent : await inflateBody(sent, LIMITS.otlpBodyBytesMax, encoding, inflate);
       request.writerCalled = true;
-      if (isJson(request))
-        return reply
-          .code(200)
-          .type(JSON_TYPE)
-          .send(exportResponseJson(writer.otlpJson(body)));
-      return reply
-        .code(200)
-        .type(PROTOBUF)
-        .send(encodeExportResponse(writer.otlp(body)));
+      const outcome = isJson(request) ? writer.otlpJson(body) : writer.otlp(body);
+      if (outcome.logged !== undefined) await outcome.logged;
+      if (isJson(request)) return reply.code(200).type(JSON_TYPE).send(exportResponseJson(outcome));
+      return reply.code(200).type(PROTOBUF).send(encodeExportResponse(outcome));
     },
   });
 }
@@ -75,15 +72,12 @@ function checkHeaders(request: FastifyRequest): void {
 
 function sendStatus(request: FastifyRequest, reply: FastifyReply, fault: Fault): FastifyReply {
   reply.code(fault.httpStatus);
-  if (fault.httpStatus === 503) reply.header('retry-after', RETRY_AFTER_S);
+  sayRetryAfter(reply, fault.httpStatus);
   if (isJson(request)) {
     return reply.type(JSON_TYPE).send(JSON.stringify({ code: fault.grpcStatus, message: shorten(fault.message) }));
   }
   return reply.type(PROTOBUF).send(encodeStatus(fault.grpcStatus, fault.message));
 }
-
-/** When a sender that was turned away for want of room may come again. */
-const RETRY_AFTER_S = '5';
 
 function unsupported(message: string): CodedError {
   return new CodedError('unsupported_media_type', message);

@@ -9,9 +9,8 @@ import { PartlyStored, type RequestOutcome, type WriteOutcome } from '../../inge
 import type { Answer } from '../hot-route.ts';
 import type { RemoteWriteVersion } from './remote-write-negotiation.ts';
 import type { Fault } from './reply.ts';
+import { retrySeconds } from './shedding.ts';
 
-/** Overload passes with the next period of retention, or with the load: senders back off by themselves from there. */
-const RETRY_AFTER_SECONDS = 5;
 const NOTHING = { samplesStored: 0, histogramsStored: 0, exemplarsStored: 0 };
 const ALL_STORED: Answer = { status: 204 };
 
@@ -25,7 +24,7 @@ export function answerOutcome(outcome: WriteOutcome | RequestOutcome): Answer {
 export function answerFault(version: RemoteWriteVersion, error: unknown, { httpStatus, message }: Fault): Answer {
   const headers: Record<string, string> =
     version === 2 ? written(error instanceof PartlyStored ? error.outcome : NOTHING) : {};
-  if (httpStatus === 503) headers['retry-after'] = String(RETRY_AFTER_SECONDS);
+  if (httpStatus === 503) headers['retry-after'] = String(retrySeconds());
   return { status: httpStatus, headers, text: `${message}\n` };
 }
 

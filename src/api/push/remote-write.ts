@@ -8,6 +8,7 @@ import type { PushDeps } from './push.ts';
 import { negotiateRemoteWrite, type RemoteWriteVersion } from './remote-write-negotiation.ts';
 import { answerFault, answerOutcome } from './remote-write-reply.ts';
 import { faultOf } from './reply.ts';
+import { takeIntoFlight } from './shedding.ts';
 
 const PATHS = ['/api/v1/write', '/api/v1/push', '/write'];
 
@@ -17,7 +18,10 @@ export function registerRemoteWrite(app: FastifyInstance, deps: PushDeps): void 
     addHotRoute(app, {
       url,
       bodyBytesMax: LIMITS.remoteWriteBodyBytesMax,
-      check: versionOf,
+      check: (headers, response) => {
+        versionOf(headers);
+        takeIntoFlight(headers['content-length'], response);
+      },
       answer: (body, request) => store(body, request, deps),
       refuse: (error) => {
         const fault = faultOf(error, logger);
@@ -28,11 +32,16 @@ export function registerRemoteWrite(app: FastifyInstance, deps: PushDeps): void 
   }
 }
 
-function store(body: Uint8Array, request: IncomingMessage, { writer, logger }: PushDeps): Answer {
+function store(body: Uint8Array, request: IncomingMessage, { writer, logger }: PushDeps): Answer | Promise<Answer> {
   const version = versionOf(request.headers);
   const connection = connectionOf(request.socket);
   try {
-    return answerOutcome(version === 2 ? writer.remoteWrite2(body, connection) : writer.remoteWrite(body, connection));
+    const outcome = version === 2 ? writer.remoteWrite2(body, connection) : writer.remoteWrite(body, connection);
+    if (outcome.logged === undefined) return answerOutcome(outcome);
+    return outcome.logged.then(
+      () => answerOutcome(outcome),
+      (error) => answerFault(version, error, faultOf(error, logger)),
+    );
   } catch (error) {
     // The writer has counted what it threw.
     return answerFault(version, error, faultOf(error, logger));

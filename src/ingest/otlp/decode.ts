@@ -44,6 +44,8 @@ export interface OtlpDecoderOptions {
   readonly settings: OtlpSettings;
   /** Eight random numbers that no sender knows: the keys of the hash of identities. */
   readonly hashKeys?: Uint32Array;
+  /** Sums of deltas to go on with; empty ones if absent. */
+  readonly deltas?: DeltaSums;
 }
 
 /** Translated resources that are remembered between requests. */
@@ -64,7 +66,7 @@ export class OtlpDecoder {
   constructor(options: OtlpDecoderOptions) {
     this.#options = options;
     this.#names = new LabelNames(options.settings, this.originals);
-    this.#deltas = new DeltaSums(options.clock);
+    this.#deltas = options.deltas ?? new DeltaSums(options.clock);
     this.#identities = new Identities({
       urlCounts: options.settings.promoteScopeMetadata,
       ...(options.hashKeys && { hashKeys: options.hashKeys }),

@@ -8,6 +8,7 @@
  *
  * A point is looked at (`prepare`), stored by the caller, and added (`commit`) only if it was stored.
  */
+import { deserialize, serialize } from 'node:v8';
 import type { Clock } from '../../model/clock.ts';
 import { LIMITS } from '../../model/limits.ts';
 import type { Reason } from '../reasons.ts';
@@ -68,6 +69,25 @@ export class DeltaSums {
   /** Series whose sums are remembered. */
   get count(): number {
     return this.#sums.size;
+  }
+
+  /** All sums as bytes, for `load` of another process. */
+  save(): Uint8Array {
+    return this.#sums.size === 0 ? new Uint8Array(0) : serialize({ bootMs: this.#bootMs, sums: this.#sums });
+  }
+
+  /** Takes the place of all sums. They are as long idle as they are by the wall clock. */
+  load(bytes: Uint8Array): void {
+    this.#sums.clear();
+    if (bytes.length === 0) return;
+    const saved = deserialize(bytes) as { readonly bootMs: number; readonly sums: ReadonlyMap<string, Sum> };
+    const shiftMs = saved.bootMs - this.#bootMs;
+    for (const [key, sum] of saved.sums) this.#sums.set(key, { ...sum, usedMs: sum.usedMs + shiftMs });
+  }
+
+  /** Where the monotonic clock began. */
+  get #bootMs(): number {
+    return this.#clock.nowMs() - this.#clock.monotonicMs();
   }
 
   /**

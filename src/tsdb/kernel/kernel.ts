@@ -104,6 +104,10 @@ export interface KernelExports {
   pagesFree(): number;
   snappyDecode(source: number, bytes: number, target: number, bytesMax: number, decoded: number): number;
   verify(): number;
+  /** CRC-32C of bytes in the memory; `before` is that of what comes before them. */
+  crc32c(address: number, bytes: number, before: number): number;
+  /** Makes the memory whole after an image was put into it: 0, or why it cannot be. */
+  rebuild(): number;
 }
 
 /** The memory, seen as what it holds. The views stay valid: the memory never grows. */
@@ -113,6 +117,8 @@ export interface Kernel extends KernelExports {
   readonly u32: Uint32Array<ArrayBuffer>;
   readonly f64: Float64Array<ArrayBuffer>;
   readonly buffer: Buffer<ArrayBuffer>;
+  /** What \`init\` was told. */
+  readonly layout: { readonly memoryPages: number; readonly seriesMax: number; readonly bodyBytesMax: number };
 }
 
 // Compiling takes some milliseconds; a process that opens several kernels (tests) does it once.
@@ -125,7 +131,9 @@ export function openKernel(options: KernelOptions): Kernel {
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
   const imports = { env: { memory, abort: aborter(memory) } };
   const instance = new WebAssembly.Instance(moduleOf(options.wasm ?? KERNEL_WASM_BASE64), imports);
-  const kernel = { ...(instance.exports as unknown as KernelExports), ...viewsOf(memory.buffer) };
+  const { seriesMax, bodyBytesMax } = options;
+  const layout = { memoryPages: pages, seriesMax, bodyBytesMax };
+  const kernel = { ...(instance.exports as unknown as KernelExports), ...viewsOf(memory.buffer), layout };
   if (kernel.init(pages, options.seriesMax, options.bodyBytesMax) === 0) {
     throw new RangeError(`cannot lay out ${options.seriesMax} series: got ${pages} pages of memory, want more`);
   }

@@ -136,6 +136,15 @@ export const ODD_BYTES = 8;
 /** Extras by series id, and how many cells of extras were ever written: a snapshot passes over those behind its own. */
 export const SB_EXTRA_TABLE = SUPERBLOCK + 61440;
 export const SB_SERIAL = SUPERBLOCK + 61472; // f64
+/** Which samples of a body were refused: a bit each, in the order in which they are judged, and how many bytes are in use. */
+export const SB_VERDICT = SUPERBLOCK + 62464;
+export const SB_VERDICT_BYTES = SUPERBLOCK + 62468;
+/** 1: the verdict is given, and samples that it refuses are passed over. */
+export const SB_VERDICT_GIVEN = SUPERBLOCK + 62472;
+/** 1 while an image is being written: then no cell that it may have read changes. */
+export const SB_IMAGE = SUPERBLOCK + 62476;
+/** Tables of the checksum, made by \`init\`. */
+export const SB_CRC_TABLES = SUPERBLOCK + 62480;
 
 // Result area of an ingest call: u32 counters, index = outcome of a sample (OUTCOME_*), then what follows.
 export const RESULT_OUTCOMES = 0;
@@ -170,6 +179,10 @@ export const OUTCOME_TOO_FAR_AHEAD = 5;
 export const OUTCOME_SERIES_LIMIT = 6;
 /** No page is left even for a known series. */
 export const OUTCOME_NO_MEMORY = 7;
+/** Passed over, because the verdict that was given refuses it. */
+export const OUTCOME_PASSED_OVER = 15;
+/** Counters of outcomes in the result area. */
+export const OUTCOMES = 16;
 
 // Status of an ingest call.
 export const STATUS_DONE = 0;

@@ -55,6 +55,7 @@ import {
   SB_RESULT,
   SB_SAMPLES_APPENDED,
   SB_UNKNOWN,
+  SB_VERDICT_GIVEN,
   SERIES_LIMIT,
   STATUS_DONE,
   STATUS_ODD_FULL,
@@ -63,6 +64,7 @@ import {
 } from '../../../tsdb/kernel/layout';
 import { append } from '../../../tsdb/kernel/assembly/append';
 import { LABEL_HASH, LABEL_WIRE, labelEntry } from '../../../tsdb/kernel/assembly/labels';
+import { noteRefused, passesOver, resetVerdict } from '../../../tsdb/kernel/assembly/verdict';
 import { openPeriod, periodAt } from '../../../tsdb/kernel/assembly/period';
 import { identityFind, isLive, labelsMatch, labelsParse, recordOf, seriesCreate } from '../../../tsdb/kernel/assembly/series';
 
@@ -89,6 +91,7 @@ const MALFORMED: u32 = 0xffffffff;
 /** Decodes, checks and stores a body of n compressed bytes that were written to SB_IN. A STATUS_*. */
 export function ingest(n: u32, connection: u32): u32 {
   memory.fill(SB_RESULT, 0, 256);
+  resetVerdict();
   if (n > load<u32>(SB_IN_BYTES_MAX)) return STATUS_SNAPPY_TOO_LARGE;
   const body = <usize>load<u32>(SB_BODY);
   const status = snappyDecode(load<u32>(SB_IN), n, body, load<u32>(SB_BODY_BYTES_MAX), SB_RESULT + RESULT_BODY_BYTES);
@@ -335,7 +338,8 @@ function storeBody(): u32 {
   const end = body + load<u32>(SB_RESULT, RESULT_BODY_BYTES);
   let p = body + load<u32>(SB_RESULT, RESULT_RESUME);
   while (p < end) {
-    p = storePlain(p, end);
+    // A replay passes over samples: those of the short way are not looked at one by one.
+    if (load<u32>(SB_VERDICT_GIVEN) == 0) p = storePlain(p, end);
     if (p >= end) break;
     const field = p;
     p = readTag(p, end);
@@ -366,7 +370,8 @@ function storePlain(p: usize, end: usize): usize {
   const itemsEnd = <usize>load<u32>(SB_ITEMS) + load<u32>(SB_ITEM_COUNT) * ITEM_BYTES;
   let item = first;
   let previous = load<u32>(SB_RESULT, RESULT_PREVIOUS);
-  let refused: u32 = 0;
+  let others: u32 = 0;
+  let counted: u32 = 0;
   while (p < end && item < itemsEnd) {
     const found = load<u32>(item);
     // What is plain was found plain by the first walk, so this is a TimeSeries unless its length is a long one.
@@ -380,8 +385,14 @@ function storePlain(p: usize, end: usize): usize {
     const time = <f64>plainTime(sample, next);
     const outcome = append(records + id * RECORD_BYTES, time, load<i64>(sample, 3));
     if (outcome != OUTCOME_STORED) {
+      if (outcome > <u32>OUTCOME_DUPLICATE) {
+        // The verdict numbers samples by what was counted before them.
+        const stored = <u32>(item - first) / ITEM_BYTES - others;
+        count(RESULT_OUTCOMES + OUTCOME_STORED * 4, stored - counted);
+        counted = stored;
+      }
       noteOutcome(p + (field & 3), next, outcome, time);
-      refused++;
+      others++;
     }
     item += ITEM_BYTES;
     p = next;
@@ -389,7 +400,7 @@ function storePlain(p: usize, end: usize): usize {
   const done = <u32>(item - first) / ITEM_BYTES;
   count(RESULT_ITEM, done);
   count(RESULT_TIME_SERIES, done);
-  count(RESULT_OUTCOMES + OUTCOME_STORED * 4, done - refused);
+  count(RESULT_OUTCOMES + OUTCOME_STORED * 4, done - others - counted);
   store<u32>(SB_RESULT, previous, RESULT_PREVIOUS);
   return p;
 }
@@ -444,6 +455,7 @@ function count(what: usize, n: u32): void {
 // @ts-ignore: decorator
 @inline
 function storeSample(id: u32, start: usize, end: usize, time: i64, bits: i64): void {
+  if (load<u32>(SB_VERDICT_GIVEN) != 0 && passesOver(1)) return;
   noteOutcome(start, end, append(recordOf(id), <f64>time, bits), <f64>time);
 }
 
@@ -453,6 +465,7 @@ function noteOutcome(start: usize, end: usize, outcome: u32, time: f64): void {
 }
 
 function refuse(start: usize, end: usize, outcome: u32, time: f64): void {
+  if (outcome != OUTCOME_SERIES_LIMIT) noteRefused(1);
   const n = load<u32>(SB_RESULT, RESULT_REFUSED);
   if (n == REFUSED_MAX) return;
   store<u32>(SB_RESULT, n + 1, RESULT_REFUSED);
@@ -502,9 +515,11 @@ function storeNew(n: u32, start: usize, rest: usize, end: usize): void {
     storeFields(0, start, rest, end);
     return;
   }
+  if (load<u32>(SB_VERDICT_GIVEN) != 0 && passesOver(samples)) return;
   const id = seriesCreate(n);
   if (id == SERIES_LIMIT) {
     count(RESULT_OUTCOMES + OUTCOME_SERIES_LIMIT * 4, samples);
+    noteRefused(samples);
     refuse(start, end, OUTCOME_SERIES_LIMIT, 0);
     countExemplars(rest, end);
     return;

@@ -37,6 +37,7 @@ import {
   SB_ODD,
   SB_REFUSED,
   SB_RESULT,
+  SB_VERDICT_GIVEN,
   SERIES_LIMIT,
   STATUS_DONE,
   STATUS_ODD_FULL,
@@ -45,6 +46,7 @@ import {
   STATUS_SYMBOLS,
 } from '../../../tsdb/kernel/layout';
 import { append, appendBeside } from '../../../tsdb/kernel/assembly/append';
+import { noteRefused, passesOver, resetVerdict } from '../../../tsdb/kernel/assembly/verdict';
 import { LABEL_HASH, labelEntry } from '../../../tsdb/kernel/assembly/labels';
 import { identityFind, isLive, labelsParse, recordOf, seriesCreate } from '../../../tsdb/kernel/assembly/series';
 import { isPlainSample, plainBits, plainTime } from './sample.as';
@@ -70,6 +72,7 @@ const ODD_FIELDS: u32 = 0xffffffff;
 /** Decodes, checks and stores a 2.0 body of n compressed bytes that were written to SB_IN. A STATUS_*. */
 export function ingest2(n: u32, connection: u32): u32 {
   memory.fill(SB_RESULT, 0, 256);
+  resetVerdict();
   if (n > load<u32>(SB_IN_BYTES_MAX)) return STATUS_SNAPPY_TOO_LARGE;
   const body = <usize>load<u32>(SB_BODY);
   const decoded = snappyDecode(load<u32>(SB_IN), n, body, load<u32>(SB_BODY_BYTES_MAX), SB_RESULT + RESULT_BODY_BYTES);
@@ -314,9 +317,11 @@ function storeNew(n: u32, start: usize, refs: usize, rest: usize, end: usize): v
   }
   // A series is made at its first sample; metadata alone leaves no trace in the store.
   if (samples == 0) return;
+  if (load<u32>(SB_VERDICT_GIVEN) != 0 && passesOver(samples)) return;
   const id = seriesCreate(n);
   if (id == SERIES_LIMIT) {
     count(RESULT_OUTCOMES + OUTCOME_SERIES_LIMIT * 4, samples);
+    noteRefused(samples);
     refuse(start, end, OUTCOME_SERIES_LIMIT, 0);
     return;
   }
@@ -381,6 +386,7 @@ function storeWritten(id: u32, start: usize, end: usize, p: usize, sampleEnd: us
 // @ts-ignore: decorator
 @inline
 function storeSample(id: u32, start: usize, end: usize, time: i64, bits: i64, from: i64): void {
+  if (load<u32>(SB_VERDICT_GIVEN) != 0 && passesOver(1)) return;
   const record = recordOf(id);
   const outcome =
     from == 0 ? append(record, <f64>time, bits) : appendBeside(record, <f64>time, bits, <f64>from);
@@ -406,6 +412,7 @@ function count(what: usize, n: u32): void {
 }
 
 function refuse(start: usize, end: usize, outcome: u32, time: f64): void {
+  if (outcome != OUTCOME_SERIES_LIMIT) noteRefused(1);
   const n = load<u32>(SB_RESULT, RESULT_REFUSED);
   if (n == REFUSED_MAX) return;
   store<u32>(SB_RESULT, n + 1, RESULT_REFUSED);

@@ -38,6 +38,7 @@ import {
   REC_FLAGS,
   RECORD_BYTES,
   SB_EXTRA_TABLE,
+  SB_IMAGE,
   SB_RECORDS,
   SB_SERIAL,
   TABLE_ADDRESS,
@@ -162,6 +163,10 @@ function putCell(extras: usize, chain: usize, timestamp: f64, bytes: u32, reserv
     newer = older;
     older = before(older);
   }
+  if (newer != 0 && load<u32>(SB_IMAGE) != 0) {
+    newer = copyNewer(extras, chain, newer);
+    if (newer == 0) return 0;
+  }
   store<u32>(cell, <u32>older, LOG_PREVIOUS);
   store<u16>(cell, older == 0 ? 0 : load<u16>(entryOf(older), PAGE_PERIOD), LOG_PREVIOUS_PERIOD);
   if (newer == 0) {
@@ -172,6 +177,28 @@ function putCell(extras: usize, chain: usize, timestamp: f64, bytes: u32, reserv
     store<u16>(newer, period, LOG_PREVIOUS_PERIOD);
   }
   return cell;
+}
+
+/**
+ * While an image is being written, a link of a cell that it may have read must not change: so the cells down to `newer`
+ * are copied, and the link of the last copy may. They keep their serial numbers. The copy of `newer`, or 0 without room;
+ * the chain is whole after each step.
+ */
+function copyNewer(extras: usize, chain: usize, newer: usize): usize {
+  let from = firstOf(extras, chain);
+  let above: usize = 0;
+  while (from != 0) {
+    const bytes: u32 = chain == EXTRA_HISTOGRAMS ? LOG_BLOB + load<u32>(from, LOG_BLOB_BYTES) : LOG_START_BYTES;
+    const copy = logAllocate(periodAt(load<f64>(from, LOG_TIME)), bytes, 0);
+    if (copy == 0) return 0;
+    memory.copy(copy, from, bytes);
+    if (above == 0) store<u32>(extras + chain, <u32>copy);
+    else store<u32>(above, <u32>copy, LOG_PREVIOUS);
+    if (from == newer) return copy;
+    above = copy;
+    from = before(from);
+  }
+  return 0;
 }
 
 // ---- histograms

@@ -17,6 +17,7 @@ import {
   SB_BODY_BYTES_MAX,
   SB_COLUMN_BYTES,
   SB_COLUMNS,
+  SB_CRC_TABLES,
   SB_DEAD_BITMAP,
   SB_EXTRA_TABLE,
   SB_FLOOR_MS,
@@ -55,12 +56,14 @@ import {
   SB_SERIES_MAX,
   SB_TAIL,
   SB_VALUE_BYTES_MAX,
+  SB_VERDICT,
   SB_VERSION,
   SUPERBLOCK,
   TAIL_SAMPLES_MAX,
 } from '../layout';
 import { noteStored } from '../../../ingest/remote-write/assembly/walk.as';
 import { append as appendTo, appendBeside, appendHistogram as appendHistogramTo } from './append';
+import { CRC_TABLE_BYTES, crcInit } from './crc';
 import { recordOf } from './series';
 import { tableOpen } from './table';
 
@@ -68,7 +71,9 @@ export { ingest, ingestMore } from '../../../ingest/remote-write/assembly/walk.a
 export { ingest2, ingest2More } from '../../../ingest/remote-write/assembly/walk2.as';
 export { snappyDecode } from '../../../ingest/remote-write/assembly/snappy.as';
 export { decode } from './chunk';
+export { crc32c } from './crc';
 export { hasHistograms, histogramsIn, startsAt } from './extras';
+export { rebuild } from './image';
 export { nameOf, pairOf } from './labels';
 export { pagesFree } from './memory';
 export { periodSummary } from './period';
@@ -138,6 +143,9 @@ export function init(pages: u32, seriesMax: u32, bodyBytesMax: u32): bool {
   at = range(SB_TAIL, at, TAIL_SAMPLES_MAX * 16);
   at = range(SB_ITEMS, at, ITEMS_MAX * ITEM_BYTES);
   at = range(SB_DEAD_BITMAP, at, bitmapBytes + 64);
+  at = range(SB_CRC_TABLES, at, CRC_TABLE_BYTES);
+  // No sample takes less than two bytes of a body.
+  at = range(SB_VERDICT, at, (bodyBytesMax >>> 4) + 128);
   const scratch = at;
   at = range(SB_IN, at, <u64>inBytes + 128);
   at = range(SB_BODY, at, <u64>bodyBytesMax + 128);
@@ -162,6 +170,7 @@ export function init(pages: u32, seriesMax: u32, bodyBytesMax: u32): bool {
   // 64 pages are more than one series of 40 labels can open; a sixteenth lets known series go on for a while.
   store<u32>(SB_RESERVE_SERIES, reserve + 64 + (heapPages >>> 4));
   initState();
+  crcInit();
   if (!tableOpen(SB_IDENTITY_TABLE) || !tableOpen(SB_PAIR_TABLE)) return false;
   return tableOpen(SB_NAME_TABLE) && tableOpen(SB_EXTRA_TABLE);
 }

@@ -113,7 +113,8 @@ function takeFreeRun(n: u32): u32 {
   return 0;
 }
 
-function relistFreePages(): void {
+/** Makes the list of free pages from the page table. */
+export function relistFreePages(): void {
   let head: u32 = 0;
   let count: u32 = 0;
   for (let page = load<u32>(SB_FRONTIER) - 1; page >= load<u32>(SB_HEAP_FIRST); page--) {

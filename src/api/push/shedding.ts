@@ -1,0 +1,70 @@
+/**
+ * Shedding load: what senders are told when it is too much, so that they send it again (a 503 with `Retry-After`, UNAVAILABLE
+ * with RetryInfo; never a 429, on which Prometheus drops data), and a bound on the bodies that are in memory at a time.
+ * Sources: prometheus/prometheus storage/remote/client.go; opentelemetry-proto docs/specification.md, "Throttling".
+ */
+
+import type { ServerResponse } from 'node:http';
+import { Metadata } from '@grpc/grpc-js';
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import protobuf from 'protobufjs/minimal.js';
+import { CodedError, GRPC } from '../../model/errors.ts';
+import { LIMITS } from '../../model/limits.ts';
+
+const RETRY_SECONDS_MIN = 1;
+const RETRY_SECONDS_MAX = 5;
+/** What a body counts as whose length is not known. */
+const UNKNOWN_BYTES = 2 ** 20;
+
+/** A random time, so that those who are told to wait do not all come back at once. */
+export function retrySeconds(): number {
+  return RETRY_SECONDS_MIN + Math.floor(Math.random() * (RETRY_SECONDS_MAX - RETRY_SECONDS_MIN + 1));
+}
+
+/** Says when to come again, if this is a refusal for now. */
+export function sayRetryAfter(reply: FastifyReply, httpStatus: number): void {
+  if (httpStatus === 503) reply.header('retry-after', String(retrySeconds()));
+}
+
+/** The details of a gRPC refusal for now: google.rpc.Status with RetryInfo; null for any other status. */
+export function retryInfo(grpcStatus: number, message: string): Metadata | null {
+  if (grpcStatus !== GRPC.unavailable) return null;
+  // RetryInfo { 1 retry_delay: Duration { 1 seconds } } in Any { 1 type_url, 2 value } in Status { 1 code, 2 message, 3 details }
+  const info = protobuf.Writer.create().uint32(0x0a).fork().uint32(0x08).int64(retrySeconds()).ldelim().finish();
+  const status = protobuf.Writer.create().uint32(0x08).int32(grpcStatus).uint32(0x12).string(message);
+  status.uint32(0x1a).fork().uint32(0x0a).string('type.googleapis.com/google.rpc.RetryInfo');
+  status.uint32(0x12).bytes(info).ldelim();
+  const metadata = new Metadata();
+  metadata.set('grpc-status-details-bin', Buffer.from(status.finish()));
+  return metadata;
+}
+
+let bytesInFlight = 0;
+
+/** Bytes of bodies that are being received or stored. */
+export function bodyBytesInFlight(): number {
+  return bytesInFlight;
+}
+
+/** Refuses a body of these routes before it is read, if those that are in memory already are too many. */
+export function boundBodiesInFlight(scope: FastifyInstance): void {
+  scope.addHook('onRequest', async (request, reply) => takeIntoFlight(request.headers['content-length'], reply.raw));
+}
+
+/** Counts a body in until its request is answered. Throws `overloaded` if those that are in memory already are too many. */
+export function takeIntoFlight(contentLength: string | undefined, response: ServerResponse): void {
+  const announced = Number(contentLength);
+  const bytes = Number.isFinite(announced) ? announced : UNKNOWN_BYTES;
+  // One alone is always let in: its own limit bounds it.
+  if (bytesInFlight > 0 && bytesInFlight + bytes > LIMITS.ingestBytesInFlightMax) {
+    throw new CodedError(
+      'overloaded',
+      `cannot take body: ${bytesInFlight + bytes} bytes are being received, want at most ${LIMITS.ingestBytesInFlightMax}; send it again later`,
+    );
+  }
+  bytesInFlight += bytes;
+  // However it ends: answered, or gone.
+  response.once('close', () => {
+    bytesInFlight -= bytes;
+  });
+}

@@ -1,0 +1,174 @@
+/**
+ * The bytes of the log; docs/formats/log.md draws them. A segment is a header and records, one behind the other:
+ *
+ *     0 sync mark (8)   8 u32 payload bytes   12 u8 kind   13 u8 protocol   14 u8 encoding   15 u8 -
+ *     16 u32 profile   20 u32 verdict bytes   24 f64 arrival   32 u32 stamp bytes   36 u32 CRC-32C of the payload
+ *     40 u32 segment   44 u32 CRC-32C of these 44 bytes      then the payload: stamp, verdict, body
+ *
+ * The header has a checksum of its own, so a length that is believed is right; where it is not, the next sync mark is
+ * looked for. Nothing is ever lost but the records that were hit.
+ */
+import { inflateRawSync } from 'node:zlib';
+
+export const LOG_FORMAT_VERSION = 1;
+export const SEGMENT_HEADER_BYTES = 32;
+export const RECORD_HEADER_BYTES = 48;
+const SEGMENT_MAGIC = Buffer.from('TGLOGSEG');
+// A high byte first, and both kinds of line ends: nothing that bodies are likely to hold.
+const SYNC_MARK = Buffer.from([0x89, 0x54, 0x47, 0x52, 0x0d, 0x0a, 0x1a, 0xff]);
+
+export const RECORD_BODY = 1;
+export const RECORD_PROFILE = 2;
+const ENCODING_AS_IS = 0;
+const ENCODING_DEFLATE = 1;
+/** Bodies are no larger than this when inflated: a damaged one must not become a flood. */
+const BODY_BYTES_MAX = 128 * 2 ** 20;
+
+export type Checksum = (bytes: Uint8Array) => number;
+
+export interface LogRecord {
+  readonly kind: number;
+  readonly protocol: number;
+  /** Which settings the body is to be read with: the checksum of their text. */
+  readonly profile: number;
+  readonly arrivalMs: number;
+  /** Namespace that the sender was given; '' for none. */
+  readonly stamp: string;
+  readonly verdict: Uint8Array;
+  readonly body: Uint8Array;
+}
+
+export function encodeSegmentHeader(segment: number, createdMs: number): Uint8Array {
+  const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES);
+  SEGMENT_MAGIC.copy(bytes);
+  bytes.writeUInt32LE(LOG_FORMAT_VERSION, 8);
+  bytes.writeUInt32LE(segment, 12);
+  bytes.writeDoubleLE(createdMs, 16);
+  bytes.writeUInt32LE(smallCrc32c(bytes.subarray(0, 28)), 28);
+  return bytes;
+}
+
+/** The parts of a record as they are written. `deflated`: its body, if it was not compressed as it came. */
+export function encodeRecord(
+  record: LogRecord,
+  segment: number,
+  checksum: Checksum,
+  deflated: Uint8Array | null = null,
+): Uint8Array[] {
+  const stamp = Buffer.from(record.stamp);
+  const body = deflated ?? record.body;
+  const header = Buffer.alloc(RECORD_HEADER_BYTES + stamp.length + record.verdict.length);
+  stamp.copy(header, RECORD_HEADER_BYTES);
+  header.set(record.verdict, RECORD_HEADER_BYTES + stamp.length);
+  SYNC_MARK.copy(header);
+  header.writeUInt32LE(stamp.length + record.verdict.length + body.length, 8);
+  header[12] = record.kind;
+  header[13] = record.protocol;
+  header[14] = deflated === null ? ENCODING_AS_IS : ENCODING_DEFLATE;
+  header.writeUInt32LE(record.profile, 16);
+  header.writeUInt32LE(record.verdict.length, 20);
+  header.writeDoubleLE(record.arrivalMs, 24);
+  header.writeUInt32LE(stamp.length, 32);
+  // Two sums, one of the small part and one of the body, drawn together: the body is not copied for it.
+  header.writeUInt32LE(payloadSum(header.subarray(RECORD_HEADER_BYTES), body, checksum), 36);
+  header.writeUInt32LE(segment, 40);
+  header.writeUInt32LE(smallCrc32c(header.subarray(0, 44)), 44);
+  return [header, body];
+}
+
+export interface ScannedRecord extends LogRecord {
+  /** Where it begins in the segment. */
+  readonly at: number;
+  /** The record with its header. */
+  readonly bytes: Uint8Array;
+}
+
+export interface ScanCounts {
+  records: number;
+  /** Records whose payload is not what was written. */
+  damaged: number;
+  /** Bytes that belong to no record: damaged headers and what they led to, torn ends. */
+  bytesPassedOver: number;
+  /** True if the segment is of a format that is not known here. */
+  isUnknown: boolean;
+}
+
+/** Every record of a segment that is whole; what is not is passed over and counted. The records borrow `bytes`. */
+export function* scanSegment(
+  bytes: Buffer,
+  segment: number,
+  checksum: Checksum,
+  counts: ScanCounts,
+): Generator<ScannedRecord> {
+  let at = SEGMENT_HEADER_BYTES;
+  const head = bytes.subarray(0, SEGMENT_HEADER_BYTES);
+  if (head.length === SEGMENT_HEADER_BYTES && head.readUInt32LE(28) === smallCrc32c(head.subarray(0, 28))) {
+    counts.isUnknown = head.readUInt32LE(8) !== LOG_FORMAT_VERSION;
+    if (counts.isUnknown) return;
+  } else at = 0; // Its header is damaged; its records may not be.
+  while (at + RECORD_HEADER_BYTES <= bytes.length) {
+    const header = bytes.subarray(at, at + RECORD_HEADER_BYTES);
+    const end = isHeader(header, segment) ? at + RECORD_HEADER_BYTES + header.readUInt32LE(8) : 0;
+    if (end === 0 || end > bytes.length) {
+      const next = bytes.indexOf(SYNC_MARK, at + 1);
+      const skippedTo = next < 0 ? bytes.length : next;
+      counts.bytesPassedOver += skippedTo - at;
+      at = skippedTo;
+      continue;
+    }
+    const record = readRecord(bytes, at, end, checksum);
+    if (record === null) counts.damaged++;
+    else {
+      counts.records++;
+      yield record;
+    }
+    at = end;
+  }
+  counts.bytesPassedOver += bytes.length - at;
+}
+
+/** Payload as it was written, or null. */
+function readRecord(bytes: Buffer, at: number, end: number, checksum: Checksum): ScannedRecord | null {
+  const header = bytes.subarray(at, at + RECORD_HEADER_BYTES);
+  const stampAt = at + RECORD_HEADER_BYTES;
+  const verdictAt = stampAt + header.readUInt32LE(32);
+  const bodyAt = verdictAt + header.readUInt32LE(20);
+  if (bodyAt > end) return null;
+  const body = bytes.subarray(bodyAt, end);
+  if (payloadSum(bytes.subarray(stampAt, bodyAt), body, checksum) !== header.readUInt32LE(36)) return null;
+  const isDeflated = header[14] === ENCODING_DEFLATE;
+  return {
+    at,
+    bytes: bytes.subarray(at, end),
+    kind: header[12]!,
+    protocol: header[13]!,
+    profile: header.readUInt32LE(16),
+    arrivalMs: header.readDoubleLE(24),
+    stamp: bytes.toString('utf8', stampAt, verdictAt),
+    verdict: bytes.subarray(verdictAt, bodyAt),
+    body: isDeflated ? inflateRawSync(body, { maxOutputLength: BODY_BYTES_MAX }) : body,
+  };
+}
+
+function isHeader(header: Buffer, segment: number): boolean {
+  if (!header.subarray(0, SYNC_MARK.length).equals(SYNC_MARK)) return false;
+  return header.readUInt32LE(44) === smallCrc32c(header.subarray(0, 44)) && header.readUInt32LE(40) === segment;
+}
+
+function payloadSum(small: Uint8Array, body: Uint8Array, checksum: Checksum): number {
+  const bodySum = checksum(body);
+  return small.length === 0 ? bodySum : (bodySum ^ Math.imul(smallCrc32c(small), 0x9e3779b1)) >>> 0;
+}
+
+const TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
+  let crc = n;
+  for (let bit = 0; bit < 8; bit++) crc = (crc & 1) !== 0 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
+  return crc;
+});
+
+/** CRC-32C of a few bytes. */
+export function smallCrc32c(bytes: Uint8Array, before = 0): number {
+  let crc = ~before;
+  for (let i = 0; i < bytes.length; i++) crc = (crc >>> 8) ^ TABLE[(crc ^ bytes[i]!) & 0xff]!;
+  return ~crc >>> 0;
+}

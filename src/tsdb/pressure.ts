@@ -1,0 +1,106 @@
+/**
+ * How full the memory is, and what follows, before anybody else decides it:
+ *
+ *     below 70 %   everything is taken
+ *     from 70 %    no new series
+ *     from 80 %    retention is shortened, step by step; if that does not help, ingest is refused for now
+ *     from 90 %    ingest is refused at once; who asks is answered
+ *
+ * What counts is what the process needs: the store's memory in use (it keeps pages that it gave back, so the resident size
+ * would say too much), and everything beside it. A stage is left 2 % below where it began.
+ */
+import type { Clock } from '../model/clock.ts';
+import { CodedError } from '../model/errors.ts';
+
+export type Stage = 0 | 1 | 2 | 3;
+
+/** What the store does about it. */
+export interface PressedStore {
+  refuseNewSeries(isRefused: boolean): void;
+  /** How long samples are kept, at most as long as was set. */
+  setRetentionMs(retentionMs: number): void;
+}
+
+export interface PressureOptions {
+  readonly clock: Clock;
+  readonly store: PressedStore;
+  readonly limitBytes: number;
+  readonly retentionMs: number;
+  /** Bytes that the process needs. */
+  readonly usedBytes: () => number;
+  readonly onChange?: (stage: Stage, usedBytes: number) => void;
+}
+
+const BEGINS: readonly number[] = [0, 0.7, 0.8, 0.9];
+const HYSTERESIS = 0.02;
+/** Shortening goes fast, lengthening slowly, and never below what autoscalers look at. */
+const SHORTENED = 0.9;
+const LENGTHENED = 1.02;
+const RETENTION_MS_MIN = 10 * 60_000;
+const STEP_MS = 5000;
+
+export class Pressure {
+  readonly #options: PressureOptions;
+  #stage: Stage = 0;
+  #retentionMs: number;
+  #usedBytes = 0;
+  #steppedMs = -Infinity;
+
+  constructor(options: PressureOptions) {
+    this.#options = options;
+    this.#retentionMs = options.retentionMs;
+  }
+
+  get stage(): Stage {
+    return this.#stage;
+  }
+
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  get retentionMs(): number {
+    return this.#retentionMs;
+  }
+
+  /** To be called several times a second. */
+  tick(): void {
+    const { limitBytes, store, onChange, clock } = this.#options;
+    this.#usedBytes = this.#options.usedBytes();
+    const stage = stageOf(this.#usedBytes / limitBytes, this.#stage);
+    if (stage !== this.#stage) {
+      this.#stage = stage;
+      store.refuseNewSeries(stage >= 1);
+      onChange?.(stage, this.#usedBytes);
+    }
+    if (clock.monotonicMs() - this.#steppedMs < STEP_MS) return;
+    this.#steppedMs = clock.monotonicMs();
+    if (stage >= 2) this.#keep(this.#retentionMs * SHORTENED);
+    else if (stage === 0) this.#keep(this.#retentionMs * LENGTHENED);
+  }
+
+  /** Throws `overloaded` if no body may be taken now. */
+  admit(): void {
+    // From 80 % what is oldest goes first; samples are refused once there is nothing left that may go.
+    if (this.#stage < 2 || (this.#stage === 2 && this.#retentionMs > RETENTION_MS_MIN)) return;
+    throw new CodedError(
+      'overloaded',
+      `cannot take body: ${this.#usedBytes} bytes of memory are in use of ${this.#options.limitBytes}; send it again later`,
+    );
+  }
+
+  #keep(retentionMs: number): void {
+    const max = this.#options.retentionMs;
+    const wanted = Math.min(max, Math.max(retentionMs, Math.min(max, RETENTION_MS_MIN)));
+    if (wanted === this.#retentionMs) return;
+    this.#retentionMs = wanted;
+    this.#options.store.setRetentionMs(wanted);
+  }
+}
+
+/** The stage for a share of the limit; one is left only some way below where it begins. */
+function stageOf(share: number, before: Stage): Stage {
+  let stage = 0;
+  while (stage < 3 && share >= BEGINS[stage + 1]! - (stage < before ? HYSTERESIS : 0)) stage++;
+  return stage as Stage;
+}

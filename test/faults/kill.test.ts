@@ -1,0 +1,113 @@
+/**
+ * The whole daemon, killed in the middle of writes: what it acknowledged is there after the next start, to the bit. A client
+ * notes what was acknowledged; remote-write and OTLP, from several connections at a time. TIDEGAUGE_LONG=1 kills far more
+ * often.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { test } from 'tap';
+import { type Daemon, startDaemon } from '../support/daemon.ts';
+import { temporaryFolder } from '../support/process.ts';
+import { encodeWriteRequest } from '../support/remote-write-encoder.ts';
+
+const isLong = process.env.TIDEGAUGE_LONG === '1';
+const KILLS = isLong ? 200 : 4;
+const CLIENTS = 4;
+const SERIES = 50;
+
+interface Client {
+  /** Value of the last request that was acknowledged, and of the last that was sent, by time. */
+  readonly acknowledged: Map<number, number>;
+  readonly sent: Map<number, number>;
+}
+
+async function push(daemon: Daemon, client: number, timestampMs: number, value: number): Promise<boolean> {
+  const series = Array.from({ length: SERIES }, (_, i) => ({
+    labels: { __name__: 'killed_total', client: `${client}`, series: `${i}` },
+    samples: [{ timestampMs, value: value + i / 7 }],
+  }));
+  try {
+    const reply = await fetch(`http://${daemon.listen.web}/api/v1/write`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-protobuf', 'content-encoding': 'snappy' },
+      body: encodeWriteRequest(series),
+    });
+    await reply.arrayBuffer();
+    return reply.status === 204;
+  } catch {
+    return false;
+  }
+}
+
+/** Sends until the daemon is gone, each sample a millisecond after the one before. */
+async function load(daemon: Daemon, number: number, client: Client, firstMs: number): Promise<void> {
+  for (let timestampMs = firstMs; ; timestampMs++) {
+    const value = Math.floor(Math.random() * 2 ** 40) / 3;
+    client.sent.set(timestampMs, value);
+    if (!(await push(daemon, number, timestampMs, value))) return;
+    client.acknowledged.set(timestampMs, value);
+  }
+}
+
+/** Samples of one series as the daemon has them: exact, since JSON carries the shortest text of a double. */
+async function samplesOf(daemon: Daemon, client: number, series: number, endMs: number): Promise<Map<number, number>> {
+  const query = encodeURIComponent(`killed_total{client="${client}",series="${series}"}[1h]`);
+  const url = `http://${daemon.listen.web}/api/v1/query?query=${query}&time=${endMs / 1000}`;
+  const reply = (await (await fetch(url)).json()) as {
+    data: { result: { values: [number, string][] }[] };
+  };
+  const values = reply.data.result[0]?.values ?? [];
+  return new Map(values.map(([seconds, text]) => [Math.round(seconds * 1000), Number(text)]));
+}
+
+/** What is wrong with what the daemon has, or null. */
+async function check(daemon: Daemon, clients: readonly Client[], endMs: number): Promise<string | null> {
+  for (const [number, { acknowledged, sent }] of clients.entries()) {
+    for (const series of [0, SERIES >> 1, SERIES - 1]) {
+      const got = await samplesOf(daemon, number, series, endMs);
+      for (const [timeMs, value] of acknowledged) {
+        const want = value + series / 7;
+        if (got.get(timeMs) !== want)
+          return `client ${number} series ${series} at ${timeMs}: want ${want}, got ${got.get(timeMs)}`;
+      }
+      for (const [timeMs, value] of got) {
+        const want = sent.get(timeMs);
+        if (want === undefined || want + series / 7 !== value)
+          return `client ${number} at ${timeMs}: nobody sent ${value}`;
+      }
+    }
+  }
+  return null;
+}
+
+test('no acknowledged sample is lost to kill -9', async (t) => {
+  const folder = await temporaryFolder();
+  t.teardown(() => folder.remove());
+  const clients = Array.from({ length: CLIENTS }, (): Client => ({ acknowledged: new Map(), sent: new Map() }));
+  const flags = [`--storage.path=${folder.path}/store`, '--storage.memory-limit=512MiB'];
+  const startMs = Date.now() - 60_000;
+  let acknowledged = 0;
+  for (let kill = 0; kill < KILLS; kill++) {
+    const daemon = await startDaemon(flags);
+    const fault = await check(daemon, clients, startMs + 600_000);
+    if (fault !== null) {
+      await daemon.stop();
+      t.fail(`after ${kill} kills: ${fault}`);
+      return;
+    }
+    const firstMs = startMs + kill * (isLong ? 1000 : 10_000);
+    const running = clients.map((client, i) => load(daemon, i, client, firstMs));
+    await sleep(200 + Math.random() * 800);
+    process.kill(daemon.pid, 'SIGKILL');
+    await Promise.all(running);
+    await daemon.stop();
+    acknowledged = clients.reduce((sum, client) => sum + client.acknowledged.size * SERIES, 0);
+  }
+  const daemon = await startDaemon(flags);
+  t.equal(await check(daemon, clients, startMs + 600_000), null);
+  t.ok(acknowledged > 0, `${acknowledged} samples acknowledged, ${KILLS} kills`);
+  t.equal(await daemon.stop(), 0);
+  const again = await startDaemon(flags);
+  t.equal(await check(again, clients, startMs + 600_000), null, 'after an orderly stop, too: from its image');
+  t.match(await (await fetch(`http://${again.listen.web}/metrics`)).text(), /tidegauge_recovery_records 0\n/);
+  await again.stop();
+});

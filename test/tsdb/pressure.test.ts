@@ -1,0 +1,74 @@
+import { test } from 'tap';
+import { Pressure, type Stage } from '../../src/tsdb/pressure.ts';
+import { bodyOf, openSite, samplesOf, T0 } from '../faults/site.ts';
+import { TestClock } from '../support/clock.ts';
+
+test('stages begin at 70, 80 and 90 % and are left two percent below', async (t) => {
+  let used = 0;
+  const seen: [number, Stage][] = [];
+  const store = { refuseNewSeries: () => undefined, setRetentionMs: () => undefined };
+  const clock = new TestClock(T0);
+  const options = { clock, store, limitBytes: 100, retentionMs: 7_200_000, usedBytes: () => used };
+  const pressure = new Pressure({ ...options, onChange: (stage) => seen.push([used, stage]) });
+  const f = (bytes: number, want: Stage): void => {
+    used = bytes;
+    clock.advance(250);
+    pressure.tick();
+    t.equal(pressure.stage, want, `${bytes} %`);
+  };
+  f(69, 0);
+  f(70, 1);
+  f(69, 1);
+  f(67, 0);
+  f(95, 3);
+  t.throws(() => pressure.admit(), { code: 'overloaded' });
+  f(88, 3);
+  f(85, 2);
+  t.doesNotThrow(() => pressure.admit());
+  f(60, 0);
+  t.strictSame(
+    seen.map(([, stage]) => stage),
+    [1, 0, 3, 2, 0],
+  );
+});
+
+test('from 80 % what is oldest goes, and ingest is refused only when nothing may go any more', async (t) => {
+  let used = 82;
+  const clock = new TestClock(T0);
+  const kept: number[] = [];
+  const store = { refuseNewSeries: () => undefined, setRetentionMs: (ms: number) => kept.push(ms) };
+  const pressure = new Pressure({ clock, store, limitBytes: 100, retentionMs: 7_200_000, usedBytes: () => used });
+  pressure.tick();
+  t.doesNotThrow(() => pressure.admit());
+  for (let i = 0; i < 40; i++) {
+    clock.advance(5000);
+    pressure.tick();
+  }
+  t.equal(pressure.retentionMs, 600_000, 'never below ten minutes');
+  t.throws(() => pressure.admit(), { code: 'overloaded' });
+  used = 50;
+  for (let i = 0; i < 200; i++) {
+    clock.advance(5000);
+    pressure.tick();
+  }
+  t.equal(pressure.retentionMs, 7_200_000, 'and all the way back');
+  t.ok(kept.length > 20);
+});
+
+test('without new series the known ones go on, and nothing of the others stays', async (t) => {
+  const site = await openSite();
+  site.writer.remoteWrite(bodyOf([1, 2], T0 + 1, 0));
+  const before = site.head.stats().bytes;
+  site.head.refuseNewSeries(true);
+  const numbers = Array.from({ length: 400 }, (_, i) => i);
+  const outcome = site.writer.remoteWrite(bodyOf(numbers, T0 + 2, 0));
+  t.equal(outcome.samplesStored, 2);
+  t.equal(outcome.samplesRefused, 398);
+  t.equal(site.head.stats().bytes, before);
+  site.head.refuseNewSeries(false);
+  t.equal(site.writer.remoteWrite(bodyOf([7], T0 + 3, 0)).samplesStored, 1);
+  site.head.setRetentionMs(1000);
+  site.clock.advance(3_600_000);
+  site.head.enforceRetention();
+  t.equal(samplesOf(site).size, 0);
+});
