@@ -99,8 +99,15 @@ test('bad input is refused with its code, is counted, and the daemon goes on', a
     const unsupported = refused('remote_write', 'unsupported_media_type');
     await f('text', () => write(whole, { 'content-type': 'text/plain' }), 415, /text\/plain/, unsupported);
     await f('gzip', () => write(whole, { 'content-encoding': 'gzip' }), 415, /gzip/, unsupported);
-    const proto = `${PROTOBUF};proto=io.prometheus.write.v2.Request`;
-    await f('remote write 2.0', () => write(whole, { 'content-type': proto }), 415, /v2/, unsupported);
+    const proto = (name: string) => ({ 'content-type': `${PROTOBUF};proto=io.prometheus.write.${name}` });
+    await f(
+      'a message of another version',
+      () => write(whole, proto('v2.Request')),
+      400,
+      /cannot decode body/,
+      badBody,
+    );
+    await f('a version that is not there yet', () => write(whole, proto('v3.Request')), 415, /v3/, unsupported);
     await f('a nameless series', () => write(body({ job: 'journey' }, 1)), 400, /metric name/, [
       'tidegauge_ingest_samples_refused_total',
       { protocol: 'remote_write', reason: 'missing_metric_name' },
