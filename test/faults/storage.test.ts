@@ -213,6 +213,15 @@ test('damaged logs and images: a start always, never a value that nobody sent, a
     }
   }
   t.pass(`${rounds} rounds, ${lost} samples lost of ${client.acknowledged.size} each`);
+  // A bit of a label: nothing but the checksum can tell.
+  for (const name of names.filter((one) => one.endsWith('.image'))) {
+    const disk = origin.disk.copy();
+    const { bytes } = disk.names.get(name)!;
+    const at = bytes.indexOf('__name__');
+    t.ok(at > 0, `${name} holds labels as they are`);
+    bytes[at + 3]! ^= 1;
+    t.equal(client.check(await openSite({ disk, clock: origin.clock }), client.acknowledged), null, name);
+  }
   const ok = await openSite({ disk: origin.disk.copy(), clock: origin.clock });
   t.equal(samplesOf(ok).size, client.acknowledged.size);
 });
