@@ -1,6 +1,7 @@
 /**
  * Routes whose requests come thousands of times a second with large bodies, served straight from Node's HTTP server: a
- * framework between the socket and such a body costs as much CPU as half of its samples (bench/README.md).
+ * framework between the socket and such a body doubles what HTTP costs (measured with 2,000 samples a request: 0.14 µs of
+ * CPU a sample with it, 0.07 without).
  *
  * A hot route is a route of the fastify instance as well, so that wrong methods, the list of routes and injected
  * requests know it; both ways end in `serve`.

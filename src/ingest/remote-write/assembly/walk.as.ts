@@ -68,6 +68,7 @@ import { noteRefused, passesOver, resetVerdict } from '../../../tsdb/kernel/asse
 import { openPeriod, periodAt } from '../../../tsdb/kernel/assembly/period';
 import { identityFind, isLive, labelsMatch, labelsParse, recordOf, seriesCreate } from '../../../tsdb/kernel/assembly/series';
 
+import { isPlainSample, plainTime } from './sample.as';
 import { SNAPPY_SLACK, snappyDecode } from './snappy.as';
 import { readLength, readTag, readVarint, skipField, varint } from './wire.as';
 
@@ -256,29 +257,6 @@ function checkRest(item: usize, start: usize, end: usize): bool {
   }
   store<u32>(item, load<u32>(item) | (ITEM_GENERAL << 28));
   return checkFields(p, end);
-}
-
-/** True if [p, end) is one sample: value, then a time of 2 to 8 bytes, nothing else. */
-// @ts-ignore: decorator
-@inline
-function isPlainSample(p: usize, end: usize): bool {
-  const length = <u32>(end - p);
-  // 0x12 length 0x09 value(8) 0x10 time
-  if (length < 14 || length > 20 || load<u8>(p) != <u8>TAG_SAMPLE || <u32>load<u8>(p, 1) != length - 2) return false;
-  if (load<u8>(p, 2) != <u8>TAG_SAMPLE_VALUE || load<u8>(p, 11) != <u8>TAG_SAMPLE_TIME) return false;
-  const timeBytes = length - 12;
-  const continued = load<u64>(p, 12) & 0x8080808080808080 & (<u64>-1 >>> (64 - (timeBytes << 3)));
-  return continued == (<u64>0x8080808080808080 >>> (72 - (timeBytes << 3)));
-}
-
-/** The time of a plain sample: its 7-bit groups, drawn together in three steps. */
-// @ts-ignore: decorator
-@inline
-function plainTime(p: usize, end: usize): i64 {
-  let x = load<u64>(p, 12) & (<u64>0x7f7f7f7f7f7f7f7f >>> (64 - (<u64>(end - p - 12) << 3)));
-  x = (x & 0x007f007f007f007f) | ((x & 0x7f007f007f007f00) >>> 1);
-  x = (x & 0x00003fff00003fff) | ((x & 0x3fff00003fff0000) >>> 2);
-  return (x & 0x000000000fffffff) | ((x & 0x0fffffff00000000) >>> 4);
 }
 
 /** Checks a whole TimeSeries. */
