@@ -10,7 +10,6 @@ import type { Logger } from 'pino';
 import { bindHost, buildHttp, listenHttp } from './api/http.ts';
 import { registerMemstore } from './api/keda/memstore.ts';
 import { type KedaPort, openKeda, type TlsFiles } from './api/keda/server.ts';
-import type { SeriesIndex } from './api/kubernetes/adapter/catalog.ts';
 import type { IdentityMode } from './api/kubernetes/identity/gatekeeper.ts';
 import { openKubernetes } from './api/kubernetes/server.ts';
 import { registerOps } from './api/ops/ops.ts';
@@ -31,10 +30,7 @@ import { openStore, type Store, watchMemory } from './durability.ts';
 import { defaultExemplars, Writer } from './ingest/write.ts';
 import { systemClock } from './model/clock.ts';
 import { CodedError } from './model/errors.ts';
-import { METRIC_NAME } from './model/labels.ts';
 import { LIMITS } from './model/limits.ts';
-import type { Matcher } from './model/matcher.ts';
-import { SCOPE_ALL } from './model/scope.ts';
 import { systemTimers } from './model/timers.ts';
 import { QueryEngine } from './promql/engine.ts';
 import { SWITCHES } from './promql/switches.ts';
@@ -52,6 +48,7 @@ import type { Exemplars } from './tsdb/exemplars.ts';
 import type { MemoryLayout } from './tsdb/image.ts';
 import { KernelHead } from './tsdb/kernel-head.ts';
 import { Metadata } from './tsdb/metadata.ts';
+import { seriesIndex } from './tsdb/series-index.ts';
 
 /** Set by the bundler from package.json. */
 declare const TIDEGAUGE_VERSION: string;
@@ -432,24 +429,6 @@ function kubernetesAccess({ kubernetes }: Config) {
     service: { name: kubernetes.serviceName, namespace: inClusterNamespace(readText) ?? 'default' },
     adapter: adapterConfig === '' ? null : { text: () => readText(adapterConfig), parse: parseAdapterFile },
     allowsNegative: kubernetes.allowNegative,
-  };
-}
-
-/** The store's index as discovery asks for it: all that is kept, whatever its age. */
-function seriesIndex(head: KernelHead): SeriesIndex {
-  const all = (matchers: readonly Matcher[]) => ({
-    matchers,
-    fromMs: 0,
-    toMs: Number.MAX_SAFE_INTEGER,
-    scope: SCOPE_ALL,
-  });
-  return {
-    metricNames: (matchers) => head.labelValues(METRIC_NAME, all(matchers)),
-    labelNames: (matchers) => head.labelNames(all(matchers)),
-    version() {
-      const { seriesCreated, seriesRemoved } = head.stats();
-      return seriesCreated + seriesRemoved;
-    },
   };
 }
 

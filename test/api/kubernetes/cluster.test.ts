@@ -9,11 +9,11 @@ import { createAuthority, issueCertificate } from '../../../src/api/kubernetes/c
 import { type KubernetesOptions, openKubernetes } from '../../../src/api/kubernetes/server.ts';
 import { OwnServing } from '../../../src/api/kubernetes/serving.ts';
 import { parseAdapterFile } from '../../../src/config/adapter-file.ts';
+import { seriesIndex } from '../../../src/tsdb/series-index.ts';
 import { httpsClient } from '../../support/https-client.ts';
 import { kubectlFor } from '../../support/kubectl.ts';
 import { runProgram } from '../../support/process.ts';
 import { ScalingStack, START_MS } from '../../support/scaling-stack.ts';
-import { indexOf } from '../../support/series-index.ts';
 import { StandInApiServer } from '../../support/stand-in-api-server.ts';
 import { waitFor } from '../../support/wait.ts';
 
@@ -65,7 +65,7 @@ async function open(t: Test, more: Partial<KubernetesOptions> = {}, delegated = 
     certificate: null,
     externalMetrics: [],
     adapter: { text: () => RULES, parse: parseAdapterFile },
-    index: indexOf(head),
+    index: seriesIndex(head),
     ...{ readings, engine, clock, logger, registry, isReady: () => true, reviewRetries: RETRIES },
     watchIntervalMs: 20,
     ...more,

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import { openKubernetes } from '../../../src/api/kubernetes/server.ts';
 import { parseAdapterFile } from '../../../src/config/adapter-file.ts';
+import { seriesIndex } from '../../../src/tsdb/series-index.ts';
 import { httpsClient } from '../../support/https-client.ts';
 import { kubectlFor } from '../../support/kubectl.ts';
 import { ScalingStack, START_MS } from '../../support/scaling-stack.ts';
-import { indexOf } from '../../support/series-index.ts';
 import { StandInApiServer } from '../../support/stand-in-api-server.ts';
 
 const BASE = '/apis/metrics.k8s.io/v1beta1';
@@ -40,7 +40,7 @@ async function open(t: Test) {
     certificate: null,
     externalMetrics: [],
     adapter: { text: () => RULES, parse: parseAdapterFile },
-    index: indexOf(head),
+    index: seriesIndex(head),
   });
   t.teardown(async () => {
     await server.close();

@@ -8,6 +8,7 @@ import {
 import type { ApiServer } from '../../../../src/api/kubernetes/cluster/client.ts';
 import { type OpenKubernetes, openKubernetes } from '../../../../src/api/kubernetes/server.ts';
 import { parseAdapterFile } from '../../../../src/config/adapter-file.ts';
+import { seriesIndex } from '../../../../src/tsdb/series-index.ts';
 import {
   type ClientCertificate,
   type HttpsReply,
@@ -15,7 +16,6 @@ import {
   httpsClient,
 } from '../../../support/https-client.ts';
 import { ScalingStack, START_MS } from '../../../support/scaling-stack.ts';
-import { indexOf } from '../../../support/series-index.ts';
 import { type AccessSpec, StandInApiServer } from '../../../support/stand-in-api-server.ts';
 import { mismatch } from './match.ts';
 import { type CaseResult, runCase } from './result.ts';
@@ -234,7 +234,7 @@ class Bench {
       certificate: null,
       externalMetrics: [],
       adapter: { text: () => this.#yaml, parse: parseAdapterFile },
-      index: indexOf(head),
+      index: seriesIndex(head),
       allowsNegative: this.#given.policy?.allowNegative ?? false,
       readings,
       engine,
