@@ -12,9 +12,9 @@ export const EXTERNAL_METRICS = '/apis/external.metrics.k8s.io/v1beta1';
 
 export type Kubectl = (...args: readonly string[]) => Promise<Finished>;
 
-export function kubectlFor(address: string, home: string): Kubectl {
+export function kubectlFor(address: string, home: string, token = 'nobody'): Kubectl {
   // Without credentials kubectl asks for a user name at the terminal.
-  const server = [`--server=https://${address}`, '--insecure-skip-tls-verify=true', '--token=nobody'];
+  const server = [`--server=https://${address}`, '--insecure-skip-tls-verify=true', `--token=${token}`];
   return (...args) => runProgram('kubectl', [...server, ...args], { env: { HOME: home } });
 }
 

@@ -9,6 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { generateCertificate } from '../../src/api/kubernetes/certificate.ts';
 import type { ApiServer } from '../../src/api/kubernetes/cluster/client.ts';
 import type { KubeObject } from '../../src/api/kubernetes/cluster/reflector.ts';
+import { type HttpsClient, httpsClient } from './https-client.ts';
 
 /** Spec of a SubjectAccessReview. */
 export interface AccessSpec {
@@ -26,7 +27,8 @@ export interface StandInOptions {
   token(token: string): object;
 }
 
-const TOKEN = 'the token of the daemon';
+/** Whoever has it is believed to be the daemon, or its user. */
+export const STAND_IN_TOKEN = 'the-token-of-the-daemon';
 
 export class StandInApiServer {
   readonly accessReviews: AccessSpec[] = [];
@@ -42,6 +44,8 @@ export class StandInApiServer {
   readonly #watches = new Map<string, Set<ServerResponse>>();
   /** Every change so far, for watches that begin behind it. */
   readonly #events: { readonly list: string; readonly version: number; readonly line: string }[] = [];
+  /** Groups that another server answers for, by name. */
+  readonly #aggregated = new Map<string, { readonly version: string; readonly send: HttpsClient }>();
   #version = 100;
 
   constructor(options: StandInOptions) {
@@ -58,7 +62,7 @@ export class StandInApiServer {
   /** How to reach it, once it is open. */
   access(): ApiServer {
     const { port } = this.#server.address() as AddressInfo;
-    const own = { certPem: null, keyPem: null, token: () => TOKEN };
+    const own = { certPem: null, keyPem: null, token: () => STAND_IN_TOKEN };
     return { url: `https://127.0.0.1:${port}`, caPem: this.#certificate.caPem, ...own };
   }
 
@@ -87,6 +91,11 @@ export class StandInApiServer {
     this.#tell(list, 'DELETED', { ...object, metadata });
   }
 
+  /** Hands on what is asked of a group to the server behind it, as an APIService makes the real one do. */
+  aggregate(group: string, version: string, address: string, caPem: string): void {
+    this.#aggregated.set(group, { version, send: httpsClient(address, caPem) });
+  }
+
   /** Ends every watch, as the real one does now and then. */
   endWatches(): void {
     for (const responses of this.#watches.values()) {
@@ -103,7 +112,7 @@ export class StandInApiServer {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url!, 'https://api');
-    if (request.headers.authorization !== `Bearer ${TOKEN}`) return send(response, 401, status(401, 'Unauthorized'));
+    if (request.headers.authorization !== `Bearer ${STAND_IN_TOKEN}`) return send(response, 401, status(401, 'Unauthorized'));
     const body = await bodyOf(request);
     if (request.method === 'POST' && this.isUnreachable) {
       request.socket.destroy();
@@ -115,14 +124,28 @@ export class StandInApiServer {
       case 'POST /apis/authentication.k8s.io/v1/tokenreviews':
         return this.#reviewToken(body as { readonly spec: { readonly token: string } }, response);
       case 'GET /apis':
-        return send(response, 200, { kind: 'APIGroupList', apiVersion: 'v1', groups: [] });
+        return send(response, 200, { kind: 'APIGroupList', apiVersion: 'v1', groups: this.#groups() });
       case 'GET /api/v1':
         return send(response, 200, { kind: 'APIResourceList', groupVersion: 'v1', resources: [] });
       default:
     }
+    const behind = this.#aggregated.get(url.pathname.split('/')[2] ?? '');
+    if (behind !== undefined) {
+      const answer = await behind.send({ path: request.url!, headers: { accept: request.headers.accept ?? '*/*' } });
+      response.writeHead(answer.status, { 'content-type': answer.headers['content-type'] });
+      response.end(answer.text);
+      return;
+    }
     if (request.method === 'PATCH') this.patches.push({ path: url.pathname, body });
     if (url.pathname.includes('/apiservices/')) return this.#apiService(url.pathname, response);
     return this.#list(url, response);
+  }
+
+  #groups(): object[] {
+    return [...this.#aggregated].map(([name, { version }]) => {
+      const described = { groupVersion: `${name}/${version}`, version };
+      return { name, versions: [described], preferredVersion: described };
+    });
   }
 
   #reviewAccess({ spec }: { readonly spec: AccessSpec }, response: ServerResponse): void {
@@ -144,7 +167,7 @@ export class StandInApiServer {
     else send(response, 200, found);
   }
 
-  /** Lists of all namespaces, and of one object by a field selector. */
+  /** Lists of all namespaces, of one object by a field selector, and of pods in a phase. */
   #list(url: URL, response: ServerResponse): void {
     const scoped = /^(\/api\/v1|\/apis\/[^/]+\/[^/]+)\/namespaces\/([^/]+)\/([^/]+)$/.exec(url.pathname);
     const list = scoped === null ? url.pathname : `${scoped[1]}/${scoped[3]}`;
@@ -159,17 +182,34 @@ export class StandInApiServer {
       response.once('close', () => watching.delete(response));
       return;
     }
+    const phase = phaseAskedFor(url);
     const items = [...(this.#objects.get(list)?.values() ?? [])].filter(
-      ({ metadata }) =>
-        (scoped === null || metadata.namespace === scoped[2]) && (field === undefined || metadata.name === field),
+      (object) =>
+        (scoped === null || object.metadata.namespace === scoped[2]) &&
+        (field === undefined || object.metadata.name === field) &&
+        (phase === null || phaseOf(object) === phase),
     );
     send(response, 200, {
-      kind: 'List',
+      kind: listKind(list),
       apiVersion: 'v1',
       metadata: { resourceVersion: String(this.#version) },
       items,
     });
   }
+}
+
+/** `NodeList` of `/api/v1/nodes`: a typed client decodes no other. */
+function listKind(list: string): string {
+  const plural = list.split('/').at(-1)!;
+  return `${plural[0]!.toUpperCase()}${plural.slice(1, -1)}List`;
+}
+
+function phaseAskedFor(url: URL): string | null {
+  return /^status\.phase=(\w+)$/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1] ?? null;
+}
+
+function phaseOf(object: KubeObject): string {
+  return (object.status as { readonly phase?: string } | undefined)?.phase ?? 'Running';
 }
 
 function status(code: number, reason: string): object {

@@ -62,7 +62,7 @@ export class CustomMetrics {
     const selector = selectorOf(() => parseRequirements(request.labelSelector));
     const metricSelector = selectorOf(() => parseRequirements(request.metricLabelSelector));
     const kind = live.kinds.byQualifiedName(resource);
-    const entry = kind === null ? null : live.custom(qualifiedName(kind), metric);
+    const entry = kind === null ? null : await live.custom(qualifiedName(kind), metric);
     if (entry === null || isRootScoped(entry.kind) !== (request.namespace === null)) {
       throw objectMetricNotFound(metric, resource);
     }

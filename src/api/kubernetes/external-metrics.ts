@@ -11,7 +11,7 @@ import { SCOPE_ALL } from '../../model/scope.ts';
 import type { QueryEngine } from '../../promql/engine.ts';
 import { DEFAULT_POLICY, type Policy, type PolicyKey, parsePolicy } from '../../scaling/policy.ts';
 import type { ListItem, Readings } from '../../scaling/reading.ts';
-import { isServable } from './adapter/catalog.ts';
+import { type ExternalEntry, isServable } from './adapter/catalog.ts';
 import { externalParts, scopeOf } from './adapter/rules.ts';
 import { parseRequirements, type Requirement, toMatcher } from './label-selector.ts';
 import type { LiveRules } from './live-rules.ts';
@@ -72,7 +72,7 @@ export class ExternalMetrics {
     const metric = this.#byName.get(request.metric);
     const selector = (): readonly Requirement[] => selectorOf(() => parseRequirements(request.labelSelector));
     if (metric !== undefined) return this.#readOwn(metric, request, selector());
-    const entry = this.#options.live.external(request.metric);
+    const entry = await this.#options.live.external(request.metric);
     if (entry === null) throw metricNotFound(request.metric);
     return this.#readRule(entry, request, selector());
   }
@@ -98,7 +98,7 @@ export class ExternalMetrics {
   }
 
   async #readRule(
-    { rule, series }: NonNullable<ReturnType<LiveRules['external']>>,
+    { rule, series }: ExternalEntry,
     { namespace, metric, labelSelector }: ExternalMetricRequest,
     selector: readonly Requirement[],
   ): Promise<MetricList> {

@@ -3,7 +3,8 @@
  * and the catalog of what they serve, which follows the store's index.
  *
  * Making a catalog costs more the more series there are, so it takes a twentieth of the time at most: a cheap one is made
- * at once, an expensive one in the background, slice by slice, while the last one is served.
+ * at once, an expensive one in the background, slice by slice, while the last one is served. Whoever asks for a name that
+ * the last one does not hold waits for the next, so that a new series is a metric at once.
  */
 import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.ts';
@@ -56,7 +57,8 @@ export class LiveRules {
   #version: number | null = null;
   #madeMs = 0;
   #costMs = 0;
-  #isBuilding = false;
+  /** Of the catalog in the making. */
+  #building: Promise<void> | null = null;
 
   /** Throws `bad_config` if the file cannot be used at all. */
   constructor(options: LiveRulesOptions) {
@@ -122,45 +124,92 @@ export class LiveRules {
     logger.info('the rules of the adapter were reloaded');
   }
 
+  /** As it was made last; it follows the index as its price allows. */
   catalog(): Catalog {
-    const { index, clock } = this.#options;
-    const version = index.version();
-    if (version === this.#version || this.#isBuilding) return this.#catalog;
-    const isFirst = this.#version === null;
-    if (!isFirst && clock.monotonicMs() - this.#madeMs < SHARE * this.#costMs) return this.#catalog;
-    const build = buildCatalog(this.#rules, index);
-    if (isFirst || this.#costMs <= FOREGROUND_MS_MAX) this.#buildNow(build, version);
-    else this.#buildLater(build, version, this.#rules, 0);
+    if (this.#isCurrent || this.#building !== null || this.#isTooEarly) return this.#catalog;
+    if (this.#isCheap) this.#buildNow();
+    else void this.#build();
     return this.#catalog;
   }
 
-  external(metric: string): ExternalEntry | null {
-    return this.catalog().external.get(metric) ?? null;
+  /** The same for a document that lists everything: one that may be made anew is waited for. */
+  async freshCatalog(): Promise<Catalog> {
+    if (!this.#isTooEarly) await this.#catchUp();
+    return this.#catalog;
   }
 
-  custom(resource: string, metric: string): CustomEntry | null {
-    return this.catalog().custom.get(`${resource}/${metric}`) ?? null;
+  /** A metric that is known answers from the catalog as it is; another may have come since. */
+  async external(metric: string): Promise<ExternalEntry | null> {
+    const known = this.catalog().external.get(metric);
+    if (known !== undefined || this.#isCurrent) return known ?? null;
+    await this.#catchUp();
+    return this.#catalog.external.get(metric) ?? null;
   }
 
-  #buildNow(build: Generator<void, Catalog>, version: number): void {
-    const beganMs = this.#options.clock.monotonicMs();
+  async custom(resource: string, metric: string): Promise<CustomEntry | null> {
+    const name = `${resource}/${metric}`;
+    const known = this.catalog().custom.get(name);
+    if (known !== undefined || this.#isCurrent) return known ?? null;
+    await this.#catchUp();
+    return this.#catalog.custom.get(name) ?? null;
+  }
+
+  get #isCurrent(): boolean {
+    return this.#options.index.version() === this.#version;
+  }
+
+  /** The first, and those that took little the last time. */
+  get #isCheap(): boolean {
+    return this.#version === null || this.#costMs <= FOREGROUND_MS_MAX;
+  }
+
+  get #isTooEarly(): boolean {
+    if (this.#version === null) return false;
+    return this.#options.clock.monotonicMs() - this.#madeMs < SHARE * this.#costMs;
+  }
+
+  /** Until the catalog holds every series of this moment. One that is in the making was begun before it. */
+  async #catchUp(): Promise<void> {
+    if (this.#building !== null) await this.#building;
+    if (this.#isCurrent) return;
+    if (this.#isCheap) this.#buildNow();
+    // Of all who waited for the same one, the first begins the next.
+    else await (this.#building ?? this.#build());
+  }
+
+  #buildNow(): void {
+    const { index, clock } = this.#options;
+    const version = index.version();
+    const beganMs = clock.monotonicMs();
+    const build = buildCatalog(this.#rules, index);
     let step = build.next();
     while (!step.done) step = build.next();
-    this.#take(step.value, version, this.#options.clock.monotonicMs() - beganMs);
+    this.#take(step.value, version, clock.monotonicMs() - beganMs);
   }
 
-  #buildLater(build: Generator<void, Catalog>, version: number, rules: RuleSet, spentMs: number): void {
-    this.#isBuilding = true;
-    setImmediate(() => {
-      const { clock } = this.#options;
+  /** Slice by slice, with other work between them. */
+  #build(): Promise<void> {
+    const { index } = this.#options;
+    const rules = this.#rules;
+    const building = this.#buildSlices(buildCatalog(rules, index), index.version(), rules).finally(() => {
+      this.#building = null;
+    });
+    this.#building = building;
+    return building;
+  }
+
+  async #buildSlices(build: Generator<void, Catalog>, version: number, rules: RuleSet): Promise<void> {
+    const { clock } = this.#options;
+    let spentMs = 0;
+    for (;;) {
+      await new Promise<void>((resolve) => void setImmediate(resolve));
+      // Rules that were reloaded meanwhile begin anew with the next question.
+      if (rules !== this.#rules) return;
       const beganMs = clock.monotonicMs();
       const step = build.next();
-      const totalMs = spentMs + clock.monotonicMs() - beganMs;
-      // Rules that were reloaded meanwhile begin anew with the next question.
-      if (!step.done && rules === this.#rules) return this.#buildLater(build, version, rules, totalMs);
-      this.#isBuilding = false;
-      if (step.done && rules === this.#rules) this.#take(step.value, version, totalMs);
-    });
+      spentMs += clock.monotonicMs() - beganMs;
+      if (step.done) return this.#take(step.value, version, spentMs);
+    }
   }
 
   /** A catalog with the same names stays the same object, so that what is made of it can be kept. */

@@ -64,8 +64,9 @@ export function registerApis(app: FastifyInstance, surfaces: Surfaces): void {
   get(app, '/version', (request, reply) =>
     sendPlain(request, reply, { major: '1', minor: '0', gitVersion: 'v1.0.0-tidegauge' }),
   );
-  get(app, '/openapi/v2', (request, reply) => {
+  get(app, '/openapi/v2', async (request, reply) => {
     negotiate(request.headers.accept, ['json']);
+    await surfaces.live.freshCatalog();
     return sendCached(request, reply, described.openApi().swagger(), 'application/json');
   });
   get(app, '/openapi/v3', (request, reply) => sendPlain(request, reply, described.openApi().index()));
@@ -76,7 +77,8 @@ export function registerApis(app: FastifyInstance, surfaces: Surfaces): void {
     negotiate(request.headers.accept, ['json']);
     return sendCached(request, reply, document, 'application/json');
   });
-  get(app, '/apis', (request, reply) => {
+  get(app, '/apis', async (request, reply) => {
+    await surfaces.live.freshCatalog();
     const discovery = described.discovery();
     const representation = negotiate(request.headers.accept, ['json', 'aggregated']);
     reply.header('Vary', 'Accept');
@@ -84,7 +86,7 @@ export function registerApis(app: FastifyInstance, surfaces: Surfaces): void {
       ? sendJson(request, reply, discovery.groupList())
       : sendAggregated(request, reply, discovery.aggregated());
   });
-  get(app, '/apis/*', (request, reply) => answer(request, reply, surfaces, described.discovery()));
+  get(app, '/apis/*', (request, reply) => answer(request, reply, surfaces, described));
 }
 
 /** Discovery as the catalog of metrics has it, kept until that is another one. */
@@ -157,9 +159,11 @@ async function answer(
   request: FastifyRequest,
   reply: FastifyReply,
   surfaces: Surfaces,
-  discovery: Discovery,
+  describedAll: Described,
 ): Promise<FastifyReply> {
   const [, group = '', version, ...rest] = pathSegments(request) ?? [];
+  if (rest.length === 0) await surfaces.live.freshCatalog();
+  const discovery = describedAll.discovery();
   const described = discovery.group(group);
   if (described === null) throw resourceNotFound();
   if (version === undefined) return sendPlain(request, reply, described);

@@ -9,7 +9,7 @@ import { seriesIndex } from '../../../src/tsdb/series-index.ts';
 import { httpsClient } from '../../support/https-client.ts';
 import { kubectlFor } from '../../support/kubectl.ts';
 import { ScalingStack, START_MS } from '../../support/scaling-stack.ts';
-import { StandInApiServer } from '../../support/stand-in-api-server.ts';
+import { STAND_IN_TOKEN, StandInApiServer } from '../../support/stand-in-api-server.ts';
 
 const BASE = '/apis/metrics.k8s.io/v1beta1';
 const MIB = 2 ** 20;
@@ -54,13 +54,15 @@ async function open(t: Test) {
   ] as const) {
     api.put('/api/v1/pods', { metadata: { namespace, name, labels: { app: name.split('-')[0]! } } });
   }
-  api.put('/api/v1/nodes', { metadata: { name: 'n1', labels: { zone: 'a' } } });
+  const allocatable = { cpu: '6', memory: '8Gi' };
+  api.put('/api/v1/nodes', { metadata: { name: 'n1', labels: { zone: 'a' } }, status: { allocatable } });
+  api.aggregate('metrics.k8s.io', 'v1beta1', server.address, server.caPem!);
   const send = httpsClient(server.address, server.caPem!);
   const get = async (path: string) => {
     const { status, text } = await send({ path: `${BASE}${path}` });
     return { status, body: JSON.parse(text) as Body };
   };
-  return { stack, server, get };
+  return { stack, server, api, get };
 }
 
 interface Item {
@@ -149,7 +151,7 @@ test('an answer that cannot be given is an error, not an empty list', async (t) 
 });
 
 test('kubectl top', async (t) => {
-  const { stack, server } = await open(t);
+  const { stack, server, api } = await open(t);
   fillShop(stack);
   const home = mkdtempSync(join(tmpdir(), 'tidegauge-kubectl-'));
   t.teardown(() => rmSync(home, { recursive: true }));
@@ -158,4 +160,8 @@ test('kubectl top', async (t) => {
   t.match(pods.stdout, /^web-0 +300m +64Mi *\n$/, pods.stderr);
   const containers = await run('top', 'pods', '-n', 'shop', '--containers', '--no-headers');
   t.match(containers.stdout, /^web-0 +app +250m +64Mi *\nweb-0 +proxy +50m +0Mi *\n$/, containers.stderr);
+  // Of nodes it shows shares of what they have, which it asks the API server for, as it asks it for the metrics.
+  const through = kubectlFor(api.access().url.replace('https://', ''), home, STAND_IN_TOKEN);
+  const nodes = await through('top', 'nodes', '--no-headers');
+  t.match(nodes.stdout, /^n1 +1500m +25% +2048Mi +25% *\n$/, nodes.stderr);
 });
