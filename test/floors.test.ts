@@ -23,7 +23,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'api/scale': ['model', 'telemetry', 'promql', 'scaling', 'api'],
   'api/ops': ['model', 'telemetry', 'api'],
   'api/ui': ['model', 'telemetry', 'scaling', 'api'],
-  cli: ['model', 'config', 'promql', 'scaling', 'api/keda'],
+  cli: ['model', 'config', 'promql', 'scaling', 'api/keda', 'api/kubernetes'],
   'disk.ts': ['tsdb'],
   'durability.ts': ['model', 'config', 'telemetry', 'tsdb', 'ingest', 'disk.ts'],
   'main.ts': [

@@ -1,5 +1,6 @@
 /** Reads expressions as the daemon does, to say beforehand what it would say. */
 import { LIMITS } from '../model/limits.ts';
+import type { Matcher } from '../model/matcher.ts';
 import { SWITCHES } from '../promql/switches.ts';
 import { typeOf } from '../promql/syntax/check.ts';
 import { parseExpr, parseMetricSelector } from '../promql/syntax/parse.ts';
@@ -20,6 +21,6 @@ export function readExpression(text: string): string {
 }
 
 /** Throws `bad_data`. */
-export function parseSelectorText(text: string): void {
-  parseMetricSelector(text, OPTIONS);
+export function parseSelectorText(text: string): readonly Matcher[] {
+  return parseMetricSelector(text, OPTIONS).matchers;
 }

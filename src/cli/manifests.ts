@@ -9,6 +9,8 @@ export interface Manifest {
   /** True for a configuration file of prometheus-adapter, which has no kind. */
   readonly isAdapter: boolean;
   readonly root: Node | null;
+  /** The document alone; its lines are those of the file if it is the only one. */
+  readonly text: string;
   /** `file:line:column` of a node. */
   readonly at: (node: Node | null | undefined) => string;
 }
@@ -28,20 +30,22 @@ export function documentsOf(path: string, text: string): readonly Manifest[] {
       const { line, col } = lines.linePos(error.pos[0]);
       throw new CodedError('bad_config', `cannot read ${path}:${line}:${col}: ${error.message}`);
     }
-    return manifestsIn(document.contents as Node | null, at, path);
+    const own = documents.length === 1 ? text : document.toString();
+    return manifestsIn(document.contents as Node | null, own, at);
   });
 }
 
-function manifestsIn(root: Node | null, at: Manifest['at'], path: string): readonly Manifest[] {
+function manifestsIn(root: Node | null, text: string, at: Manifest['at']): readonly Manifest[] {
   const kind = textAt(root, 'kind');
   const items = nodeAt(root, 'items');
-  if (kind.endsWith('List') && isSeq<Node>(items)) return items.items.flatMap((item) => manifestsIn(item, at, path));
+  if (kind.endsWith('List') && isSeq<Node>(items)) return items.items.flatMap((item) => manifestsIn(item, text, at));
   const own: Manifest = {
     kind,
     namespace: textAt(root, 'metadata', 'namespace'),
     name: textAt(root, 'metadata', 'name'),
     isAdapter: kind === '' && ADAPTER_KEYS.some((key) => nodeAt(root, key) !== undefined),
     root,
+    text,
     at,
   };
   return kind === 'ConfigMap' ? [own, ...embedded(own)] : [own];
@@ -56,9 +60,8 @@ function embedded({ root, at, namespace, name }: Manifest): readonly Manifest[] 
     const inner = parseDocument(value.value);
     const content = inner.contents as Node | null;
     if (inner.errors.length > 0 || !ADAPTER_KEYS.some((word) => nodeAt(content, word) !== undefined)) return [];
-    return [
-      { kind: '', namespace, name, isAdapter: true, root: content, at: () => `${at(value as Node)} (${String(key)})` },
-    ];
+    const where = `${at(value as Node)} (${String(key)})`;
+    return [{ kind: '', namespace, name, isAdapter: true, root: content, text: value.value, at: () => where }];
   });
 }
 

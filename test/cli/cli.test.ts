@@ -108,6 +108,7 @@ items:
 const ADAPTER = `
 rules:
   - seriesQuery: 'http_requests_total{namespace!=""}'
+    resources: {template: <<.Resource>>}
     metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)
   - seriesQuery: 'http_requests_total{'
     metricsQuery: sum(<<.Series>>)
@@ -148,7 +149,17 @@ test('check-config: own and adapter files, with the line', async (t) => {
   };
   await f('own.yaml', 'storage:\n  retention: 3h\n', 0, /^the file can be used\n$/);
   await f('typo.yaml', 'storage:\n  retenton: 3h\n', 1, /typo\.yaml:2:3: .*nearest known key is "storage\.retention"/);
-  await f('adapter.yaml', ADAPTER, 1, /^adapter\.yaml:5:18: rules\[1\] http_requests_total\{: 1:\d+: parse error.*\n$/);
+  await f('adapter.yaml', ADAPTER, 1, /^adapter\.yaml:6:18: rules\[1\] http_requests_total\{: 1:\d+: parse error.*\n$/);
+  const rule = (keys: string) => `rules:\n- seriesQuery: depth{pod!=""}\n${keys}`;
+  const mapped = '  resources: {overrides: {namespace: {resource: namespace}, w: {group: x.io, resource: widgets}}}\n';
+  const query = '  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)\n';
+  await f('good.yaml', rule(mapped + query), 0, /^the file can be used\n$/);
+  await f('key.yaml', rule('  metricQuery: x\n'), 1, /^key\.yaml:1:1: [^]*line 3: field metricQuery not found/);
+  await f('name.yaml', rule(`${mapped}  name: {matches: "("}\n${query}`), 1, /^name\.yaml:2:16: rules\[0\] .*missing closing/);
+  await f('words.yaml', rule(`${mapped}  metricsQuery: sum(<<.Serie>>)\n`), 1, /^words\.yaml:4:17: .*Serie/);
+  await f('none.yaml', rule(query), 1, /^none\.yaml:\d:\d+: rules\[0\]/);
+  const cpu = `resourceRules:\n  cpu:\n    containerQuery: sum(cpu{<<.LabelMatchers>>}) by (<<.GroupBy>>)\n    nodeQuery: sum(\n  `;
+  await f('cpu.yaml', `${cpu}  resources: {template: <<.Resource>>}\n`, 1, /^cpu\.yaml:3:5: resourceRules\.cpu sum/);
   const map = `kind: ConfigMap\nmetadata: { name: adapter, namespace: m }\ndata:\n  config.yaml: |${ADAPTER.replaceAll('\n', '\n    ')}\n`;
   await f('map.yaml', map, 1, /^map\.yaml:4:\d+ \(config\.yaml\): rules\[1\]/);
   const none = await tidegauge('check-config');

@@ -112,7 +112,8 @@ export class StandInApiServer {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url!, 'https://api');
-    if (request.headers.authorization !== `Bearer ${STAND_IN_TOKEN}`) return send(response, 401, status(401, 'Unauthorized'));
+    if (request.headers.authorization !== `Bearer ${STAND_IN_TOKEN}`)
+      return send(response, 401, status(401, 'Unauthorized'));
     const body = await bodyOf(request);
     if (request.method === 'POST' && this.isUnreachable) {
       request.socket.destroy();
