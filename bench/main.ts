@@ -7,7 +7,6 @@
  */
 import { append } from './append.ts';
 import { decode } from './decode.ts';
-import { kubernetes } from './kubernetes.ts';
 import { otlp } from './otlp.ts';
 import { plan } from './plan.ts';
 import { readings } from './readings.ts';
@@ -31,7 +30,6 @@ const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<Row[]>
   window,
   plan,
   readings,
-  kubernetes,
 };
 
 const [name = '', options = ''] = process.argv.slice(2);

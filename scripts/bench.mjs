@@ -17,7 +17,7 @@ const DEFAULTS = {
   window: { series: '250k', rounds: 10, runs: 5 },
   plan: { series: '1', rounds: 3, runs: 5 },
   readings: { series: '1k', rounds: 5, runs: 5 },
-  kubernetes: { series: '10k', rounds: 2, runs: 5 },
+  kubernetes: { series: '10k', rounds: 10, runs: 1 },
   http: { series: '100k', rounds: 20, runs: 1 },
   keda: { series: '10k', rounds: 5, runs: 1 },
 };
@@ -66,7 +66,7 @@ async function run(name) {
   const options = optionsOf(name);
   const began = performance.now();
   console.error(`${name}, ${formatCount(options.series)} series ...`);
-  const isWhole = name === 'http' || name === 'keda';
+  const isWhole = ['http', 'keda', 'kubernetes'].includes(name);
   const program = isWhole ? [join(root, 'bench', `${name}.mjs`)] : [join(root, '.bench', 'main.js'), name];
   const rows = await rowsOf(['--max-old-space-size=8192', ...program, JSON.stringify(options)]);
   if (rows === null) {

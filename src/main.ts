@@ -10,6 +10,8 @@ import type { Logger } from 'pino';
 import { bindHost, buildHttp, listenHttp } from './api/http.ts';
 import { registerMemstore } from './api/keda/memstore.ts';
 import { type KedaPort, openKeda, type TlsFiles } from './api/keda/server.ts';
+import { ClusterClient } from './api/kubernetes/cluster/client.ts';
+import { WatchedPods } from './api/kubernetes/cluster/pod-states.ts';
 import type { IdentityMode } from './api/kubernetes/identity/gatekeeper.ts';
 import { openKubernetes } from './api/kubernetes/server.ts';
 import { registerOps } from './api/ops/ops.ts';
@@ -21,14 +23,14 @@ import { sharePort } from './api/shared-port.ts';
 import { registerUi } from './api/ui/ui.ts';
 import { runClientCommand } from './cli/cli.ts';
 import { parseAdapterFile } from './config/adapter-file.ts';
-import { inClusterAccess, inClusterNamespace, kubeconfigAccess } from './config/cluster.ts';
+import { type ClusterAccess, inClusterAccess, inClusterNamespace, kubeconfigAccess } from './config/cluster.ts';
 import { type Command, helpText, parseCommand } from './config/load.ts';
 import { effectiveYaml } from './config/print.ts';
 import type { Config } from './config/schema.ts';
 import type { Address } from './config/values.ts';
 import { openStore, type Store, watchMemory } from './durability.ts';
 import { defaultExemplars, Writer } from './ingest/write.ts';
-import { systemClock } from './model/clock.ts';
+import { type Clock, systemClock } from './model/clock.ts';
 import { CodedError } from './model/errors.ts';
 import { LIMITS } from './model/limits.ts';
 import { systemTimers } from './model/timers.ts';
@@ -198,6 +200,8 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
   const engine = openEngine(config, head, registry);
   const recorder = new Recorder({ onChange: (change) => logStateChange(logger, change) });
   registerRecorderMetrics(registry, recorder);
+  const pods = watchPods(config, clock, logger);
+  registry.computed('gauge', 'tidegauge_scaling_pods', 'Pods that are known to run.', () => pods?.count ?? 0);
   const readings = new Readings({
     engine,
     head,
@@ -207,7 +211,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     lookbackMs: config.query.lookbackDeltaMs,
     forgetAfterMs: config.scaling.forgetAfterMs,
     warmsUp: config.scaling.warmUp,
-    podStates: NO_POD_STATES,
+    podStates: pods ?? NO_POD_STATES,
     samplesMax: config.scaling.samplesMax,
     timeoutMs: config.scaling.timeoutMs,
   });
@@ -294,11 +298,13 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
       for (const [name, { address, open }] of Object.entries(openings) as [SurfaceName, Opening][]) {
         if (address !== null) listeners.set(name, await open({ host: bindHost(address.host), port: address.port }));
       }
+      void pods?.start();
       state = 'ready';
     },
     async close() {
       state = 'stopping';
       clearInterval(retention);
+      pods?.stop();
       await Promise.all([...listeners.values()].map((listener) => listener.close()));
       await store.close();
     },
@@ -404,10 +410,29 @@ function readText(path: string): string {
   return readFileSync(path, 'utf8');
 }
 
+/** The API server of the cluster, or null where there is none. */
+function clusterAccess({ kubernetes: { kubeconfig } }: Config): ClusterAccess | null {
+  return kubeconfig === '' ? inClusterAccess(process.env, readText) : kubeconfigAccess(kubeconfig, readText);
+}
+
+/** Null if nobody wants to know. */
+function watchPods(config: Config, clock: Clock, logger: Logger): WatchedPods | null {
+  if (!config.scaling.watchPods) return null;
+  const access = clusterAccess(config);
+  if (access === null) {
+    throw new CodedError(
+      'bad_config',
+      'cannot watch pods: want a cluster around the daemon, --kubernetes.kubeconfig, or --scaling.watch-pods=false',
+    );
+  }
+  return new WatchedPods({ client: new ClusterClient(access), clock, logger });
+}
+
 /** How the Kubernetes surface knows its callers, and what it shows and asks of the cluster. */
-function kubernetesAccess({ kubernetes }: Config) {
-  const { auth, kubeconfig, insecureAllowUnauthenticated, tlsCertFile, tlsPrivateKeyFile, adapterConfig } = kubernetes;
-  const apiServer = kubeconfig === '' ? inClusterAccess(process.env, readText) : kubeconfigAccess(kubeconfig, readText);
+function kubernetesAccess(config: Config) {
+  const { kubernetes } = config;
+  const { auth, insecureAllowUnauthenticated, tlsCertFile, tlsPrivateKeyFile, adapterConfig } = kubernetes;
+  const apiServer = clusterAccess(config);
   const isOpen = auth === 'none' || insecureAllowUnauthenticated;
   const kind = isOpen ? 'none' : auth === 'auto' ? (apiServer === null ? 'none' : 'delegated') : auth;
   const pem = (path: string): string => (path === '' ? '' : readText(path));

@@ -273,6 +273,7 @@ function buildConfig(given: Given, file: FileContent): Config {
       samplesMax: read(SETTINGS.scalingMaxSamples),
       forgetAfterMs: read(SETTINGS.scalingForgetAfter),
       warmUp: read(SETTINGS.scalingWarmUp),
+      watchPods: read(SETTINGS.scalingWatchPods),
     },
     log: { level: read(SETTINGS.logLevel), format: read(SETTINGS.logFormat) },
     externalMetrics: file.externalMetrics,

@@ -163,6 +163,7 @@ export interface Config {
     readonly samplesMax: number;
     readonly forgetAfterMs: number;
     readonly warmUp: boolean;
+    readonly watchPods: boolean;
   };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   readonly externalMetrics: readonly ExternalMetric[];
@@ -472,6 +473,12 @@ export const SETTINGS = {
     BOOLEAN,
     'true',
     'After a start, answer autoscalers only once four fifths of what a query looks at are covered.',
+  ),
+  scalingWatchPods: setting(
+    'scaling.watch-pods',
+    BOOLEAN,
+    'false',
+    'Watch which pods of the cluster run: a sender whose pod ended leaves at once, and one that is silent while its pod runs is an error.',
   ),
   logLevel: setting(
     'log.level',

@@ -113,14 +113,21 @@ export const LIMITS = {
   remoteReadSamplesMax: 5_000_000,
   /** Browsers that follow the page's events at the same time. */
   eventStreamsMax: 64,
+  /** Queries of adapter rules kept as they were filled in for a request, and bytes of them. */
+  adapterQueriesMax: 20_000,
+  adapterQueriesBytesMax: 16 * 1024 * 1024,
   /** Connections to the Kubernetes API server, how long it may take to answer, and bytes of what it says. */
   clusterConnectionsMax: 32,
   clusterTimeoutMs: 10_000,
   clusterReplyBytesMax: 256 * 1024 * 1024,
   /** How long a watch may be silent before it is begun anew. */
   clusterWatchMsMax: 10 * 60_000,
-  /** Objects whose names and labels are kept for label selectors. */
+  /** Objects whose names and labels are kept for label selectors, and pods that are known to run. */
   clusterObjectsMax: 200_000,
+  /** Pods that are known to have ended. */
+  endedPodsMax: 50_000,
+  /** Before what could not be read of the API server is tried again. */
+  clusterRetryMs: 30_000,
   /** Reviews of tokens and of access kept, and for how long. */
   reviewCacheEntriesMax: 8192,
   reviewCacheMs: 10_000,

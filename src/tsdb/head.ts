@@ -117,6 +117,8 @@ export interface HeadReader {
   /** True if a series of this metric name is in the head, whatever its samples. */
   hasMetric(name: string): boolean;
   stats(): HeadStats;
+  /** Another number whenever series came or went; cheap, unlike the sums of {@link stats}. */
+  seriesVersion(): number;
 }
 
 /** What decoders need of a head. */

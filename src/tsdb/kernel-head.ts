@@ -471,6 +471,11 @@ export class KernelHead {
     };
   }
 
+  seriesVersion(): number {
+    const { f64 } = this.#kernel;
+    return f64[SB_SERIES_CREATED >>> 3]! + f64[SB_SERIES_REMOVED >>> 3]!;
+  }
+
   /** What the series are made of, in slices of some milliseconds; the lists have at most `limit` entries. */
   walkCardinality(limit: number): CardinalityWalk {
     return new CardinalityWalk(this.#kernel, this.#texts, limit);

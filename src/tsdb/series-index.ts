@@ -13,7 +13,7 @@ interface Index {
   version(): number;
 }
 
-export function seriesIndex(head: Pick<HeadReader, 'labelNames' | 'labelValues' | 'stats'>): Index {
+export function seriesIndex(head: Pick<HeadReader, 'labelNames' | 'labelValues' | 'seriesVersion'>): Index {
   const all = (matchers: readonly Matcher[]) => ({
     matchers,
     fromMs: 0,
@@ -23,9 +23,6 @@ export function seriesIndex(head: Pick<HeadReader, 'labelNames' | 'labelValues' 
   return {
     metricNames: (matchers) => head.labelValues(METRIC_NAME, all(matchers)),
     labelNames: (matchers) => head.labelNames(all(matchers)),
-    version() {
-      const { seriesCreated, seriesRemoved } = head.stats();
-      return seriesCreated + seriesRemoved;
-    },
+    version: () => head.seriesVersion(),
   };
 }

@@ -154,8 +154,13 @@ test('check-config: own and adapter files, with the line', async (t) => {
   const mapped = '  resources: {overrides: {namespace: {resource: namespace}, w: {group: x.io, resource: widgets}}}\n';
   const query = '  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)\n';
   await f('good.yaml', rule(mapped + query), 0, /^the file can be used\n$/);
-  await f('key.yaml', rule('  metricQuery: x\n'), 1, /^key\.yaml:1:1: [^]*line 3: field metricQuery not found/);
-  await f('name.yaml', rule(`${mapped}  name: {matches: "("}\n${query}`), 1, /^name\.yaml:2:16: rules\[0\] .*missing closing/);
+  await f('key.yaml', rule('  metricQuery: x\n'), 1, /^key\.yaml:1:1: .*\n *line 3: field metricQuery not found/);
+  await f(
+    'name.yaml',
+    rule(`${mapped}  name: {matches: "("}\n${query}`),
+    1,
+    /^name\.yaml:2:16: rules\[0\] .*missing closing/,
+  );
   await f('words.yaml', rule(`${mapped}  metricsQuery: sum(<<.Serie>>)\n`), 1, /^words\.yaml:4:17: .*Serie/);
   await f('none.yaml', rule(query), 1, /^none\.yaml:\d:\d+: rules\[0\]/);
   const cpu = `resourceRules:\n  cpu:\n    containerQuery: sum(cpu{<<.LabelMatchers>>}) by (<<.GroupBy>>)\n    nodeQuery: sum(\n  `;

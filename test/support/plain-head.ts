@@ -198,6 +198,10 @@ export class PlainHead implements HeadReader, HeadWriter {
     for (const timeMs of extras.starts.keys()) if (timeMs <= oldestMs) extras.starts.delete(timeMs);
   }
 
+  seriesVersion(): number {
+    return this.#seriesCreated + this.#seriesRemoved;
+  }
+
   stats(): HeadStats {
     let minTimeMs = Infinity;
     let maxTimeMs = -Infinity;

@@ -36,14 +36,22 @@ export class StandInApiServer {
   readonly patches: { readonly path: string; readonly body: unknown }[] = [];
   /** Reviews are not answered: the connection is closed. */
   isUnreachable = false;
+  /** Lists may not be read. */
+  isForbidden = false;
   readonly #options: StandInOptions;
   readonly #certificate = generateCertificate(['127.0.0.1', 'localhost'], Date.now());
   readonly #server: Server;
   /** By list path (`/api/v1/pods`), then by namespace and name. */
   readonly #objects = new Map<string, Map<string, KubeObject>>();
-  readonly #watches = new Map<string, Set<ServerResponse>>();
+  /** By list path; with the phase of the pods that are watched, or null. */
+  readonly #watches = new Map<string, Map<ServerResponse, string | null>>();
   /** Every change so far, for watches that begin behind it. */
-  readonly #events: { readonly list: string; readonly version: number; readonly line: string }[] = [];
+  readonly #events: {
+    readonly list: string;
+    readonly version: number;
+    readonly type: string;
+    readonly object: KubeObject;
+  }[] = [];
   /** Groups that another server answers for, by name. */
   readonly #aggregated = new Map<string, { readonly version: string; readonly send: HttpsClient }>();
   #version = 100;
@@ -99,15 +107,14 @@ export class StandInApiServer {
   /** Ends every watch, as the real one does now and then. */
   endWatches(): void {
     for (const responses of this.#watches.values()) {
-      for (const response of responses) response.end();
+      for (const response of responses.keys()) response.end();
       responses.clear();
     }
   }
 
   #tell(list: string, type: string, object: KubeObject): void {
-    const line = `${JSON.stringify({ type, object })}\n`;
-    this.#events.push({ list, version: this.#version, line });
-    for (const response of this.#watches.get(list) ?? []) response.write(line);
+    this.#events.push({ list, version: this.#version, type, object });
+    for (const [response, phase] of this.#watches.get(list) ?? []) response.write(eventLine(type, object, phase));
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -173,13 +180,20 @@ export class StandInApiServer {
     const scoped = /^(\/api\/v1|\/apis\/[^/]+\/[^/]+)\/namespaces\/([^/]+)\/([^/]+)$/.exec(url.pathname);
     const list = scoped === null ? url.pathname : `${scoped[1]}/${scoped[3]}`;
     const field = /^metadata\.name=(.+)$/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1];
+    if (this.isForbidden) {
+      send(response, 403, status(403, 'Forbidden'));
+      return;
+    }
     if (url.searchParams.get('watch') === 'true') {
       response.writeHead(200, { 'content-type': 'application/json' });
       response.flushHeaders();
       const from = Number(url.searchParams.get('resourceVersion'));
-      for (const event of this.#events) if (event.list === list && event.version > from) response.write(event.line);
-      const watching = this.#watches.get(list) ?? new Set();
-      this.#watches.set(list, watching.add(response));
+      const phase = phaseAskedFor(url);
+      for (const { list: of, version, type, object } of this.#events) {
+        if (of === list && version > from) response.write(eventLine(type, object, phase));
+      }
+      const watching = this.#watches.get(list) ?? new Map<ServerResponse, string | null>();
+      this.#watches.set(list, watching.set(response, phase));
       response.once('close', () => watching.delete(response));
       return;
     }
@@ -207,6 +221,11 @@ function listKind(list: string): string {
 
 function phaseAskedFor(url: URL): string | null {
   return /^status\.phase=(\w+)$/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1] ?? null;
+}
+
+/** What leaves the phase that is watched counts as deleted. */
+function eventLine(type: string, object: KubeObject, phase: string | null): string {
+  return `${JSON.stringify({ type: phase === null || phaseOf(object) === phase ? type : 'DELETED', object })}\n`;
 }
 
 function phaseOf(object: KubeObject): string {

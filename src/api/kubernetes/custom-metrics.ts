@@ -8,6 +8,7 @@ import { LIMITS } from '../../model/limits.ts';
 import { SCOPE_ALL } from '../../model/scope.ts';
 import type { Readings } from '../../scaling/reading.ts';
 import type { CustomEntry } from './adapter/catalog.ts';
+import { FilledQueries } from './adapter/filled.ts';
 import { isRootScoped, type Kind, qualifiedName } from './adapter/kinds.ts';
 import { objectParts, scopeOf } from './adapter/rules.ts';
 import type { ObjectLister } from './cluster/objects.ts';
@@ -50,6 +51,7 @@ export interface CustomMetricsOptions {
 
 export class CustomMetrics {
   readonly #options: CustomMetricsOptions;
+  readonly #filled = new FilledQueries();
 
   constructor(options: CustomMetricsOptions) {
     this.#options = options;
@@ -121,10 +123,13 @@ export class CustomMetrics {
     selector: readonly Requirement[],
   ) {
     const { live, readings } = this.#options;
-    const query = ruleFault(() => {
-      const objects = { kind, names, namespace: namespace === '*' ? null : namespace };
-      return rule.query.promql(objectParts(rule.labels, live.kinds, series, objects, selector));
-    });
+    const request = [namespace, qualifiedName(kind), metricLabelSelector, names?.join() ?? ''].join('\uffff');
+    const query = this.#filled.promql({ rule, series, request }, () =>
+      ruleFault(() => {
+        const objects = { kind, names, namespace: namespace === '*' ? null : namespace };
+        return rule.query.promql(objectParts(rule.labels, live.kinds, series, objects, selector));
+      }),
+    );
     // Of a Namespace its own name is the scope.
     const own = kind.resource === 'namespaces' && kind.group === '' && name !== '*' ? name : namespace;
     const within =

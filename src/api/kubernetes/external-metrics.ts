@@ -12,8 +12,9 @@ import type { QueryEngine } from '../../promql/engine.ts';
 import { DEFAULT_POLICY, type Policy, type PolicyKey, parsePolicy } from '../../scaling/policy.ts';
 import type { ListItem, Readings } from '../../scaling/reading.ts';
 import { type ExternalEntry, isServable } from './adapter/catalog.ts';
+import { FilledQueries } from './adapter/filled.ts';
 import { externalParts, scopeOf } from './adapter/rules.ts';
-import { parseRequirements, type Requirement, toMatcher } from './label-selector.ts';
+import { parseRequirements, toMatcher } from './label-selector.ts';
 import type { LiveRules } from './live-rules.ts';
 import { absenceStatus, metricNotFound, ruleFault, selectorOf } from './status.ts';
 
@@ -56,6 +57,7 @@ export interface ExternalMetricsOptions {
 export class ExternalMetrics {
   readonly #byName: ReadonlyMap<string, ExternalMetric & { readonly parsed: Policy }>;
   readonly #options: ExternalMetricsOptions;
+  readonly #filled = new FilledQueries();
 
   constructor(options: ExternalMetricsOptions) {
     this.#byName = new Map(options.metrics.map((metric) => [metric.name, { ...metric, parsed: policyOf(metric) }]));
@@ -70,23 +72,21 @@ export class ExternalMetrics {
   /** The items of a metric; throws a `StatusError`. */
   async read(request: ExternalMetricRequest): Promise<MetricList> {
     const metric = this.#byName.get(request.metric);
-    const selector = (): readonly Requirement[] => selectorOf(() => parseRequirements(request.labelSelector));
-    if (metric !== undefined) return this.#readOwn(metric, request, selector());
+    if (metric !== undefined) return this.#readOwn(metric, request);
     const entry = await this.#options.live.external(request.metric);
     if (entry === null) throw metricNotFound(request.metric);
-    return this.#readRule(entry, request, selector());
+    return this.#readRule(entry, request);
   }
 
   async #readOwn(
     metric: ExternalMetric & { readonly parsed: Policy },
     { namespace, labelSelector }: ExternalMetricRequest,
-    selector: readonly Requirement[],
   ): Promise<MetricList> {
     const { name } = metric;
     const reading = await this.#options.readings.read({
       query: metric.query,
       scope: metric.namespaced ? [namespace] : SCOPE_ALL,
-      matchers: selectorOf(() => selector.map(toMatcher)),
+      matchers: selectorOf(() => parseRequirements(labelSelector).map(toMatcher)),
       surface: 'kubernetes',
       policy: metric.parsed,
       // The target stands in the HPA, which does not send it.
@@ -100,11 +100,12 @@ export class ExternalMetrics {
   async #readRule(
     { rule, series }: ExternalEntry,
     { namespace, metric, labelSelector }: ExternalMetricRequest,
-    selector: readonly Requirement[],
   ): Promise<MetricList> {
     const { kinds } = this.#options.live;
-    const parts = ruleFault(() => externalParts(rule, kinds, series, namespace, selector));
-    const query = ruleFault(() => rule.query.promql(parts));
+    const query = this.#filled.promql({ rule, series, request: `${namespace}\uffff${labelSelector}` }, () => {
+      const selector = selectorOf(() => parseRequirements(labelSelector));
+      return ruleFault(() => rule.query.promql(externalParts(rule, kinds, series, namespace, selector)));
+    });
     const within = rule.namespaced ? scopeOf(rule.labels, kinds, namespace) : { scope: SCOPE_ALL, matchers: [] };
     const reading = await this.#options.readings.readList(
       {

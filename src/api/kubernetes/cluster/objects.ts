@@ -8,7 +8,7 @@ import type { Kind } from '../adapter/kinds.ts';
 import { fulfils, type Requirement } from '../label-selector.ts';
 import { internalError } from '../status.ts';
 import type { ClusterClient } from './client.ts';
-import { type KubeObject, type Metadata, Reflector } from './reflector.ts';
+import { type KubeObject, METADATA_ONLY, type Metadata, Reflector } from './reflector.ts';
 
 export interface ObjectLister {
   /** Objects in ascending order of names; of all namespaces if it is null. Throws a `StatusError`. */
@@ -22,12 +22,6 @@ interface Known {
   readonly objects: Map<string, Map<string, Metadata>>;
   count: number;
 }
-
-const META = 'g=meta.k8s.io;v=v1';
-const ACCEPT = {
-  list: `application/json;as=PartialObjectMetadataList;${META},application/json`,
-  watch: `application/json;as=PartialObjectMetadata;${META},application/json`,
-};
 
 export class WatchedObjects implements ObjectLister {
   readonly #client: ClusterClient;
@@ -73,7 +67,7 @@ export class WatchedObjects implements ObjectLister {
     const reflector = new Reflector({
       client: this.#client,
       path,
-      accept: ACCEPT,
+      accept: METADATA_ONLY,
       logger: this.#logger,
       replace: (all) => {
         objects.clear();

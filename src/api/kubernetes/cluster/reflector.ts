@@ -10,6 +10,7 @@ export interface Metadata {
   readonly namespace?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly creationTimestamp?: string | null;
+  readonly deletionTimestamp?: string | null;
   readonly resourceVersion?: string;
 }
 
@@ -34,6 +35,12 @@ export interface ReflectorOptions {
 }
 
 const BACKOFF_MS = [500, 1000, 2000, 5000, 10_000, 30_000];
+const META = 'g=meta.k8s.io;v=v1';
+/** What stands beside an object's metadata is neither sent nor read. */
+export const METADATA_ONLY = {
+  list: `application/json;as=PartialObjectMetadataList;${META},application/json`,
+  watch: `application/json;as=PartialObjectMetadata;${META},application/json`,
+};
 const JSON_ONLY = { list: 'application/json', watch: 'application/json' };
 
 export class Reflector {
@@ -41,6 +48,7 @@ export class Reflector {
   readonly #stop = new AbortController();
   #timer: NodeJS.Timeout | null = null;
   #failures = 0;
+  #isCurrent = false;
 
   constructor(options: ReflectorOptions) {
     this.#options = options;
@@ -57,6 +65,11 @@ export class Reflector {
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
+  /** True while what was told is what there is, but for what is on its way. */
+  get isCurrent(): boolean {
+    return this.#isCurrent;
+  }
+
   get #isStopped(): boolean {
     return this.#stop.signal.aborted;
   }
@@ -68,6 +81,7 @@ export class Reflector {
       readonly metadata: { readonly resourceVersion?: string };
     }>(this.#url({}), { accept: accept.list });
     this.#options.replace(items ?? []);
+    this.#isCurrent = true;
     return metadata.resourceVersion ?? '';
   }
 
@@ -82,6 +96,7 @@ export class Reflector {
         if (this.#isStopped) return;
         this.#options.logger.warn(`a watch of ${this.#options.path} ended: ${(error as Error).message}`);
         version = null;
+        this.#isCurrent = false;
         await this.#pause();
       }
     }

@@ -1,0 +1,44 @@
+/** The built daemon in a process of its own, on free ports of the loopback interface, and a load of samples beside it. */
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const SURFACES = ['web', 'otlp.grpc', 'otlp.http', 'keda', 'kubernetes'];
+
+/** Starts it with these surfaces and waits for its ready line: addresses by surface, and the process. */
+export async function startDaemon(surfaces, flags = []) {
+  const addresses = SURFACES.map(
+    (name) => `--${name}.listen-address=${surfaces.includes(name) ? '127.0.0.1:0' : 'off'}`,
+  );
+  const args = [MAIN, 'serve', '--log.format=json', '--scaling.warm-up=false', ...addresses, ...flags];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  process.once('exit', () => child.kill('SIGTERM'));
+  for await (const line of createInterface({ input: child.stdout })) {
+    const { event, listen } = JSON.parse(line);
+    if (event === 'ready') {
+      child.stdout.resume();
+      return { child, listen };
+    }
+  }
+  throw new Error('the daemon ended before it was ready');
+}
+
+/** Remote write without pause until it is stopped; `loader` is connected. */
+export function flood(loader) {
+  let isOver = false;
+  let startTs = Date.now() - 3_600_000;
+  const running = (async () => {
+    while (!isOver) {
+      const { errors, firstError } = await loader.run({ rounds: 2, startTs });
+      if (errors > 0) throw new Error(`cannot load: ${firstError}`);
+      startTs += 30_000;
+    }
+  })();
+  return {
+    stop: () => {
+      isOver = true;
+      return running;
+    },
+  };
+}
