@@ -14,6 +14,7 @@ import { ClusterClient } from './api/kubernetes/cluster/client.ts';
 import { WatchedPods } from './api/kubernetes/cluster/pod-states.ts';
 import type { IdentityMode } from './api/kubernetes/identity/gatekeeper.ts';
 import { openKubernetes } from './api/kubernetes/server.ts';
+import { registerOpenApi } from './api/openapi.ts';
 import { registerOps } from './api/ops/ops.ts';
 import { corsOrigins } from './api/prometheus/cors.ts';
 import { registerPrometheus } from './api/prometheus/prometheus.ts';
@@ -231,7 +232,8 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     web: {
       address: config.web.listenAddress,
       open: (address) =>
-        openHttp(address, buildHttp({ logger, registry }), (app) => {
+        openHttp(address, buildHttp({ logger, registry }), async (app) => {
+          await registerOpenApi(app, TIDEGAUGE_VERSION);
           registerOps(app, { registry, isReady, isStopping });
           registerPush(app, { writer, logger });
           registerScale(app, { readings, recorder, head });
@@ -260,7 +262,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     otlpHttp: {
       address: config.otlp.http.listenAddress,
       open: (address) =>
-        openHttp(address, buildHttp({ logger, registry }), (app) => {
+        openHttp(address, buildHttp({ logger, registry }), async (app) => {
           registerOtlpHttp(app, { writer, logger });
           if (sharesPort(config))
             sharePort(app.server, (socket) => (keda === null ? socket.destroy() : keda.accept(socket)));
@@ -315,9 +317,9 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
 async function openHttp(
   address: Address,
   app: FastifyInstance,
-  register: (app: FastifyInstance) => void,
+  register: (app: FastifyInstance) => Promise<void>,
 ): Promise<Listener> {
-  register(app);
+  await register(app);
   return { address: await listenHttp(app, address), close: () => app.close() };
 }
 

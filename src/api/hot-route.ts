@@ -7,7 +7,7 @@
  * requests know it; both ways end in `serve`.
  */
 import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } from 'fastify';
 import { CodedError } from '../model/errors.ts';
 
 export interface Answer {
@@ -19,6 +19,7 @@ export interface Answer {
 
 export interface HotRoute {
   readonly url: string;
+  readonly schema: FastifySchema;
   readonly bodyBytesMax: number;
   /** Looks at a request before its body is read, and throws if it is not to be read. */
   check(headers: IncomingHttpHeaders, response: ServerResponse): void;
@@ -66,7 +67,7 @@ export function addHotRoute(app: FastifyInstance, route: HotRoute): void {
     reply.hijack();
     serve(route, request.raw, reply.raw, hot.answered);
   };
-  app.post(route.url, { onRequest: takeOver }, takeOver);
+  app.post(route.url, { onRequest: takeOver, schema: route.schema }, takeOver);
 }
 
 function pathOf(url: string): string {

@@ -77,6 +77,9 @@ export function buildHttp(options: HttpOptions): FastifyInstance {
   });
   app.server.maxConnections = LIMITS.httpConnectionsMax;
   app.removeAllContentTypeParsers();
+  // Schemas of routes describe them; each reads its own requests and writes its own replies.
+  app.setValidatorCompiler(() => () => true);
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   refuseUnrouted(app, refuse);
   app.setErrorHandler((error, request, reply) => replyError(error, request, reply));
   observeRequests(app, logger, requests);

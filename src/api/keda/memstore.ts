@@ -9,6 +9,18 @@ import { SCOPE_ALL } from '../../model/scope.ts';
 import type { KedifyReadings } from '../../scaling/kedify/kedify-readings.ts';
 import { type MemoryView, memoryData, memoryNames } from '../../scaling/kedify/memory-view.ts';
 import { operationOf } from '../../scaling/kedify/metric-query.ts';
+import {
+  BOOLEAN,
+  type Described,
+  described,
+  LABELS,
+  listOf,
+  NUMBER,
+  nullable,
+  objectOf,
+  STRINGS,
+  TEXT,
+} from '../openapi.ts';
 
 export interface MemstoreDeps extends Omit<MemoryView, 'nowMs' | 'windowMs'> {
   readonly clock: Clock;
@@ -27,16 +39,44 @@ export function registerMemstore(app: FastifyInstance, deps: MemstoreDeps): void
       if (!(error instanceof CodedError)) throw error;
       return send(reply.code(400), { error: error.message });
     });
-    scope.get('/memstore/names', (_request, reply) => {
+    scope.get('/memstore/names', { schema: described(NAMES) }, (_request, reply) => {
       const names = memoryNames(viewOf(deps));
       return send(reply, names.length === 0 ? null : names);
     });
-    scope.get('/memstore/data', (_request, reply) => send(reply, memoryData(viewOf(deps))));
-    scope.post('/memstore/query', async (request, reply) => send(reply, await query(deps, request.body)));
-    scope.post('/memstore/reset', (_request, reply) => send(reply.code(403), RESET_REFUSED));
-    scope.get('/info', (_request, reply) => send(reply, infoOf(deps)));
+    scope.get('/memstore/data', { schema: described(DATA) }, (_request, reply) =>
+      send(reply, memoryData(viewOf(deps))),
+    );
+    scope.post('/memstore/query', { schema: described(QUERY) }, async (request, reply) =>
+      send(reply, await query(deps, request.body)),
+    );
+    scope.post('/memstore/reset', { schema: described(RESET) }, (_request, reply) =>
+      send(reply.code(403), RESET_REFUSED),
+    );
+    scope.get('/info', { schema: described(INFO) }, (_request, reply) => send(reply, infoOf(deps)));
   });
 }
+
+const DATA: Described = {
+  tag: 'memstore',
+  summary: 'What the window of metricQuery holds, by metric and series',
+  reply: { type: 'object', additionalProperties: listOf({ type: 'object' }) },
+};
+const NAMES: Described = { tag: 'memstore', summary: 'Names of metrics, or null', reply: nullable(STRINGS) };
+const OUTCOME = objectOf({ ok: BOOLEAN, operation: TEXT, error: TEXT, value: NUMBER });
+const QUERY: Described = {
+  tag: 'memstore',
+  summary: 'The value of a metricQuery',
+  body: { types: ['application/json'], description: '{"operationOverTime": "avg", "query": "sum(metric)"}' },
+  reply: OUTCOME,
+  errors: { 400: 'the query or the operation cannot be read' },
+};
+const RESET: Described = {
+  tag: 'memstore',
+  summary: 'Refused: it would scale down everything that is asked for here',
+  reply: OUTCOME,
+  errors: { 403: 'always' },
+};
+const INFO: Described = { tag: 'memstore', summary: 'Version and ports', reply: LABELS };
 
 const RESET_REFUSED = {
   ok: false,

@@ -2,8 +2,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { LIMITS } from '../../model/limits.ts';
 import { abortedByClient, acceptForms, parseForm, replyNotReady } from '../http.ts';
+import { described } from '../openapi.ts';
 import { addVary, compressReply } from './compression.ts';
 import { type CorsOrigins, originAllowed } from './cors.ts';
+import { DESCRIBED, DESCRIBED_APART } from './described.ts';
 import { type Answer, plain, replyAnswer, replyFailure } from './envelope.ts';
 import { answerExemplars, type ExemplarDeps } from './exemplars.ts';
 import { type ExplainDeps, routeExplain } from './explain.ts';
@@ -75,11 +77,14 @@ export function registerPrometheus(app: FastifyInstance, deps: PrometheusDeps): 
 function routeRead(scope: FastifyInstance, deps: PrometheusDeps): void {
   scope.removeAllContentTypeParsers();
   scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
-  scope.get('/version', async (_request, reply) =>
+  scope.get('/version', { schema: described(DESCRIBED_APART.version) }, async (_request, reply) =>
     reply.type('application/json').send(JSON.stringify(buildInfo(deps))),
   );
-  scope.get('/federate', (request, reply) => replyFederate(deps, parseForm(request), request.headers.accept, reply));
-  scope.post('/api/v1/read', { bodyLimit: LIMITS.remoteReadBodyBytesMax }, (request, reply) => {
+  scope.get('/federate', { schema: described(DESCRIBED_APART.federate) }, (request, reply) =>
+    replyFederate(deps, parseForm(request), request.headers.accept, reply),
+  );
+  const read = { bodyLimit: LIMITS.remoteReadBodyBytesMax, schema: described(DESCRIBED_APART.read) };
+  scope.post('/api/v1/read', read, (request, reply) => {
     const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
     return replyRead(deps, body, reply);
   });
@@ -123,14 +128,13 @@ function routeStatus(scope: FastifyInstance, deps: PrometheusDeps): void {
 }
 
 function route(scope: FastifyInstance, method: string[], url: string, handler: Handler): void {
-  scope.route({
-    method,
-    url,
-    handler: async (request, reply) => {
-      const answer = await handler(request, reply);
-      return answer === null ? reply.code(204).send() : replyAnswer(reply, answer);
-    },
-  });
+  const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const answered = await handler(request, reply);
+    return answered === null ? reply.code(204).send() : replyAnswer(reply, answered);
+  };
+  for (const one of method) {
+    scope.route({ method: one, url, schema: described(DESCRIBED[url]!, one), handler: answer });
+  }
 }
 
 /** What browsers need before they let a page of another origin read a reply; any origin, as Prometheus does by default. */

@@ -7,6 +7,8 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { CodedError } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
+import { described } from '../openapi.ts';
+import { IMPORT } from './described.ts';
 import { inflateGzip } from './inflate.ts';
 import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
 import type { PushDeps } from './push.ts';
@@ -27,7 +29,7 @@ export function registerImport(scope: FastifyInstance, { writer, logger }: PushD
     sayRetryAfter(reply, fault.httpStatus);
     return reply.code(fault.httpStatus).type(TEXT).send(`${fault.message}\n`);
   });
-  scope.post(URL, async (request, reply) => {
+  scope.post(URL, { schema: described(IMPORT) }, async (request, reply) => {
     const format = formatOf(request);
     const body = await decompress(request);
     request.writerCalled = true;

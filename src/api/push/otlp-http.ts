@@ -7,6 +7,8 @@ import * as zlib from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
+import { described } from '../openapi.ts';
+import { OTLP } from './described.ts';
 import { type Inflate, inflateBody } from './inflate.ts';
 import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
 import { encodeExportResponse, encodeStatus, exportResponseJson, shorten } from './otlp-reply.ts';
@@ -35,6 +37,7 @@ export function registerOtlp(scope: FastifyInstance, url: string, { writer, logg
     return sendStatus(request, reply, fault);
   });
   scope.post(url, {
+    schema: described(OTLP),
     // Before the body is read: nobody should send megabytes to learn that their type is wrong.
     onRequest: async (request) => checkHeaders(request),
     handler: async (request, reply) => {

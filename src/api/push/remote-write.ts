@@ -4,6 +4,8 @@ import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { LIMITS } from '../../model/limits.ts';
 import { type Answer, addHotRoute } from '../hot-route.ts';
+import { described } from '../openapi.ts';
+import { REMOTE_WRITE } from './described.ts';
 import type { PushDeps } from './push.ts';
 import { negotiateRemoteWrite, type RemoteWriteVersion } from './remote-write-negotiation.ts';
 import { answerFault, answerOutcome } from './remote-write-reply.ts';
@@ -17,6 +19,7 @@ export function registerRemoteWrite(app: FastifyInstance, deps: PushDeps): void 
   for (const url of PATHS) {
     addHotRoute(app, {
       url,
+      schema: described(REMOTE_WRITE),
       bodyBytesMax: LIMITS.remoteWriteBodyBytesMax,
       check: (headers, response) => {
         versionOf(headers);

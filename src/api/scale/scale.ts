@@ -6,7 +6,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../../model/errors.ts';
 import { parseForm } from '../http.ts';
+import { described } from '../openapi.ts';
 import { answerDecisions, type DecisionsDeps } from './decisions.ts';
+import { DECISIONS, EXPLAIN, VALUE, VALUE_BY_PATH } from './described.ts';
 import { answerExplain, type ExplainQueryDeps } from './explain.ts';
 import { answerValue, type ValueDeps } from './value.ts';
 
@@ -17,12 +19,18 @@ const JSON_TYPE = 'application/json; charset=utf-8';
 export function registerScale(app: FastifyInstance, deps: ScaleDeps): void {
   const plugin = async (scope: FastifyInstance): Promise<void> => {
     scope.setErrorHandler(replyFailure);
-    scope.get('/decisions', async (request, reply) => replyData(reply, answerDecisions(deps, parseForm(request))));
-    scope.get('/explain', async (request, reply) => replyData(reply, await answerExplain(deps, parseForm(request))));
+    scope.get('/decisions', { schema: described(DECISIONS) }, async (request, reply) =>
+      replyData(reply, answerDecisions(deps, parseForm(request))),
+    );
+    scope.get('/explain', { schema: described(EXPLAIN) }, async (request, reply) =>
+      replyData(reply, await answerExplain(deps, parseForm(request))),
+    );
     const value = async (query: string, request: FastifyRequest, reply: FastifyReply) =>
       reply.type(JSON_TYPE).send(await answerValue(deps, parseForm(request), query));
-    scope.get('/value', (request, reply) => value('', request, reply));
-    scope.get('/value/*', (request, reply) => value((request.params as { '*': string })['*'], request, reply));
+    scope.get('/value', { schema: described(VALUE) }, (request, reply) => value('', request, reply));
+    scope.get('/value/*', { schema: described(VALUE_BY_PATH) }, (request, reply) =>
+      value((request.params as { '*': string })['*'], request, reply),
+    );
   };
   void app.register(plugin, { prefix: '/api/v1/scale' });
 }

@@ -10,6 +10,7 @@ import { formatTime } from '../../scaling/diagnosis.ts';
 import type { Decision, Recorder } from '../../scaling/recorder.ts';
 import type { Registry } from '../../telemetry/registry.ts';
 import { replyError } from '../http.ts';
+import { type Described, described } from '../openapi.ts';
 
 export interface LiveDeps {
   readonly recorder: Pick<Recorder, 'decisions'>;
@@ -29,12 +30,18 @@ const BACKLOG_BYTES_MAX = 4 * 1024 * 1024;
 
 type Topic = 'decisions' | 'metrics';
 
+const EVENTS = { type: 'text/event-stream', description: 'events without an end' };
+const DESCRIBED: Readonly<Record<Topic, Described>> = {
+  decisions: { tag: 'scale', summary: 'Decisions as they are made, as server-sent events', reply: EVENTS },
+  metrics: { tag: 'operation', summary: 'Own metrics every few seconds, as server-sent events', reply: EVENTS },
+};
+
 export function registerLive(app: FastifyInstance, deps: LiveDeps): void {
   const streams = new Streams(deps);
   const plugin = async (scope: FastifyInstance): Promise<void> => {
     scope.setErrorHandler(replyError);
     for (const topic of ['decisions', 'metrics'] as const) {
-      scope.get(`/${topic}`, (_request, reply) => streams.open(topic, reply));
+      scope.get(`/${topic}`, { schema: described(DESCRIBED[topic]) }, (_request, reply) => streams.open(topic, reply));
     }
     // Streams never end by themselves, and a server waits for what is open.
     scope.addHook('preClose', async () => streams.close());
