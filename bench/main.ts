@@ -11,6 +11,7 @@ import { kubernetes } from './kubernetes.ts';
 import { otlp } from './otlp.ts';
 import { plan } from './plan.ts';
 import { readings } from './readings.ts';
+import { scaler } from './scaler.ts';
 import { select } from './select.ts';
 import type { Row } from './support/measure.ts';
 import { window } from './window.ts';
@@ -31,6 +32,7 @@ const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<Row[]>
   window,
   plan,
   readings,
+  scaler,
   kubernetes,
 };
 
