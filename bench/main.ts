@@ -10,6 +10,7 @@ import { decode } from './decode.ts';
 import { otlp } from './otlp.ts';
 import { plan } from './plan.ts';
 import { readings } from './readings.ts';
+import { scaler } from './scaler.ts';
 import { select } from './select.ts';
 import type { Row } from './support/measure.ts';
 import { window } from './window.ts';
@@ -30,6 +31,7 @@ const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<Row[]>
   window,
   plan,
   readings,
+  scaler,
 };
 
 const [name = '', options = ''] = process.argv.slice(2);

@@ -17,6 +17,7 @@ const DEFAULTS = {
   window: { series: '250k', rounds: 10, runs: 5 },
   plan: { series: '1', rounds: 3, runs: 5 },
   readings: { series: '1k', rounds: 5, runs: 5 },
+  scaler: { series: '10k', rounds: 1, runs: 5 },
   kubernetes: { series: '10k', rounds: 10, runs: 1 },
   http: { series: '100k', rounds: 20, runs: 1 },
   keda: { series: '10k', rounds: 5, runs: 1 },

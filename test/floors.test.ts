@@ -17,8 +17,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   scaling: ['model', 'telemetry', 'tsdb', 'promql'],
   api: ['model', 'telemetry'],
   'api/prometheus': ['model', 'telemetry', 'tsdb', 'promql', 'api'],
-  'api/push': ['model', 'telemetry', 'ingest', 'api'],
-  'api/keda': ['model', 'telemetry', 'promql', 'scaling', 'api'],
+  // A protocol that two surfaces speak, and no surface itself.
+  'api/grpc': ['model', 'telemetry'],
+  'api/push': ['model', 'telemetry', 'ingest', 'api', 'api/grpc'],
+  'api/keda': ['model', 'telemetry', 'promql', 'scaling', 'api', 'api/grpc'],
   'api/kubernetes': ['model', 'telemetry', 'promql', 'scaling', 'api'],
   'api/scale': ['model', 'telemetry', 'promql', 'scaling', 'api'],
   'api/ops': ['model', 'telemetry', 'api'],

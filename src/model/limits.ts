@@ -45,7 +45,7 @@ export const LIMITS = {
   /** An autoscaler's caller has no deadline of its own, so every answer has this one. */
   scalerTimeoutMs: 700,
   /** Parsed and planned queries kept. */
-  planCacheEntriesMax: 4096,
+  planCacheEntriesMax: 16_384,
   /** Compiled matchers kept. */
   matcherCacheEntriesMax: 4096,
   /** Samples looked at to say why a query of an autoscaler has no answer. */
@@ -94,6 +94,17 @@ export const LIMITS = {
   otlpIdentityBytesMax: 64 * 1024 * 1024,
   /** Names of OTLP metrics, and keys of their attributes, whose original spelling is kept. */
   originalNamesMax: 20_000,
+  /** Calls that a gRPC port has open, push streams included; bytes of a call's headers. */
+  grpcStreamsMax: 32_768,
+  grpcHeaderBytesMax: 16 * 1024,
+  /** Bytes of gRPC messages that are being received, all calls together, and of replies that a client does not read. */
+  grpcHeldBytesMax: 256 * 1024 * 1024,
+  grpcOutputBytesMax: 1024 * 1024,
+  /** What one gRPC connection may do at once, and each second: cancel calls; send frames that carry nothing. */
+  grpcResetsBurst: 1000,
+  grpcResetsPerSecond: 50,
+  grpcIdleFramesBurst: 10_000,
+  grpcIdleFramesPerSecond: 5000,
   /** Open connections of one HTTP listener. */
   httpConnectionsMax: 4096,
   /** Bytes of a request's line and headers; a query in a URL may be three times as long as its text. */

@@ -11,6 +11,7 @@ import { CodedError, ERRORS, type ErrorCode } from '../../model/errors.ts';
 import { SCOPE_ALL, type Scope } from '../../model/scope.ts';
 import type { KedifyReadings } from '../../scaling/kedify/kedify-readings.ts';
 import { absenceText, type Reading, type Readings, type ReadingValue } from '../../scaling/reading.ts';
+import type { GrpcFault } from '../grpc/server.ts';
 import {
   decodeMetricsRequest,
   decodeScaledObjectRef,
@@ -19,13 +20,6 @@ import {
   type ScaledObjectRef,
 } from './messages.ts';
 import { metricNameOf, parseTarget, parseTrigger, type Trigger, targetOrNull } from './trigger.ts';
-
-/** An error as gRPC tells it. */
-export interface CallFault {
-  /** gRPC status code. */
-  readonly code: number;
-  readonly details: string;
-}
 
 /** `namespace` lets a trigger see the series of its own namespace only. */
 export type Tenancy = 'off' | 'namespace';
@@ -39,7 +33,7 @@ export interface ScalerDependencies {
   readonly logger: Logger;
 }
 
-/** One call: the request's bytes to the reply's. Throws a `CodedError` or a {@link CallFault}. */
+/** One call: the request's bytes to the reply's. Throws a `CodedError` or a {@link GrpcFault}. */
 export type ScalerCall = (request: Uint8Array, dependencies: ScalerDependencies) => Promise<Buffer>;
 
 export const SCALER_CALLS: Readonly<Record<'GetMetricSpec' | 'GetMetrics' | 'IsActive', ScalerCall>> = {
@@ -63,7 +57,7 @@ export function encodeSpec(ref: ScaledObjectRef): Buffer {
 }
 
 /** The gRPC status of one of our own errors. */
-export function faultOf(error: CodedError): CallFault {
+export function faultOf(error: CodedError): GrpcFault {
   return { code: error.grpcStatus, details: `${error.message} [${error.code}]` };
 }
 
@@ -111,7 +105,7 @@ async function readValue(
   const reading = await readTrigger(call, ref, trigger, dependencies);
   if (reading.kind === 'value') return reading;
   logger.debug({ scaledObject, call, code: reading.code, reason: reading.reason }, 'no value for a trigger');
-  const fault: CallFault = { code: grpcCodeOf(reading.code), details: absenceText(reading) };
+  const fault: GrpcFault = { code: grpcCodeOf(reading.code), details: absenceText(reading) };
   throw fault;
 }
 

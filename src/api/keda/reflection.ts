@@ -3,35 +3,26 @@
  * without the .proto file. The descriptors are built from a table of the messages' fields.
  * Source: grpc/grpc, src/proto/grpc/reflection/v1/reflection.proto; protobuf's descriptor.proto.
  */
-import type { handleBidiStreamingCall, Server } from '@grpc/grpc-js';
 import protobuf from 'protobufjs/minimal.js';
 import { GRPC } from '../../model/errors.ts';
-import { serviceDefinition } from './service.ts';
+import type { GrpcFault, Method } from '../grpc/server.ts';
 
-/** Adds both versions of the service, which differ in their names alone. */
-export function addReflection(server: Server): void {
-  for (const version of ['v1', 'v1alpha']) {
-    const service = `grpc.reflection.${version}.ServerReflection`;
-    server.addService(serviceDefinition(service, { bidirectional: ['ServerReflectionInfo'] }), {
-      ServerReflectionInfo: answerAll,
-    });
-  }
+/** Both versions of the service, which differ in their names alone. */
+export function reflectionMethods(): readonly (readonly [path: string, method: Method])[] {
+  return ['v1', 'v1alpha'].map((version) => [
+    `/grpc.reflection.${version}.ServerReflection/ServerReflectionInfo`,
+    { kind: 'echo_stream', answer: answerOrRefuse },
+  ]);
 }
 
-const answerAll: handleBidiStreamingCall<Buffer, Buffer> = (call) => {
-  call.on('data', (request: Buffer) => {
-    let reply: Buffer;
-    try {
-      reply = answer(request);
-    } catch {
-      call.emit('error', { code: GRPC.invalidArgument, details: 'cannot decode ServerReflectionRequest' });
-      return;
-    }
-    call.write(reply);
-  });
-  call.on('end', () => call.end());
-  call.on('error', () => {});
-};
+function answerOrRefuse(request: Buffer): Buffer {
+  try {
+    return answer(request);
+  } catch {
+    const fault: GrpcFault = { code: GRPC.invalidArgument, details: 'cannot decode ServerReflectionRequest' };
+    throw fault;
+  }
+}
 
 const bytesTag = (field: number): number => (field << 3) | 2;
 const varintTag = (field: number): number => field << 3;

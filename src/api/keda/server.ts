@@ -3,17 +3,17 @@
  * reflection. KEDA sets no deadline and blocks the whole ScaledObject while it waits, so every call has one here.
  */
 import type { Socket } from 'node:net';
-import { type handleServerStreamingCall, type handleUnaryCall, Server, ServerCredentials } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { CodedError, ERRORS } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
 import type { Cell, Family, Registry } from '../../telemetry/registry.ts';
-import { type CallFault, faultOf, SCALER_CALLS, type ScalerCall, type ScalerDependencies } from './external-scaler.ts';
-import { addHealth } from './health.ts';
+import { type GrpcFault, GrpcServer, isFault, type Method, type ReplyStream } from '../grpc/server.ts';
+import { faultOf, SCALER_CALLS, type ScalerCall, type ScalerDependencies } from './external-scaler.ts';
+import { healthMethods } from './health.ts';
 import { openPort, type TlsFiles } from './port.ts';
-import { addReflection } from './reflection.ts';
-import { isFault, serviceDefinition, shortFault } from './service.ts';
-import { type ByteStream, type PushDependencies, PushStreams } from './streams.ts';
+import { reflectionMethods } from './reflection.ts';
+import { shortFault } from './service.ts';
+import { type PushDependencies, PushStreams } from './streams.ts';
 
 export type { TlsFiles } from './port.ts';
 
@@ -42,34 +42,45 @@ const CLOSE_MS_MAX = 2000;
 
 /** Listens; rejects if the address cannot be bound. */
 export async function openKeda(options: KedaOptions): Promise<KedaPort> {
-  const server = new Server({
-    'grpc.max_receive_message_length': LIMITS.kedaRequestBytesMax,
-    'grpc.enable_channelz': 0,
+  const { listen, readTls = null, reloadMs, logger, registry } = options;
+  const scaler = scalerMethods(options);
+  const health = healthMethods([SCALER]);
+  const refusals = registry.counter(
+    'tidegauge_keda_connections_refused_total',
+    'Connections to the KEDA port that were ended because of what their client sent.',
+  );
+  const server = new GrpcServer({
+    methods: new Map([...scaler.methods, ...health.methods, ...reflectionMethods()]),
+    messageBytesMax: LIMITS.kedaRequestBytesMax,
+    logger,
+    refused: () => {
+      refusals.with().value++;
+    },
   });
-  const endStreams = addScaler(server, options);
-  const endWatchers = addHealth(server, [SCALER]);
-  addReflection(server);
-  // By this door, and not by grpc-js' own listener: it takes plain connections and decrypted ones alike.
-  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
-  const accept = (connection: Socket): void => {
-    connection.on('error', () => connection.destroy());
-    connection.setNoDelay(true);
-    injector.injectConnection(connection);
-  };
-  const { listen, readTls = null, reloadMs, logger } = options;
+  registry.computed(
+    'gauge',
+    'tidegauge_keda_calls_open',
+    'Calls of the KEDA port that are open, streams included.',
+    () => server.calls,
+  );
+  // By this door come plain connections and decrypted ones alike.
+  const accept = (connection: Socket): void => server.accept(connection);
   const reloading = reloadMs === undefined ? {} : { reloadMs };
   const port = listen === null ? null : await openPort({ listen, readTls, logger, accept, ...reloading });
   const close = async (): Promise<void> => {
     port?.close();
-    endStreams();
-    endWatchers();
-    await shutDown(server);
+    scaler.close();
+    health.close();
+    await server.close(CLOSE_MS_MAX);
   };
   return { address: port?.address ?? '', accept, close };
 }
 
-/** Adds the service. What comes back ends its streams with OK. */
-function addScaler(server: Server, options: KedaOptions): () => void {
+/** The scaler's methods, and what ends its streams with OK. */
+function scalerMethods(options: KedaOptions): {
+  readonly methods: readonly (readonly [path: string, method: Method])[];
+  readonly close: () => void;
+} {
   const { registry, push = null, logger } = options;
   const requests = registry.counter(
     'tidegauge_keda_requests_total',
@@ -77,100 +88,79 @@ function addScaler(server: Server, options: KedaOptions): () => void {
     'method',
     'grpc_code',
   );
-  const streams = push === null ? null : new PushStreams({ ...options, ...push }, endStream);
-  const stream = (
-    method: 'StreamIsActive' | 'StreamMetricSpec',
-    open: (streams: PushStreams, call: ByteStream) => void,
-  ) => serverStream(method, (call) => open(streams!, call), requests, logger);
   const unaries = ['GetMetricSpec', 'GetMetrics', 'IsActive'] as const;
-  const pushes = streams === null ? [] : ['StreamIsActive', 'StreamMetricSpec'];
-  server.addService(serviceDefinition(SCALER, { unaries, streams: pushes }), {
-    ...Object.fromEntries(unaries.map((method) => [method, unary(method, SCALER_CALLS[method], options, requests)])),
-    ...(streams === null
-      ? {}
-      : {
-          StreamIsActive: stream('StreamIsActive', (to, call) => to.openIsActive(call)),
-          StreamMetricSpec: stream('StreamMetricSpec', (to, call) => to.openMetricSpec(call)),
-        }),
-  });
-  return () => streams?.close();
+  const methods: [string, Method][] = unaries.map((method) => [
+    method,
+    unary(method, SCALER_CALLS[method], options, requests),
+  ]);
+  const streams = push === null ? null : new PushStreams({ ...options, ...push }, endStream);
+  if (streams !== null) {
+    const openers = {
+      StreamIsActive: (call: ReplyStream) => streams.openIsActive(call),
+      StreamMetricSpec: (call: ReplyStream) => streams.openMetricSpec(call),
+    };
+    for (const [method, open] of Object.entries(openers))
+      methods.push([method, serverStream(method, open, requests, logger)]);
+  }
+  return {
+    methods: methods.map(([name, method]) => [`/${SCALER}/${name}`, method]),
+    close: () => streams?.close(),
+  };
 }
 
-function endStream(stream: ByteStream, error: CodedError | null): void {
-  if (error !== null) stream.emit('error', shortFault(faultOf(error)));
-  else if (!stream.cancelled) stream.end();
+function endStream(stream: ReplyStream, error: CodedError | null): void {
+  stream.finish(error === null ? null : shortFault(faultOf(error)));
 }
 
-function unary(
-  method: string,
-  call: ScalerCall,
-  dependencies: ScalerDependencies,
-  requests: Family<Cell>,
-): handleUnaryCall<Buffer, Buffer> {
-  return (request, reply) => {
-    withDeadline(call(request.request, dependencies)).then(
-      (bytes) => {
-        requests.with(method, '0').value++;
-        reply(null, bytes);
-      },
-      (error: unknown) => {
-        const fault = toFault(method, error, dependencies.logger);
-        requests.with(method, String(fault.code)).value++;
-        reply(shortFault(fault));
-      },
-    );
+/** The evaluation ends itself in time; this holds even if it does not. */
+const LATE = {
+  afterMs: LIMITS.scalerTimeoutMs,
+  fault: faultOf(new CodedError('query_timeout', `the answer took longer than ${LIMITS.scalerTimeoutMs} ms`)),
+};
+
+function unary(method: string, call: ScalerCall, dependencies: ScalerDependencies, requests: Family<Cell>): Method {
+  const answered = requests.with(method, '0');
+  return {
+    kind: 'unary',
+    answer: async (request) => {
+      try {
+        return await call(request, dependencies);
+      } catch (error) {
+        throw shortFault(toFault(method, error, dependencies.logger));
+      }
+    },
+    late: LATE,
+    count: (code) => {
+      const cell = code === 0 ? answered : requests.with(method, String(code));
+      cell.value++;
+    },
   };
 }
 
 function serverStream(
   method: string,
-  open: (call: ByteStream) => void,
+  open: (call: ReplyStream) => void,
   requests: Family<Cell>,
   logger: Logger,
-): handleServerStreamingCall<Buffer, Buffer> {
-  return (call) => {
-    try {
-      open(call);
-      requests.with(method, '0').value++;
-    } catch (error) {
-      const fault = toFault(method, error, logger);
-      requests.with(method, String(fault.code)).value++;
-      call.emit('error', shortFault(fault));
-    }
+): Method {
+  return {
+    kind: 'server_stream',
+    open: (call) => {
+      try {
+        open(call);
+        requests.with(method, '0').value++;
+      } catch (error) {
+        const fault = toFault(method, error, logger);
+        requests.with(method, String(fault.code)).value++;
+        throw shortFault(fault);
+      }
+    },
   };
 }
 
-/** The evaluation ends itself in time; this one holds even if it does not. */
-async function withDeadline(answer: Promise<Buffer>): Promise<Buffer> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const message = `the answer took longer than ${LIMITS.scalerTimeoutMs} ms`;
-    timer = setTimeout(() => reject(new CodedError('query_timeout', message)), LIMITS.scalerTimeoutMs);
-  });
-  try {
-    return await Promise.race([answer, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-function toFault(method: string, error: unknown, logger: Logger): CallFault {
+function toFault(method: string, error: unknown, logger: Logger): GrpcFault {
   if (error instanceof CodedError) return faultOf(error);
   if (isFault(error)) return error;
   logger.error({ err: error, method }, 'a call of the KEDA external scaler failed');
   return { code: ERRORS.internal.grpc, details: 'a fault of the daemon, see its log [internal]' };
-}
-
-/** Lets calls under way end; what will not end is cut off. */
-function shutDown(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => {
-      server.forceShutdown();
-      resolve();
-    }, CLOSE_MS_MAX);
-    server.tryShutdown(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }

@@ -1,57 +1,23 @@
-/** What the gRPC services of the KEDA port share: methods that stay bytes, and errors as gRPC tells them. */
-import type { ServiceDefinition } from '@grpc/grpc-js';
+/** Errors of ours as the gRPC services of the KEDA port tell them. */
 import { CodedError } from '../../model/errors.ts';
-import { type CallFault, faultOf } from './external-scaler.ts';
+import type { GrpcFault } from '../grpc/server.ts';
+import { faultOf } from './external-scaler.ts';
 
 /** HTTP/2 headers carry the message; clients refuse large ones. */
 const DETAILS_CHARACTERS_MAX = 1000;
 
-export interface Methods {
-  readonly unaries?: readonly string[];
-  readonly streams?: readonly string[];
-  readonly bidirectional?: readonly string[];
-}
-
-/** A service whose requests and replies stay bytes. */
-export function serviceDefinition(
-  service: string,
-  { unaries = [], streams = [], bidirectional = [] }: Methods,
-): ServiceDefinition {
-  const identity = (bytes: Buffer): Buffer => bytes;
-  const method = (name: string, requestStream: boolean, responseStream: boolean) => ({
-    path: `/${service}/${name}`,
-    requestStream,
-    responseStream,
-    requestSerialize: identity,
-    requestDeserialize: identity,
-    responseSerialize: identity,
-    responseDeserialize: identity,
-  });
-  return Object.fromEntries([
-    ...unaries.map((name) => [name, method(name, false, false)]),
-    ...streams.map((name) => [name, method(name, false, true)]),
-    ...bidirectional.map((name) => [name, method(name, true, true)]),
-  ]);
-}
-
-/** The result, or a user's fault; nothing else is caught. */
-export function attempt<T>(run: () => T): T | CallFault {
+/** The result; a user's fault becomes one of gRPC's, and nothing else is caught. */
+export function coded<T>(run: () => T): T {
   try {
     return run();
   } catch (error) {
-    if (error instanceof CodedError) return shortFault(faultOf(error));
+    if (error instanceof CodedError) throw shortFault(faultOf(error));
     throw error;
   }
 }
 
-export function isFault(error: unknown): error is CallFault {
-  return (
-    typeof error === 'object' && error !== null && !(error instanceof Error) && 'code' in error && 'details' in error
-  );
-}
-
 /** Cut at a whole character: half a surrogate pair cannot be written. */
-export function shortFault({ code, details }: CallFault): CallFault {
+export function shortFault({ code, details }: GrpcFault): GrpcFault {
   if (details.length <= DETAILS_CHARACTERS_MAX) return { code, details };
   return { code, details: `${details.slice(0, DETAILS_CHARACTERS_MAX).replace(/[\ud800-\udbff]$/, '')}…` };
 }

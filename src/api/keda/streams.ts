@@ -6,7 +6,6 @@
  * metadata that cannot be used ends it with an error. StreamMetricSpec sends the current specification and nothing more.
  * When the port closes, every stream ends with OK: after any other end KEDA waits longer each time before it comes back.
  */
-import type { ServerWritableStream } from '@grpc/grpc-js';
 import { CodedError, type ErrorCode } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
 import type { Matcher } from '../../model/matcher.ts';
@@ -15,6 +14,7 @@ import { parseMetricQuery } from '../../scaling/kedify/metric-query.ts';
 import type { OriginalNames } from '../../scaling/kedify/original-names.ts';
 import { activityOf, type Reading } from '../../scaling/reading.ts';
 import type { Subscriptions } from '../../scaling/subscriptions.ts';
+import type { ReplyStream } from '../grpc/server.ts';
 import { encodeSpec, readTrigger, type ScalerDependencies, scopeOf } from './external-scaler.ts';
 import { decodeScaledObjectRef, encodeIsActive, type ScaledObjectRef } from './messages.ts';
 import { parseTrigger, type Trigger } from './trigger.ts';
@@ -25,8 +25,7 @@ export interface PushDependencies {
   readonly names: Pick<OriginalNames, 'find'>;
 }
 
-export type ByteStream = ServerWritableStream<Buffer, Buffer>;
-type Ends = (stream: ByteStream, error: CodedError | null) => void;
+type Ends = (stream: ReplyStream, error: CodedError | null) => void;
 
 /** Errors that no time and no sample will mend. */
 const HOPELESS: readonly ErrorCode[] = ['bad_metadata', 'bad_data', 'query_unsupported'];
@@ -41,7 +40,7 @@ export class PushStreams {
   /** Called once for every stream that ends. */
   readonly #onEnd: Ends;
   /** Open streams, and what ends their subscription. */
-  readonly #open = new Map<ByteStream, () => void>();
+  readonly #open = new Map<ReplyStream, () => void>();
 
   constructor(dependencies: ScalerDependencies & PushDependencies, onEnd: Ends) {
     this.#dependencies = dependencies;
@@ -49,13 +48,12 @@ export class PushStreams {
   }
 
   /** Throws a `CodedError` if the stream cannot be opened. */
-  openIsActive(stream: ByteStream): void {
+  openIsActive(stream: ReplyStream): void {
     this.#admit();
     const ref = decodeScaledObjectRef(stream.request);
     const trigger = parseTrigger(ref.metadata);
     const { subscriptions, tenancy } = this.#dependencies;
     const selectors = this.#selectorsOf(trigger);
-    let isUnsent = false;
     this.#add(stream, () => {});
     const unsubscribe = subscriptions.subscribe({
       selectors,
@@ -63,12 +61,9 @@ export class PushStreams {
       ticks: trigger.kind === 'promql' && (READS_TIME.test(trigger.query) || selectors().length === 0),
       evaluate: () => this.#isActive(stream, ref, trigger),
       tell: () => {
-        // One message on its way says all there is to say.
-        if (isUnsent || !this.#open.has(stream)) return;
-        isUnsent = true;
-        stream.write(ACTIVE, () => {
-          isUnsent = false;
-        });
+        // What is on its way already says all there is to say.
+        if (stream.isBlocked || !this.#open.has(stream)) return;
+        stream.write(ACTIVE);
         // What an autoscaler was told is kept like every other answer to it.
         void readTrigger('StreamIsActive', ref, trigger, this.#dependencies).catch(() => {});
       },
@@ -78,7 +73,7 @@ export class PushStreams {
   }
 
   /** Throws a `CodedError` if the stream cannot be opened. */
-  openMetricSpec(stream: ByteStream): void {
+  openMetricSpec(stream: ReplyStream): void {
     this.#admit();
     stream.write(encodeSpec(decodeScaledObjectRef(stream.request)));
     this.#add(stream, () => {});
@@ -98,15 +93,12 @@ export class PushStreams {
     throw new CodedError('overloaded', `cannot open a push stream: got ${this.#open.size}, want at most that many`);
   }
 
-  #add(stream: ByteStream, close: () => void): void {
+  #add(stream: ReplyStream, close: () => void): void {
     this.#open.set(stream, close);
-    const gone = () => this.#end(stream, null);
-    stream.once('cancelled', gone);
-    stream.once('close', gone);
-    stream.once('error', gone);
+    stream.onOver(() => this.#end(stream, null));
   }
 
-  #end(stream: ByteStream, error: CodedError | null): void {
+  #end(stream: ReplyStream, error: CodedError | null): void {
     const close = this.#open.get(stream);
     if (close === undefined) return;
     this.#open.delete(stream);
@@ -114,7 +106,7 @@ export class PushStreams {
     this.#onEnd(stream, error);
   }
 
-  async #isActive(stream: ByteStream, ref: ScaledObjectRef, trigger: Trigger): Promise<boolean> {
+  async #isActive(stream: ReplyStream, ref: ScaledObjectRef, trigger: Trigger): Promise<boolean> {
     const reading: Reading = await readTrigger(null, ref, trigger, this.#dependencies);
     if (reading.kind === 'absence' && HOPELESS.includes(reading.code))
       this.#end(stream, new CodedError(reading.code, reading.reason));

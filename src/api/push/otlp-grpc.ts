@@ -2,14 +2,9 @@
  * OTLP metrics over gRPC: bytes in, bytes out. Nothing here knows a message: the writer decodes, as for HTTP.
  * Source: open-telemetry/opentelemetry-proto, docs/specification.md, "OTLP/gRPC".
  */
-import {
-  Server,
-  ServerCredentials,
-  type ServerUnaryCall,
-  type ServiceDefinition,
-  type sendUnaryData,
-} from '@grpc/grpc-js';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { LIMITS } from '../../model/limits.ts';
+import { type GrpcFault, GrpcServer } from '../grpc/server.ts';
 import { encodeExportResponse, shorten } from './otlp-reply.ts';
 import type { PushDeps } from './push.ts';
 import { faultOf } from './reply.ts';
@@ -21,74 +16,46 @@ export interface OtlpGrpcOptions extends PushDeps {
   readonly closeMsMax?: number;
 }
 
-const identity = (bytes: Buffer): Buffer => bytes;
-const METRICS_SERVICE: ServiceDefinition = {
-  Export: {
-    path: '/opentelemetry.proto.collector.metrics.v1.MetricsService/Export',
-    requestStream: false,
-    responseStream: false,
-    requestSerialize: identity,
-    requestDeserialize: identity,
-    responseSerialize: identity,
-    responseDeserialize: identity,
-  },
-};
+const EXPORT = '/opentelemetry.proto.collector.metrics.v1.MetricsService/Export';
 const CLOSE_MS_MAX = 5000;
 
 /** Listens; the address is the one really bound. */
 export async function openOtlpGrpc(options: OtlpGrpcOptions): Promise<{ address: string; close(): Promise<void> }> {
-  const server = new Server({
+  const grpc = new GrpcServer({
+    methods: new Map([[EXPORT, { kind: 'unary', answer: (body) => exportMetrics(options, body), late: null }]]),
     // The limit holds for what is received and, for compressed messages, for what comes out.
-    'grpc.max_receive_message_length': LIMITS.otlpBodyBytesMax,
-    'grpc.enable_channelz': 0,
+    messageBytesMax: LIMITS.otlpBodyBytesMax,
+    logger: options.logger,
   });
-  server.addService(METRICS_SERVICE, {
-    Export: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) =>
-      void exportMetrics(options, call.request, callback),
-  });
-  const host = options.listen.host.includes(':') ? `[${options.listen.host}]` : options.listen.host;
-  const port = await bind(server, `${host}:${options.listen.port}`);
-  return { address: `${host}:${port}`, close: () => close(server, options.closeMsMax ?? CLOSE_MS_MAX) };
+  const server = createServer((connection) => grpc.accept(connection));
+  server.maxConnections = LIMITS.httpConnectionsMax;
+  await listening(server, options.listen);
+  const { address, port } = server.address() as AddressInfo;
+  const close = async (): Promise<void> => {
+    server.close();
+    await grpc.close(options.closeMsMax ?? CLOSE_MS_MAX);
+  };
+  return { address: `${address.includes(':') ? `[${address}]` : address}:${port}`, close };
 }
 
-async function exportMetrics(
-  { writer, logger }: PushDeps,
-  body: Buffer,
-  callback: sendUnaryData<Buffer>,
-): Promise<void> {
-  let response: Buffer;
+async function exportMetrics({ writer, logger }: PushDeps, body: Buffer): Promise<Uint8Array> {
   try {
     const outcome = writer.otlp(body);
     if (outcome.logged !== undefined) await outcome.logged;
-    response = encodeExportResponse(outcome);
+    return encodeExportResponse(outcome);
   } catch (error) {
     const { grpcStatus, message } = faultOf(error, logger);
     const details = shorten(message);
-    const metadata = retryInfo(grpcStatus, details);
-    callback({ code: grpcStatus, details, ...(metadata === null ? {} : { metadata }) });
-    return;
+    const fault: GrpcFault = { code: grpcStatus, details, trailers: retryInfo(grpcStatus, details) };
+    throw fault;
   }
-  callback(null, response);
 }
 
-function bind(server: Server, address: string): Promise<number> {
+function listening(server: Server, listen: OtlpGrpcOptions['listen']): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
-      if (error === null) resolve(port);
-      else reject(error);
-    });
-  });
-}
-
-/** Lets calls in flight end, up to a bound. */
-function close(server: Server, msMax: number): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => {
-      server.forceShutdown();
-      resolve();
-    }, msMax);
-    server.tryShutdown(() => {
-      clearTimeout(timer);
+    server.once('error', reject);
+    server.listen(listen, () => {
+      server.off('error', reject);
       resolve();
     });
   });

@@ -5,7 +5,6 @@
  */
 
 import type { ServerResponse } from 'node:http';
-import { Metadata } from '@grpc/grpc-js';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import protobuf from 'protobufjs/minimal.js';
 import { CodedError, GRPC } from '../../model/errors.ts';
@@ -26,17 +25,15 @@ export function sayRetryAfter(reply: FastifyReply, httpStatus: number): void {
   if (httpStatus === 503) reply.header('retry-after', String(retrySeconds()));
 }
 
-/** The details of a gRPC refusal for now: google.rpc.Status with RetryInfo; null for any other status. */
-export function retryInfo(grpcStatus: number, message: string): Metadata | null {
-  if (grpcStatus !== GRPC.unavailable) return null;
+/** The details of a gRPC refusal for now: google.rpc.Status with RetryInfo, as a trailer; none for any other status. */
+export function retryInfo(grpcStatus: number, message: string): Readonly<Record<string, string>> {
+  if (grpcStatus !== GRPC.unavailable) return {};
   // RetryInfo { 1 retry_delay: Duration { 1 seconds } } in Any { 1 type_url, 2 value } in Status { 1 code, 2 message, 3 details }
   const info = protobuf.Writer.create().uint32(0x0a).fork().uint32(0x08).int64(retrySeconds()).ldelim().finish();
   const status = protobuf.Writer.create().uint32(0x08).int32(grpcStatus).uint32(0x12).string(message);
   status.uint32(0x1a).fork().uint32(0x0a).string('type.googleapis.com/google.rpc.RetryInfo');
   status.uint32(0x12).bytes(info).ldelim();
-  const metadata = new Metadata();
-  metadata.set('grpc-status-details-bin', Buffer.from(status.finish()));
-  return metadata;
+  return { 'grpc-status-details-bin': Buffer.from(status.finish()).toString('base64') };
 }
 
 let bytesInFlight = 0;

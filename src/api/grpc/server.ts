@@ -1,0 +1,160 @@
+/**
+ * A gRPC server of our own: connections are given to it, methods take bytes and give bytes. Calls whose request is whole
+ * wait in one line, whichever connection they came on, and are begun a few at a time, so that a burst of them holds up
+ * neither other connections nor what else the daemon does.
+ */
+import type { Socket } from 'node:net';
+import type { Logger } from 'pino';
+import { GRPC } from '../../model/errors.ts';
+import { LIMITS } from '../../model/limits.ts';
+import { type CallOwner, GrpcCall, type Method } from './call.ts';
+import {
+  type ConnectionOwner,
+  Http2Connection,
+  type Http2Stream,
+  type RequestHead,
+  type StreamListener,
+} from './connection.ts';
+import { faultReply, type GrpcFault, plainRefusal } from './status.ts';
+
+export type { Method, ReplyStream } from './call.ts';
+export { type GrpcFault, isFault } from './status.ts';
+
+export interface GrpcServerOptions {
+  /** By path: `/package.Service/Method`. */
+  readonly methods: ReadonlyMap<string, Method>;
+  /** Bytes of a message, as sent and decompressed. */
+  readonly messageBytesMax: number;
+  readonly logger: Logger;
+  /** Hears why a connection was ended, if its peer was the reason. */
+  readonly refused?: (reason: string) => void;
+}
+
+/** Calls that are begun before the event loop turns. */
+const CALLS_PER_TURN = 16;
+const ENCODINGS: readonly string[] = ['', 'identity', 'gzip', 'deflate'];
+/** Listens to nothing: the call was refused. */
+const NOBODY: StreamListener = { data: () => {}, end: () => {}, cancel: () => {} };
+
+export class GrpcServer implements ConnectionOwner, CallOwner {
+  readonly #options: GrpcServerOptions;
+  readonly #connections = new Set<Http2Connection>();
+  #ready: GrpcCall[] = [];
+  #isTurning = false;
+  #calls = 0;
+  #heldBytes = 0;
+  #onIdle: (() => void) | null = null;
+
+  constructor(options: GrpcServerOptions) {
+    this.#options = options;
+  }
+
+  get messageBytesMax(): number {
+    return this.#options.messageBytesMax;
+  }
+
+  /** Calls that are open. */
+  get calls(): number {
+    return this.#calls;
+  }
+
+  /** Serves a connection that begins with HTTP/2's preface. */
+  accept(socket: Socket): void {
+    this.#connections.add(new Http2Connection(socket, this));
+  }
+
+  /** Takes no more calls and lets those that are open end; what has not ended by then is cut off. */
+  close(msMax: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        for (const connection of this.#connections) connection.destroy();
+      }, msMax);
+      this.#onIdle = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      for (const connection of [...this.#connections]) connection.drain();
+      this.#tellIfIdle();
+    });
+  }
+
+  // ---- What connections say
+
+  open(stream: Http2Stream, head: RequestHead): StreamListener {
+    const refusal = this.#refusal(head);
+    if (refusal !== null) {
+      stream.sendTrailers(refusal);
+      return NOBODY;
+    }
+    this.#calls++;
+    return new GrpcCall(stream, head, this.#options.methods.get(head.path)!, this);
+  }
+
+  refused(reason: string): void {
+    this.#options.refused?.(reason);
+    this.#options.logger.debug({ reason }, 'a gRPC connection was ended because of what its client sent');
+  }
+
+  closed(connection: Http2Connection): void {
+    this.#connections.delete(connection);
+    this.#tellIfIdle();
+  }
+
+  #tellIfIdle(): void {
+    if (this.#connections.size === 0) this.#onIdle?.();
+  }
+
+  #refusal({ method, path, contentType, encoding }: RequestHead): Buffer | null {
+    if (method !== 'POST') return plainRefusal(405);
+    if (!contentType.startsWith('application/grpc')) return plainRefusal(415);
+    if (!this.#options.methods.has(path))
+      return faultReply({ code: GRPC.unimplemented, details: `no such method: ${path.slice(0, 200)}` });
+    if (!ENCODINGS.includes(encoding))
+      return faultReply({ code: GRPC.unimplemented, details: `cannot take encoding ${encoding.slice(0, 50)}` });
+    if (this.#calls >= LIMITS.grpcStreamsMax)
+      return faultReply({ code: GRPC.unavailable, details: `${this.#calls} calls are open, and no more are taken` });
+    return null;
+  }
+
+  // ---- What calls say
+
+  hold(bytes: number): GrpcFault | null {
+    // One alone is always let in: its own limit bounds it.
+    if (this.#heldBytes > 0 && this.#heldBytes + bytes > LIMITS.grpcHeldBytesMax) {
+      const details = `cannot take message: ${this.#heldBytes} bytes are being received, want at most ${LIMITS.grpcHeldBytesMax}`;
+      return { code: GRPC.unavailable, details };
+    }
+    this.#heldBytes += bytes;
+    return null;
+  }
+
+  release(bytes: number): void {
+    this.#heldBytes -= bytes;
+  }
+
+  ready(call: GrpcCall): void {
+    this.#ready.push(call);
+    if (this.#isTurning) return;
+    this.#isTurning = true;
+    setImmediate(() => this.#turn());
+  }
+
+  over(_call: GrpcCall): void {
+    this.#calls--;
+  }
+
+  broken(path: string, error: unknown): void {
+    this.#options.logger.error({ err: error, path }, 'a gRPC call failed');
+  }
+
+  #turn(): void {
+    const begun = this.#ready.splice(0, CALLS_PER_TURN);
+    for (const call of begun) call.run();
+    setImmediate(() => {
+      // Most were answered before the loop turned.
+      for (const call of begun) if (!call.isOver) call.armTimer();
+      this.#isTurning = this.#ready.length > 0;
+      if (this.#isTurning) this.#turn();
+    });
+  }
+}
