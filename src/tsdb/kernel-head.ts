@@ -490,6 +490,11 @@ export class KernelHead {
     return this.#kernel.u32[SB_PERIODS_EVICTED >>> 2]!;
   }
 
+  /** The labels of a series that is in the store. */
+  labels(ref: SeriesRef): Labels {
+    return this.#texts.labels(ref);
+  }
+
   /** Counts the lives of a ref: a ref of another generation names another series. */
   generation(ref: SeriesRef): number {
     return this.#kernel.u32[(this.#record(ref) + REC_GENERATION) >>> 2]!;

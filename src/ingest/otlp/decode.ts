@@ -7,13 +7,17 @@
  * or an object each. The others are walked, translated and learnt (walk.ts).
  */
 import type { Clock } from '../../model/clock.ts';
+import { LIMITS } from '../../model/limits.ts';
 import type { Registry } from '../../telemetry/registry.ts';
+import type { Exemplars } from '../../tsdb/exemplars.ts';
 import type { SeriesRef } from '../../tsdb/head.ts';
 import type { KernelHead } from '../../tsdb/kernel-head.ts';
+import type { Metadata } from '../../tsdb/metadata.ts';
 import { checkBody, type MessageSchema, WireReader } from '../protobuf.ts';
 import { reasonOfOutcome } from '../reasons.ts';
 import type { Tally } from '../tally.ts';
 import { DeltaSums } from './delta.ts';
+import { keepExemplarsOfSum } from './exemplars.ts';
 import { Identities, type OddMetric, type WalkedResource } from './identities.ts';
 import { LabelNames } from './labels.ts';
 import { EXPORT_REQUEST, METRIC, RESOURCE, RESOURCE_METRICS, SCOPE } from './messages.ts';
@@ -35,13 +39,18 @@ import {
   type Walk,
 } from './walk.ts';
 
-export type OtlpHead = Pick<KernelHead, 'series' | 'append' | 'appendHistogram' | 'appendRows' | 'generation'>;
+export type OtlpHead = Pick<
+  KernelHead,
+  'series' | 'append' | 'appendHistogram' | 'appendRows' | 'generation' | 'labels'
+>;
 
 export interface OtlpDecoderOptions {
   readonly head: OtlpHead;
   readonly clock: Clock;
   readonly registry: Registry;
   readonly settings: OtlpSettings;
+  readonly exemplars: Exemplars;
+  readonly metadata: Metadata;
   /** Eight random numbers that no sender knows: the keys of the hash of identities. */
   readonly hashKeys?: Uint32Array;
   /** Sums of deltas to go on with; empty ones if absent. */
@@ -99,7 +108,7 @@ export class OtlpDecoder {
   }
 
   #walk(body: Uint8Array, tally: Tally): Walk {
-    const { head, settings } = this.#options;
+    const { head, clock, settings, exemplars, metadata } = this.#options;
     return {
       reader: new WireReader(body),
       head,
@@ -107,6 +116,9 @@ export class OtlpDecoder {
       names: this.#names,
       deltas: this.#deltas,
       originals: this.originals,
+      exemplars,
+      metadata,
+      latestMs: clock.nowMs() + LIMITS.futureMsMax,
       tally,
       point: this.#point,
       series: this.#series,
@@ -115,14 +127,18 @@ export class OtlpDecoder {
   }
 
   /** Appends the samples of the points that are known; false, and nothing is counted, if one of their series is gone. */
-  #appendKnown({ reader, tally }: Walk): boolean {
+  #appendKnown(walk: Walk): boolean {
+    const { reader, tally } = walk;
     const counts = this.#options.head.appendRows(this.#identities.rows());
     if (counts.gone.length > 0) {
       for (const row of counts.gone) this.#identities.unlearnRow(row);
       return false;
     }
     tally.samplesStored += counts.stored;
-    tally.exemplarsIgnored += this.#identities.exemplars;
+    tally.exemplarsIgnored += this.#identities.exemplarsOfGauges;
+    for (const { ref, position } of this.#identities.exemplarRows()) {
+      keepExemplarsOfSum(reader, position, this.#options.head.labels(ref), walk);
+    }
     for (const { outcome, count, row } of counts.refused) {
       const reason = reasonOfOutcome(outcome);
       if (reason === null) continue;

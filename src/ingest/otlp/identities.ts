@@ -10,7 +10,8 @@ import { KERNEL_WASM_BASE64 } from '../../tsdb/kernel/generated/otlp-identities.
 import { PAGE_BYTES, SB_FRONTIER, SB_HEAP_FIRST, SB_KEYS } from '../../tsdb/kernel/layout.ts';
 import {
   ID_BODY,
-  ID_EXEMPLARS,
+  ID_EXEMPLAR_ROWS,
+  ID_GAUGE_EXEMPLARS,
   ID_KNOWN,
   ID_METRICS,
   ID_POINTS,
@@ -45,8 +46,10 @@ import {
   RES_START,
   RESOURCES_MAX,
   ROW_BYTES,
+  ROW_EXEMPLARS,
   ROW_IDENTITY,
   ROW_METRIC,
+  ROW_SERIES,
   ROWS_MAX,
 } from './identity-layout.ts';
 
@@ -144,9 +147,23 @@ export class Identities {
     return this.#resets;
   }
 
-  /** Exemplars of the known points of the body that was walked last. */
-  get exemplars(): number {
-    return this.#memory === null ? 0 : this.#memory.u32[ID_EXEMPLARS >>> 2]!;
+  /** Exemplars of the known gauges of the body that was walked last. */
+  get exemplarsOfGauges(): number {
+    return this.#memory === null ? 0 : this.#memory.u32[ID_GAUGE_EXEMPLARS >>> 2]!;
+  }
+
+  /** Known points of sums that have exemplars: their series, and where the length of each stands. */
+  exemplarRows(): readonly { readonly ref: SeriesRef; readonly position: number }[] {
+    const { u32 } = this.#memory!;
+    const rows: { ref: SeriesRef; position: number }[] = [];
+    let left = u32[ID_EXEMPLAR_ROWS >>> 2]!;
+    for (let at = u32[ID_ROWS >>> 2]! >>> 2; left > 0; at += ROW_BYTES >>> 2) {
+      const position = u32[at + (ROW_EXEMPLARS >>> 2)]!;
+      if (position === 0) continue;
+      rows.push({ ref: u32[at + (ROW_SERIES >>> 2)]! as SeriesRef, position });
+      left--;
+    }
+    return rows;
   }
 
   /** Forgets all if nothing more can be learnt; true if so. Between two bodies only. */

@@ -17,13 +17,15 @@ export const ID_POINTS = OWN + 24;
 export const ID_POINT_COUNT = OWN + 28;
 export const ID_ROWS = OWN + 32;
 export const ID_ROW_COUNT = OWN + 36;
-export const ID_EXEMPLARS = OWN + 40;
+/** Exemplars of known gauges, and rows that have ROW_EXEMPLARS. */
+export const ID_GAUGE_EXEMPLARS = OWN + 40;
 /** Points that are known. */
 export const ID_KNOWN = OWN + 44;
 // What the frame of a metric was found to be: FRAME_* below.
 export const ID_FRAME = OWN + 64;
 // What a point was found to say: POINT_* below.
 export const ID_POINT = OWN + 128;
+export const ID_EXEMPLAR_ROWS = OWN + 48;
 /** Pages of the heap that stay free, so that no table is refused its growth half way. */
 export const ID_RESERVE = OWN + 52;
 
@@ -71,7 +73,7 @@ export const MET_POINTS = 28;
 export const MET_POINTS_END = 32;
 
 // A sample of a known point.
-export const ROW_BYTES = 48;
+export const ROW_BYTES = 56;
 export const ROW_SERIES = 0;
 export const ROW_GENERATION = 4;
 export const ROW_TIME = 8; // f64
@@ -84,6 +86,8 @@ export const ROW_IDENTITY = 36;
 /** The metric in the body, for messages. */
 export const ROW_METRIC = 40;
 export const ROW_METRIC_END = 44;
+/** Where the length of the point stands if it has exemplars that may be kept, else 0. */
+export const ROW_EXEMPLARS = 48;
 /** The series was removed meanwhile; besides the outcomes of the store. */
 export const OUTCOME_GONE = 8;
 

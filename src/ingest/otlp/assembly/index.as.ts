@@ -25,6 +25,7 @@ import { readLength, readTag, readVarint, skipField, varint } from '../../remote
 import {
   ATTRIBUTES_MAX,
   CTX_FIRST,
+  CTX_KIND,
   CTX_STARTS,
   FRAME_DATA,
   FRAME_DATA_END,
@@ -36,8 +37,9 @@ import {
   FRAME_TEMPORALITY,
   ID_BODY,
   ID_BODY_BYTES_MAX,
-  ID_EXEMPLARS,
+  ID_EXEMPLAR_ROWS,
   ID_FRAME,
+  ID_GAUGE_EXEMPLARS,
   ID_METRIC_COUNT,
   ID_METRICS,
   ID_POINT,
@@ -90,6 +92,7 @@ import {
   RESOURCES_MAX,
   ROW_BITS,
   ROW_BYTES,
+  ROW_EXEMPLARS,
   ROW_GENERATION,
   ROW_IDENTITY,
   ROW_METRIC,
@@ -143,7 +146,8 @@ export function walk(n: u32): bool {
   store<u32>(ID_METRIC_COUNT, 0);
   store<u32>(ID_POINT_COUNT, 0);
   store<u32>(ID_ROW_COUNT, 0);
-  store<u32>(ID_EXEMPLARS, 0);
+  store<u32>(ID_GAUGE_EXEMPLARS, 0);
+  store<u32>(ID_EXEMPLAR_ROWS, 0);
   let p = <usize>load<u32>(ID_BODY);
   const end = p + n;
   memory.fill(end, 0, 128);
@@ -176,7 +180,8 @@ function walkOne(start: usize, p: usize, end: usize): bool {
   const metrics = load<u32>(ID_METRIC_COUNT);
   const points = load<u32>(ID_POINT_COUNT);
   const rows = load<u32>(ID_ROW_COUNT);
-  const exemplars = load<u32>(ID_EXEMPLARS);
+  const gaugeExemplars = load<u32>(ID_GAUGE_EXEMPLARS);
+  const exemplarRows = load<u32>(ID_EXEMPLAR_ROWS);
   memory.fill(entry, 0, RES_BYTES);
   store<u32>(entry, offset(start), RES_START);
   store<u32>(entry, offset(p), RES_FIELDS);
@@ -189,7 +194,8 @@ function walkOne(start: usize, p: usize, end: usize): bool {
     store<u32>(ID_METRIC_COUNT, metrics);
     store<u32>(ID_POINT_COUNT, points);
     store<u32>(ID_ROW_COUNT, rows);
-    store<u32>(ID_EXEMPLARS, exemplars);
+    store<u32>(ID_GAUGE_EXEMPLARS, gaugeExemplars);
+    store<u32>(ID_EXEMPLAR_ROWS, exemplarRows);
     store<u32>(entry, 1, RES_ODD);
   }
   store<u32>(entry, load<u32>(ID_METRIC_COUNT), RES_METRICS_END);
@@ -351,6 +357,7 @@ function walkPoints(entry: usize, context: usize, start: usize, end: usize): boo
   let p = <usize>load<u32>(ID_FRAME, FRAME_FIRST);
   const last = <usize>load<u32>(ID_FRAME, FRAME_LAST);
   const hasStarts = load<u32>(context, CTX_STARTS) != 0;
+  const kind = load<u32>(context, CTX_KIND);
   let previous: usize = 0;
   let earliest = load<f64>(entry, RES_EARLIEST);
   let latest = load<f64>(entry, RES_LATEST);
@@ -371,7 +378,7 @@ function walkPoints(entry: usize, context: usize, start: usize, end: usize): boo
     }
     previous = identity;
     const time = <f64>(load<u64>(ID_POINT, POINT_TIME) / 1000000);
-    if (!addRow(identity, time, hasStarts, start, end)) return false;
+    if (!addRow(identity, kind, at, time, hasStarts, start, end)) return false;
     earliest = min<f64>(earliest, time);
     latest = max<f64>(latest, time);
   }
@@ -390,7 +397,7 @@ function listPoint(at: usize): bool {
 
 // @ts-ignore: decorator
 @inline
-function addRow(identity: usize, time: f64, hasStarts: bool, start: usize, end: usize): bool {
+function addRow(identity: usize, kind: u32, at: usize, time: f64, hasStarts: bool, start: usize, end: usize): bool {
   const count = load<u32>(ID_ROW_COUNT);
   if (count >= <u32>ROWS_MAX - 1) return false;
   store<u32>(ID_ROW_COUNT, count + 1);
@@ -409,8 +416,19 @@ function addRow(identity: usize, time: f64, hasStarts: bool, start: usize, end: 
   store<u32>(row, <u32>identity, ROW_IDENTITY);
   store<u32>(row, offset(start), ROW_METRIC);
   store<u32>(row, offset(end), ROW_METRIC_END);
-  store<u32>(ID_EXEMPLARS, load<u32>(ID_EXEMPLARS) + load<u32>(ID_POINT, POINT_EXEMPLARS));
+  store<u32>(row, 0, ROW_EXEMPLARS);
+  if (load<u32>(ID_POINT, POINT_EXEMPLARS) != 0) noteExemplars(row, kind, at);
   return true;
+}
+
+/** Those of a sum are for others to read. */
+function noteExemplars(row: usize, kind: u32, at: usize): void {
+  if (kind == GAUGE) {
+    store<u32>(ID_GAUGE_EXEMPLARS, load<u32>(ID_GAUGE_EXEMPLARS) + load<u32>(ID_POINT, POINT_EXEMPLARS));
+    return;
+  }
+  store<u32>(row, offset(at), ROW_EXEMPLARS);
+  store<u32>(ID_EXEMPLAR_ROWS, load<u32>(ID_EXEMPLAR_ROWS) + 1);
 }
 
 /** Reads a point; true if it is a known one with a time and a value, whose attributes stand together. */
