@@ -19,7 +19,7 @@ import type { Tally } from '../tally.ts';
 import { DeltaSums } from './delta.ts';
 import { keepExemplarsOfSum } from './exemplars.ts';
 import { Identities, type OddMetric, type WalkedResource } from './identities.ts';
-import { LabelNames } from './labels.ts';
+import { LabelNames, metricLabels, plainNameOf } from './labels.ts';
 import { EXPORT_REQUEST, METRIC, RESOURCE, RESOURCE_METRICS, SCOPE } from './messages.ts';
 import { Originals } from './originals.ts';
 import { Point } from './point.ts';
@@ -41,7 +41,7 @@ import {
 
 export type OtlpHead = Pick<
   KernelHead,
-  'series' | 'append' | 'appendHistogram' | 'appendRows' | 'generation' | 'labels'
+  'series' | 'append' | 'appendHistogram' | 'appendRows' | 'appendNewRows' | 'generation' | 'labels'
 >;
 
 export interface OtlpDecoderOptions {
@@ -181,16 +181,38 @@ export class OtlpDecoder {
     const scope = scopeOf(walk, odd);
     reader.position = odd.start;
     reader.limit = odd.end;
-    storeMetric(walk, resource, scope, this.#filter(resourceIdentity, odd));
+    storeMetric(walk, resource, scope, this.#filter(walk, resourceIdentity, resource, scope, odd));
   }
 
-  #filter(resourceIdentity: number, odd: OddMetric): PointFilter {
+  /** Stores the new points of a metric; where the length of each that is left stands. */
+  #storeNew({ reader, names, tally }: Walk, resource: Resource, metric: number, odd: OddMetric): Uint32Array {
+    const { head } = this.#options;
+    const { stored, earliestMs, latestMs, left } = this.#identities.newPoints(metric, odd, {
+      nameOfKey: (start, end) => plainNameOf(reader.text(start, end), names),
+      append: (rows) => head.appendNewRows(rows),
+    });
+    tally.samplesStored += stored;
+    resource.earliestMs = Math.min(resource.earliestMs, earliestMs);
+    resource.latestMs = Math.max(resource.latestMs, latestMs);
+    return left;
+  }
+
+  #filter(walk: Walk, resourceIdentity: number, resource: Resource, scope: Scope, odd: OddMetric): PointFilter {
     const { head } = this.#options;
     const identities = this.#identities;
     let next = 0;
     // Not asked for yet: a metric without a point that can be learnt is not learnt.
     let metric = odd.identity === 0 ? null : odd.identity;
     return {
+      storeNew: ({ name }) => {
+        if (!odd.isPlain) return null;
+        metric ??= identities.learnMetric(resourceIdentity, odd);
+        if (metric === 0) return null;
+        const isTaught =
+          identities.knowsLabels(metric) ||
+          identities.teachLabels(metric, metricLabels(name, resource.labels, scope.labels, walk.names));
+        return isTaught ? this.#storeNew(walk, resource, metric, odd) : null;
+      },
       // Every point of a metric that is not known is new; of one that is, those on the list are, in order.
       isKnown(position) {
         if (odd.identity === 0) return false;
@@ -214,10 +236,10 @@ function checkOdd(body: Uint8Array, resource: WalkedResource): void {
   }
   if (resource.identity === 0) checkPart(body, resource.resourceStart, resource.resourceEnd, RESOURCE);
   let checkedScope = -1;
-  for (const { identity, scopeStart, scopeEnd, start, end } of resource.odd) {
+  for (const { identity, isPlain, scopeStart, scopeEnd, start, end } of resource.odd) {
     if (identity === 0 && scopeStart !== checkedScope) checkPart(body, scopeStart, scopeEnd, SCOPE);
     if (identity === 0) checkedScope = scopeStart;
-    checkPart(body, start, end, METRIC);
+    if (!isPlain) checkPart(body, start, end, METRIC);
   }
 }
 

@@ -16,7 +16,7 @@ import type { DeltaSums } from './delta.ts';
 import { keepExemplars } from './exemplars.ts';
 import { type LabelNames, pointLabels, type ResourceLabels, resourceLabels, scopeLabels } from './labels.ts';
 import { KIND, type Kind, TEMPORALITY } from './messages.ts';
-import { metricName, type NamedType, unitName } from './naming.ts';
+import { type NamedType, unitName } from './naming.ts';
 import type { OriginalKind, Originals } from './originals.ts';
 import { type Point, readExponentialPoint, readHistogramPoint, readNumberPoint, readSummaryPoint } from './point.ts';
 import {
@@ -32,6 +32,8 @@ import { type OtlpSettings, RAW_DELTA_SUFFIX } from './settings.ts';
 
 /** Where the points of a metric are known by their bytes, and where new ones are made known. */
 export interface PointFilter {
+  /** Stores the new points of a metric without a word where it can; where the length of each other one stands, or null for all. */
+  storeNew(metric: Metric): Uint32Array | null;
   /** True if the point whose length stands at this position is stored already. */
   isKnown(position: number): boolean;
   /** The point whose length stands at this position has become a sample of this one series. */
@@ -76,7 +78,7 @@ export interface Scope {
   readonly end: number;
 }
 
-interface Metric {
+export interface Metric {
   readonly received: string;
   /** '' if there is a refusal. */
   readonly name: string;
@@ -195,6 +197,15 @@ export function storeMetric(walk: Walk, resource: Resource, scope: Scope, filter
   reader.position = metric === null ? reader.limit : start;
   if (metric === null) return;
   const refusal = resource.refusal ?? scope.refusal ?? metric.refusal;
+  const left = refusal === null && isLearnable(metric) && filter !== null ? filter.storeNew(metric) : null;
+  if (left !== null) {
+    for (const position of left) {
+      reader.position = position;
+      storePoint(walk, resource, scope, metric, filter);
+    }
+    reader.position = reader.limit;
+    return;
+  }
   let refused = 0;
   eachField(reader, metric.kind, () => {
     const metricEnd = reader.enter();
@@ -222,7 +233,7 @@ export function readReceivedName(reader: WireReader): string {
 
 /** Name, kind and verdict of the metric that the reader stands in; null if it has no data of a known kind. */
 function readMetric(walk: Walk): Metric | null {
-  const { reader, settings } = walk;
+  const { reader } = walk;
   let name: string | null = '';
   let unit: string | null = '';
   let description: string | null = '';
@@ -246,7 +257,7 @@ function readMetric(walk: Walk): Metric | null {
   const hasStarts = kind !== KIND.gauge && (kind !== KIND.sum || aggregation.monotonic);
   const judged = { received, kind, isDelta, hasStarts };
   if (name === null || unit === null) return { ...judged, name: '', refusal: 'invalid_utf8' };
-  const translated = metricName({ name, unit, type: namedType(kind, aggregation) }, settings.strategy);
+  const translated = walk.names.metricNameOf({ name, unit, type: namedType(kind, aggregation) });
   const refusal = aggregationRefusal(kind, aggregation) ?? (translated === null ? 'invalid_metric_name' : null);
   if (refusal === null && translated !== null) {
     noteOriginal(walk, name, unit, judged, translated);
