@@ -105,18 +105,29 @@ export class Replayer {
     if (this.#decoder?.head === head && this.#decoder.profile === profile) return this.#decoder.otlp;
     const settings = { ...OTLP_DEFAULTS, ...(JSON.parse(profile) as Partial<OtlpSettings>) };
     const deltas = this.deltasOf(head);
-    const otlp = new OtlpDecoder({ head, clock: this.#clock, registry: new Registry(), settings, deltas });
+    const otlp = new OtlpDecoder({
+      head,
+      clock: this.#clock,
+      registry: new Registry(),
+      settings,
+      deltas,
+      exemplars: noExemplars(),
+      metadata: new Metadata(),
+    });
     this.#decoder = { head, profile, otlp };
     return otlp;
   }
 }
 
 function targetOf(head: RemoteWriteHead, tally: Tally): RemoteWriteTarget {
-  const exemplars = new Exemplars({
+  return { head, metadata: new Metadata(), sink: { head, exemplars: noExemplars(), latestMs: Infinity, tally } };
+}
+
+function noExemplars(): Exemplars {
+  return new Exemplars({
     countMax: 0,
     bytesMax: 0,
     labelCharactersMax: LIMITS.exemplarLabelCharactersMax,
     outOfOrderMsMax: LIMITS.outOfOrderMsMax,
   });
-  return { head, metadata: new Metadata(), sink: { head, exemplars, latestMs: Infinity, tally } };
 }

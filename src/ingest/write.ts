@@ -104,6 +104,8 @@ export class Writer {
       clock,
       registry,
       settings,
+      exemplars: this.#exemplars,
+      metadata: this.#metadata,
       ...(hashKeys && { hashKeys }),
       ...(deltas && { deltas }),
     });

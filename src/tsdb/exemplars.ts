@@ -59,6 +59,11 @@ export class Exemplars {
     this.#options = options;
   }
 
+  /** True if none is kept. */
+  get isOff(): boolean {
+    return this.#options.countMax === 0;
+  }
+
   /** Exemplars in the ring. */
   get count(): number {
     return this.#ring.length - this.#first;

@@ -357,6 +357,21 @@ export class KernelHead {
     return totals;
   }
 
+  /**
+   * Appends rows of new OTLP points (ingest/otlp/identity-layout.ts) and makes their series; what became of each is written
+   * into it. What the store does not take is not noted: it is to be asked again, a sample at a time. False if all are to be.
+   */
+  appendNewRows(rows: Uint8Array): boolean {
+    const { u8, u32 } = this.#kernel;
+    if (this.#refusedByLabels.isGiven || rows.length > u32[SB_IN_BYTES_MAX >>> 2]!) return false;
+    this.#beforeWrite();
+    const at = u32[SB_IN >>> 2]!;
+    u8.set(rows, at);
+    this.#kernel.appendNewRows(rows.length);
+    rows.set(u8.subarray(at, at + rows.length));
+    return true;
+  }
+
   /** Series that fulfil all matchers within the scope and have samples in the range. */
   select(request: SelectRequest): KernelSelection {
     const ids = this.#collect(request, false);
@@ -493,6 +508,11 @@ export class KernelHead {
   /** Periods that had to go before their time because memory was full. */
   get periodsEvicted(): number {
     return this.#kernel.u32[SB_PERIODS_EVICTED >>> 2]!;
+  }
+
+  /** The labels of a series that is in the store. */
+  labels(ref: SeriesRef): Labels {
+    return this.#texts.labels(ref);
   }
 
   /** Counts the lives of a ref: a ref of another generation names another series. */

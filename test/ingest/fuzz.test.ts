@@ -41,6 +41,7 @@ const REQUEST = encodePlainRequest([
   },
 ]);
 const time = NOW_MS;
+const EXEMPLAR = { time, value: 0.5, traceId: Buffer.alloc(16, 1), spanId: Buffer.alloc(8, 2), attributes: { a: [1] } };
 const EXPORT_REQUEST = encodeExportRequest([
   {
     attributes: {
@@ -59,12 +60,15 @@ const EXPORT_REQUEST = encodeExportRequest([
           { time, value: 7n, flags: 1 },
         ],
       },
-      { name: 's', kind: 'sum', monotonic: true, points: [{ time, value: 3, exemplars: 1 }] },
+      { name: 's', kind: 'sum', monotonic: true, points: [{ time, value: 3, exemplars: [EXEMPLAR] }] },
       {
         name: 'h',
         unit: 's',
         kind: 'histogram',
-        points: [{ time, count: 3, sum: 2, bucketCounts: [1, 1, 1], explicitBounds: [0.1, 1] }],
+        description: 'h',
+        points: [
+          { ...{ time, count: 3, sum: 2, bucketCounts: [1, 1, 1], explicitBounds: [0.1, 1] }, exemplars: [EXEMPLAR] },
+        ],
       },
       {
         name: 'u',
@@ -153,6 +157,28 @@ const EXPORT_REQUEST_JSON = Buffer.from(
   }),
 );
 
+/** Lines of every kind that text has, native and not. */
+const TEXT = Buffer.from(`# HELP jobs_total What \\\\ it\\n is.
+# TYPE jobs_total counter
+# UNIT jobs_total s
+jobs_total{queue="a\\"b\\n",emoji="\u{1f30a}",} 1.5e3 ${NOW_MS}
+{"a.b",'x'} 1
+{"dotted.name","label.name"="v"} NaN
+h_bucket{le="+Inf"} 0x1p-3
+h_sum -Inf
+# a comment
+up 1
+`);
+const OPEN_METRICS = Buffer.from(`# TYPE jobs counter
+# UNIT jobs seconds
+# HELP jobs Jobs.
+jobs_total{queue="a"} 17 ${NOW_MS / 1000}.25 # {trace_id="0af7"} 0.67 ${NOW_MS / 1000}.1
+jobs_created{queue="a"} 1.5e9
+# TYPE s stateset
+s{s="on"} 1
+# EOF
+`);
+
 interface Target {
   readonly name: string;
   readonly body: Uint8Array;
@@ -163,9 +189,19 @@ const { writer, head } = bench();
 
 /** Writes to the store; true if the body was taken, false if it was refused as it should be. */
 function attempt(write: 'remoteWrite' | 'remoteWrite2' | 'otlp' | 'otlpJson', body: Uint8Array): boolean {
+  return isTaken(() => writer[write](body));
+}
+
+function attemptText(body: Uint8Array, isOpenMetrics: boolean): boolean {
+  return isTaken(() =>
+    writer.text(body, { isOpenMetrics, honorTimestamps: true, labels: [['job', 'cron']], onConflict: 'renamed' }),
+  );
+}
+
+function isTaken(write: () => unknown): boolean {
   const before = head.stats();
   try {
-    writer[write](body);
+    write();
     return true;
   } catch (error) {
     if (!(error instanceof CodedError)) throw error;
@@ -199,6 +235,8 @@ const TARGETS: readonly Target[] = [
   },
   { name: 'OTLP', body: EXPORT_REQUEST, write: (body) => void attempt('otlp', body) },
   { name: 'OTLP as JSON', body: EXPORT_REQUEST_JSON, write: (body) => void attempt('otlpJson', body) },
+  { name: 'text', body: TEXT, write: (body) => void attemptText(body, false) },
+  { name: 'OpenMetrics', body: OPEN_METRICS, write: (body) => void attemptText(body, true) },
 ];
 
 test('the bodies to be spoilt are good', (t) => {
@@ -206,6 +244,9 @@ test('the bodies to be spoilt are good', (t) => {
   t.ok(attempt('remoteWrite2', snappy.compress(REQUEST)));
   t.ok(attempt('otlp', EXPORT_REQUEST));
   t.ok(attempt('otlpJson', EXPORT_REQUEST_JSON));
+  t.ok(attemptText(TEXT, false));
+  t.ok(attemptText(OPEN_METRICS, true));
+  t.notOk(attemptText(TEXT, true));
   t.notOk(attempt('otlp', Uint8Array.of(0xff)));
   t.end();
 });

@@ -99,10 +99,13 @@ test('lines become series', async (t) => {
     '{__name__="m"} 0.001@-5',
   ]);
   f('# HELP m What it is.\n# TYPE m counter\n# UNIT m bytes\n# TYPE "a.b" strange', [
-    '2 m; 4 What it is.',
-    'type 1; 2 m',
-    '2 m; 5 bytes',
-    'type 0; 2 a.b',
+    'type 1; 2 m; 4 What it is.; 5 bytes',
+    '2 a.b',
+  ]);
+  f('# TYPE m gauge\nm 1\n# HELP m a\\\\b\\nc\n# HELP n x', [
+    '{__name__="m"} 1@1000',
+    'type 2; 2 m; 4 a\\b\nc',
+    '2 n; 4 x',
   ]);
   f('m 1 2', ['{__name__="m"} 1@1000'], { honorTimestamps: false });
   const added = [

@@ -23,7 +23,8 @@ export interface PointToEncode {
   /** Start of a sum, in the same units. */
   readonly start?: number | bigint;
   readonly flags?: number;
-  readonly exemplars?: number;
+  /** So many without a time, which nobody keeps; or these. */
+  readonly exemplars?: number | readonly ExemplarToEncode[];
   /** Number points: a bigint is sent as_int. */
   readonly value?: number | bigint;
   readonly count?: number | bigint;
@@ -39,6 +40,15 @@ export interface PointToEncode {
   readonly negative?: BucketsToEncode;
 }
 
+export interface ExemplarToEncode {
+  readonly time: number;
+  /** A bigint is sent as_int. */
+  readonly value: number | bigint;
+  readonly traceId?: Uint8Array;
+  readonly spanId?: Uint8Array;
+  readonly attributes?: Attributes;
+}
+
 export interface BucketsToEncode {
   readonly offset: number;
   readonly counts: readonly (number | bigint)[];
@@ -47,6 +57,7 @@ export interface BucketsToEncode {
 export interface MetricToEncode {
   readonly name: string;
   readonly unit?: string;
+  readonly description?: string;
   readonly kind: 'gauge' | 'sum' | 'histogram' | 'exponential_histogram' | 'summary';
   readonly temporality?: 'unspecified' | 'delta' | 'cumulative';
   readonly monotonic?: boolean;
@@ -94,6 +105,7 @@ export function encodeExportRequest(resources: readonly ResourceToEncode[]): Uin
 function writeMetric(writer: protobuf.Writer, metric: MetricToEncode): void {
   writer.uint32(tag(2, 2)).fork();
   writer.uint32(tag(1, 2)).string(metric.name);
+  if (metric.description !== undefined) writer.uint32(tag(2, 2)).string(metric.description);
   if (metric.unit !== undefined) writer.uint32(tag(3, 2)).string(metric.unit);
   writer.uint32(tag(KINDS[metric.kind], 2)).fork();
   for (const point of metric.points) {
@@ -185,7 +197,21 @@ function writeTime(writer: protobuf.Writer, { start, time }: PointToEncode): voi
 }
 
 function writeExemplars(writer: protobuf.Writer, field: number, { exemplars }: PointToEncode): void {
-  for (let i = 0; i < (exemplars ?? 0); i++) writer.uint32(tag(field, 2)).fork().uint32(tag(3, 1)).double(1).ldelim();
+  if (typeof exemplars !== 'object') {
+    for (let i = 0; i < (exemplars ?? 0); i++) writer.uint32(tag(field, 2)).fork().uint32(tag(3, 1)).double(1).ldelim();
+    return;
+  }
+  // 2 time, 3 as_double, 4 span_id, 5 trace_id, 6 as_int, 7 filtered_attributes
+  for (const { time, value, traceId, spanId, attributes } of exemplars) {
+    writer.uint32(tag(field, 2)).fork();
+    writeAttributes(writer, 7, attributes);
+    writer.uint32(tag(2, 1)).fixed64(long(BigInt(time) * 1_000_000n));
+    if (typeof value === 'bigint') writer.uint32(tag(6, 1)).fixed64(long(value));
+    else writeDouble(writer, 3, value);
+    if (spanId !== undefined) writer.uint32(tag(4, 2)).bytes(spanId);
+    if (traceId !== undefined) writer.uint32(tag(5, 2)).bytes(traceId);
+    writer.ldelim();
+  }
 }
 
 function writeList(

@@ -7,15 +7,19 @@
  * or an object each. The others are walked, translated and learnt (walk.ts).
  */
 import type { Clock } from '../../model/clock.ts';
+import { LIMITS } from '../../model/limits.ts';
 import type { Registry } from '../../telemetry/registry.ts';
+import type { Exemplars } from '../../tsdb/exemplars.ts';
 import type { SeriesRef } from '../../tsdb/head.ts';
 import type { KernelHead } from '../../tsdb/kernel-head.ts';
+import type { Metadata } from '../../tsdb/metadata.ts';
 import { checkBody, type MessageSchema, WireReader } from '../protobuf.ts';
 import { reasonOfOutcome } from '../reasons.ts';
 import type { Tally } from '../tally.ts';
 import { DeltaSums } from './delta.ts';
+import { keepExemplarsOfSum } from './exemplars.ts';
 import { Identities, type OddMetric, type WalkedResource } from './identities.ts';
-import { LabelNames } from './labels.ts';
+import { LabelNames, metricLabels, plainNameOf } from './labels.ts';
 import { EXPORT_REQUEST, METRIC, RESOURCE, RESOURCE_METRICS, SCOPE } from './messages.ts';
 import { Originals } from './originals.ts';
 import { Point } from './point.ts';
@@ -35,13 +39,18 @@ import {
   type Walk,
 } from './walk.ts';
 
-export type OtlpHead = Pick<KernelHead, 'series' | 'append' | 'appendHistogram' | 'appendRows' | 'generation'>;
+export type OtlpHead = Pick<
+  KernelHead,
+  'series' | 'append' | 'appendHistogram' | 'appendRows' | 'appendNewRows' | 'generation' | 'labels'
+>;
 
 export interface OtlpDecoderOptions {
   readonly head: OtlpHead;
   readonly clock: Clock;
   readonly registry: Registry;
   readonly settings: OtlpSettings;
+  readonly exemplars: Exemplars;
+  readonly metadata: Metadata;
   /** Eight random numbers that no sender knows: the keys of the hash of identities. */
   readonly hashKeys?: Uint32Array;
   /** Sums of deltas to go on with; empty ones if absent. */
@@ -99,7 +108,7 @@ export class OtlpDecoder {
   }
 
   #walk(body: Uint8Array, tally: Tally): Walk {
-    const { head, settings } = this.#options;
+    const { head, clock, settings, exemplars, metadata } = this.#options;
     return {
       reader: new WireReader(body),
       head,
@@ -107,6 +116,9 @@ export class OtlpDecoder {
       names: this.#names,
       deltas: this.#deltas,
       originals: this.originals,
+      exemplars,
+      metadata,
+      latestMs: clock.nowMs() + LIMITS.futureMsMax,
       tally,
       point: this.#point,
       series: this.#series,
@@ -115,14 +127,18 @@ export class OtlpDecoder {
   }
 
   /** Appends the samples of the points that are known; false, and nothing is counted, if one of their series is gone. */
-  #appendKnown({ reader, tally }: Walk): boolean {
+  #appendKnown(walk: Walk): boolean {
+    const { reader, tally } = walk;
     const counts = this.#options.head.appendRows(this.#identities.rows());
     if (counts.gone.length > 0) {
       for (const row of counts.gone) this.#identities.unlearnRow(row);
       return false;
     }
     tally.samplesStored += counts.stored;
-    tally.exemplarsIgnored += this.#identities.exemplars;
+    tally.exemplarsIgnored += this.#identities.exemplarsOfGauges;
+    for (const { ref, position } of this.#identities.exemplarRows()) {
+      keepExemplarsOfSum(reader, position, this.#options.head.labels(ref), walk);
+    }
     for (const { outcome, count, row } of counts.refused) {
       const reason = reasonOfOutcome(outcome);
       if (reason === null) continue;
@@ -165,16 +181,38 @@ export class OtlpDecoder {
     const scope = scopeOf(walk, odd);
     reader.position = odd.start;
     reader.limit = odd.end;
-    storeMetric(walk, resource, scope, this.#filter(resourceIdentity, odd));
+    storeMetric(walk, resource, scope, this.#filter(walk, resourceIdentity, resource, scope, odd));
   }
 
-  #filter(resourceIdentity: number, odd: OddMetric): PointFilter {
+  /** Stores the new points of a metric; where the length of each that is left stands. */
+  #storeNew({ reader, names, tally }: Walk, resource: Resource, metric: number, odd: OddMetric): Uint32Array {
+    const { head } = this.#options;
+    const { stored, earliestMs, latestMs, left } = this.#identities.newPoints(metric, odd, {
+      nameOfKey: (start, end) => plainNameOf(reader.text(start, end), names),
+      append: (rows) => head.appendNewRows(rows),
+    });
+    tally.samplesStored += stored;
+    resource.earliestMs = Math.min(resource.earliestMs, earliestMs);
+    resource.latestMs = Math.max(resource.latestMs, latestMs);
+    return left;
+  }
+
+  #filter(walk: Walk, resourceIdentity: number, resource: Resource, scope: Scope, odd: OddMetric): PointFilter {
     const { head } = this.#options;
     const identities = this.#identities;
     let next = 0;
     // Not asked for yet: a metric without a point that can be learnt is not learnt.
     let metric = odd.identity === 0 ? null : odd.identity;
     return {
+      storeNew: ({ name }) => {
+        if (!odd.isPlain) return null;
+        metric ??= identities.learnMetric(resourceIdentity, odd);
+        if (metric === 0) return null;
+        const isTaught =
+          identities.knowsLabels(metric) ||
+          identities.teachLabels(metric, metricLabels(name, resource.labels, scope.labels, walk.names));
+        return isTaught ? this.#storeNew(walk, resource, metric, odd) : null;
+      },
       // Every point of a metric that is not known is new; of one that is, those on the list are, in order.
       isKnown(position) {
         if (odd.identity === 0) return false;
@@ -198,10 +236,10 @@ function checkOdd(body: Uint8Array, resource: WalkedResource): void {
   }
   if (resource.identity === 0) checkPart(body, resource.resourceStart, resource.resourceEnd, RESOURCE);
   let checkedScope = -1;
-  for (const { identity, scopeStart, scopeEnd, start, end } of resource.odd) {
+  for (const { identity, isPlain, scopeStart, scopeEnd, start, end } of resource.odd) {
     if (identity === 0 && scopeStart !== checkedScope) checkPart(body, scopeStart, scopeEnd, SCOPE);
     if (identity === 0) checkedScope = scopeStart;
-    checkPart(body, start, end, METRIC);
+    if (!isPlain) checkPart(body, start, end, METRIC);
   }
 }
 

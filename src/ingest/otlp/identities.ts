@@ -9,27 +9,43 @@ import type { SeriesRef } from '../../tsdb/head.ts';
 import { KERNEL_WASM_BASE64 } from '../../tsdb/kernel/generated/otlp-identities.ts';
 import { PAGE_BYTES, SB_FRONTIER, SB_HEAP_FIRST, SB_KEYS } from '../../tsdb/kernel/layout.ts';
 import {
+  CTX_LABELS,
+  FILL_DONE,
+  FILL_KEY,
   ID_BODY,
-  ID_EXEMPLARS,
+  ID_EXEMPLAR_ROWS,
+  ID_GAUGE_EXEMPLARS,
+  ID_KEY,
+  ID_KEY_END,
   ID_KNOWN,
   ID_METRICS,
+  ID_NEW,
+  ID_NEW_BYTES,
+  ID_NEW_EARLIEST,
+  ID_NEW_LATEST,
+  ID_NEW_LEFT,
+  ID_NEW_STORED,
   ID_POINTS,
   ID_RESOURCE_COUNT,
   ID_RESOURCES,
   ID_ROW_COUNT,
   ID_ROWS,
+  ID_TEACH,
   ID_URL_COUNTS,
+  LBL_WIRE,
   MET_AROUND,
   MET_AROUND_END,
   MET_BYTES,
   MET_CONTEXT,
   MET_END,
+  MET_PLAIN,
   MET_POINTS,
   MET_POINTS_END,
   MET_SCOPE,
   MET_SCOPE_END,
   MET_START,
   METRICS_MAX,
+  NEW_ROWS_BYTES,
   POINTS_MAX,
   RES_BYTES,
   RES_CONTEXT,
@@ -45,10 +61,14 @@ import {
   RES_START,
   RESOURCES_MAX,
   ROW_BYTES,
+  ROW_EXEMPLARS,
   ROW_IDENTITY,
   ROW_METRIC,
+  ROW_SERIES,
   ROWS_MAX,
+  TEACH_BYTES,
 } from './identity-layout.ts';
+import type { CommonLabel } from './labels.ts';
 
 /** A ResourceMetrics that was walked. Positions are offsets in the body. */
 export interface WalkedResource {
@@ -78,8 +98,30 @@ export interface OddMetric {
   readonly scopeMetricsEnd: number;
   /** 0 if the metric is not known: then none of its points is. */
   readonly identity: number;
-  /** Where the lengths of the points stand that are not known. */
+  /** A gauge or cumulative sum that is well formed, with its new points in the plain form: those may be given to `newPoints`. */
+  readonly isPlain: boolean;
+  /** Where the lengths of the points stand that are not known; of a metric that is not known all, if it is plain. */
   readonly points: Uint32Array;
+  /** Number of the first of them among those of the body. */
+  readonly firstPoint: number;
+}
+
+/** How new points become rows: who knows the words, and who appends. */
+export interface NewPointsHelp {
+  /** The label name of the attribute key at this place of the body; '' if points with it are to be left. */
+  nameOfKey(start: number, end: number): string;
+  /** Appends rows, as identity-layout.ts describes them, and writes into each what became of it. False if it cannot. */
+  append(rows: Uint8Array): boolean;
+}
+
+/** What became of new points. */
+export interface NewPoints {
+  readonly stored: number;
+  /** Times of those; Infinity and -Infinity if there are none. */
+  readonly earliestMs: number;
+  readonly latestMs: number;
+  /** Where the lengths of the others stand, in order; borrowed. */
+  readonly left: Uint32Array;
 }
 
 /** The samples of known points, as identity-layout.ts describes them. The bytes are borrowed. */
@@ -95,6 +137,12 @@ interface Module {
   learnResource(start: number, end: number): number;
   learnMetric(parent: number, scope: number, scopeEnd: number, start: number, end: number): number;
   learnPoint(context: number, position: number, series: number, generation: number): number;
+  teachLabels(context: number, bytes: number): number;
+  teachKey(bytes: number): number;
+  beginNew(context: number, first: number, end: number): void;
+  fillNew(): number;
+  learnNew(): void;
+  leaveNew(): void;
   unlearn(identity: number): void;
 }
 
@@ -105,7 +153,13 @@ interface Memory extends Module {
 }
 
 const LIST_BYTES =
-  RESOURCES_MAX * RES_BYTES + METRICS_MAX * MET_BYTES + POINTS_MAX * 4 + ROWS_MAX * ROW_BYTES + 4 * PAGE_BYTES;
+  RESOURCES_MAX * RES_BYTES +
+  METRICS_MAX * MET_BYTES +
+  POINTS_MAX * 4 +
+  ROWS_MAX * ROW_BYTES +
+  NEW_ROWS_BYTES +
+  TEACH_BYTES +
+  4 * PAGE_BYTES;
 const DEFAULT_KEYS = Uint32Array.of(1, 2, 3, 4, 5, 6, 7, 8).map((n) => Math.imul(n, 0x9e3779b1));
 let compiled: WebAssembly.Module | null = null;
 
@@ -144,9 +198,23 @@ export class Identities {
     return this.#resets;
   }
 
-  /** Exemplars of the known points of the body that was walked last. */
-  get exemplars(): number {
-    return this.#memory === null ? 0 : this.#memory.u32[ID_EXEMPLARS >>> 2]!;
+  /** Exemplars of the known gauges of the body that was walked last. */
+  get exemplarsOfGauges(): number {
+    return this.#memory === null ? 0 : this.#memory.u32[ID_GAUGE_EXEMPLARS >>> 2]!;
+  }
+
+  /** Known points of sums that have exemplars: their series, and where the length of each stands. */
+  exemplarRows(): readonly { readonly ref: SeriesRef; readonly position: number }[] {
+    const { u32 } = this.#memory!;
+    const rows: { ref: SeriesRef; position: number }[] = [];
+    let left = u32[ID_EXEMPLAR_ROWS >>> 2]!;
+    for (let at = u32[ID_ROWS >>> 2]! >>> 2; left > 0; at += ROW_BYTES >>> 2) {
+      const position = u32[at + (ROW_EXEMPLARS >>> 2)]!;
+      if (position === 0) continue;
+      rows.push({ ref: u32[at + (ROW_SERIES >>> 2)]! as SeriesRef, position });
+      left--;
+    }
+    return rows;
   }
 
   /** Forgets all if nothing more can be learnt; true if so. Between two bodies only. */
@@ -200,10 +268,95 @@ export class Identities {
     return this.#memory!.learnMetric(resource, scopeStart, scopeEnd, start, end) >>> 0;
   }
 
+  /** Whether the labels of this metric were taught. */
+  knowsLabels(metric: number): boolean {
+    return this.#memory!.u32[(metric + CTX_LABELS) >>> 2] !== 0;
+  }
+
+  /** The labels that all points of a metric have, in order of their names; false if they cannot be kept. */
+  teachLabels(metric: number, labels: readonly CommonLabel[]): boolean {
+    const memory = this.#memory!;
+    const bytes = writeLabels(memory, memory.u32[ID_TEACH >>> 2]!, labels);
+    return bytes !== null && memory.teachLabels(metric, bytes) !== 0;
+  }
+
+  /** Stores the points of a plain metric that are not known, and learns them. The labels of the metric were taught. */
+  newPoints(metric: number, { firstPoint, points }: OddMetric, help: NewPointsHelp): NewPoints {
+    const memory = this.#memory!;
+    const { u32, f64 } = memory;
+    memory.beginNew(metric, firstPoint, firstPoint + points.length);
+    for (;;) {
+      const found = memory.fillNew();
+      const isReady = found === FILL_KEY ? this.#teachKey(help) : this.#appendNew(help);
+      if (!isReady || found === FILL_DONE) break;
+    }
+    this.#appendNew(help);
+    memory.leaveNew();
+    const left = u32[ID_NEW_LEFT >>> 2]! - firstPoint;
+    return {
+      stored: u32[ID_NEW_STORED >>> 2]!,
+      earliestMs: f64[ID_NEW_EARLIEST >>> 3]!,
+      latestMs: f64[ID_NEW_LATEST >>> 3]!,
+      left: points.subarray(0, left),
+    };
+  }
+
+  #appendNew(help: NewPointsHelp): boolean {
+    const { u8, u32, learnNew } = this.#memory!;
+    const at = u32[ID_NEW >>> 2]!;
+    const rows = u8.subarray(at, at + u32[ID_NEW_BYTES >>> 2]!);
+    if (rows.length === 0) return true;
+    const isDone = help.append(rows);
+    learnNew();
+    return isDone;
+  }
+
+  #teachKey({ nameOfKey }: NewPointsHelp): boolean {
+    const { u8, u32, teachKey } = this.#memory!;
+    const body = u32[ID_BODY >>> 2]!;
+    const name = Buffer.from(nameOfKey(u32[ID_KEY >>> 2]! - body, u32[ID_KEY_END >>> 2]! - body));
+    const isUsable = name.length <= LIMITS.labelNameBytesMax;
+    u8.set(isUsable ? name : [], u32[ID_TEACH >>> 2]!);
+    return teachKey(isUsable ? name.length : 0) !== 0;
+  }
+
   /** The point whose length stands at this position is a sample of a series. */
   learnPoint(metric: number, position: number, ref: SeriesRef, generation: number): void {
     this.#memory!.learnPoint(metric, position, ref, generation);
   }
+}
+
+/** The labels as identity-layout.ts describes them, at `at`; their bytes, or null if that is too much for anyone. */
+function writeLabels({ u8 }: Memory, at: number, labels: readonly CommonLabel[]): number | null {
+  let p = 0;
+  if (labels.length > LIMITS.labelsPerSeriesMax) return null;
+  for (const { name, value, overwrites } of labels) {
+    const [nameBytes, valueBytes] = [Buffer.from(name), Buffer.from(value)];
+    if (nameBytes.length > LIMITS.labelNameBytesMax || valueBytes.length > LIMITS.labelValueBytesMax) return null;
+    const part = [[0x0a], lengthOf(nameBytes), nameBytes, [0x12], lengthOf(valueBytes), valueBytes].map((b) =>
+      Buffer.from(b),
+    );
+    const inner = Buffer.concat(part);
+    const wire = Buffer.concat([Buffer.from([0x0a, ...lengthOf(inner)]), inner]);
+    if (p + LBL_WIRE + wire.length + 2 > TEACH_BYTES - 256) return null;
+    const nameAt = wire.length - inner.length + 1 + lengthOf(nameBytes).length;
+    const head = [
+      wire.length & 0xff,
+      wire.length >> 8,
+      nameAt,
+      overwrites ? 1 : 0,
+      nameBytes.length & 0xff,
+      nameBytes.length >> 8,
+    ];
+    u8.set(head, at + p);
+    u8.set(wire, at + p + LBL_WIRE);
+    p += LBL_WIRE + wire.length;
+  }
+  return p;
+}
+
+function lengthOf({ length }: Uint8Array): readonly number[] {
+  return length < 0x80 ? [length] : [(length & 0x7f) | 0x80, length >> 7];
 }
 
 function openMemory({ hashKeys, urlCounts, bytesMax }: IdentityOptions): Memory {
@@ -257,6 +410,8 @@ function oddMetric({ u32 }: Memory, at: number): OddMetric {
     scopeMetricsStart: field(MET_AROUND),
     scopeMetricsEnd: field(MET_AROUND_END),
     identity: field(MET_CONTEXT),
+    isPlain: field(MET_PLAIN) !== 0,
+    firstPoint: field(MET_POINTS),
     points: u32.subarray(points + field(MET_POINTS), points + field(MET_POINTS_END)),
   };
 }

@@ -3,7 +3,7 @@
  * TypeScript above it; plain numbers only. The memory begins like the store's own (tsdb/kernel/layout.ts): its pages,
  * slabs and hash tables are used here, too.
  *
- *   superblock │ own fields │ page table │ ResourceMetrics │ odd metrics │ odd points │ rows │ body │ heap: contexts, attributes, points
+ *   superblock │ own fields │ page table │ ResourceMetrics │ odd metrics │ odd points │ rows │ new rows │ body │ heap: contexts, keys, attributes, points
  */
 // The page behind the superblock.
 export const OWN = 131072;
@@ -17,15 +17,35 @@ export const ID_POINTS = OWN + 24;
 export const ID_POINT_COUNT = OWN + 28;
 export const ID_ROWS = OWN + 32;
 export const ID_ROW_COUNT = OWN + 36;
-export const ID_EXEMPLARS = OWN + 40;
+/** Exemplars of known gauges, and rows that have ROW_EXEMPLARS. */
+export const ID_GAUGE_EXEMPLARS = OWN + 40;
 /** Points that are known. */
 export const ID_KNOWN = OWN + 44;
 // What the frame of a metric was found to be: FRAME_* below.
 export const ID_FRAME = OWN + 64;
 // What a point was found to say: POINT_* below.
 export const ID_POINT = OWN + 128;
+export const ID_EXEMPLAR_ROWS = OWN + 48;
 /** Pages of the heap that stay free, so that no table is refused its growth half way. */
 export const ID_RESERVE = OWN + 52;
+
+/** Rows of new points, and their bytes by now. */
+export const ID_NEW = OWN + 176;
+export const ID_NEW_BYTES = OWN + 180;
+/** Where TypeScript puts what it teaches. */
+export const ID_TEACH = OWN + 184;
+// New points in hand: of this metric, at [next, end) of the odd points; those from `first` to `left` are not taken.
+export const ID_NEW_CONTEXT = OWN + 188;
+export const ID_NEW_NEXT = OWN + 192;
+export const ID_NEW_END = OWN + 196;
+export const ID_NEW_LEFT = OWN + 200;
+/** The key that `fillNew` does not know. */
+export const ID_KEY = OWN + 204;
+export const ID_KEY_END = OWN + 208;
+/** Points that `learnNew` found to be stored, and their oldest and newest time. */
+export const ID_NEW_STORED = OWN + 212;
+export const ID_NEW_EARLIEST = OWN + 216; // f64
+export const ID_NEW_LATEST = OWN + 224; // f64
 
 /** 1 if the schema URL of a scope is a label: then it is of the identity, and is left to others. */
 export const ID_URL_COUNTS = OWN + 56;
@@ -34,6 +54,10 @@ export const RESOURCES_MAX = 65_536;
 export const METRICS_MAX = 131_072;
 export const POINTS_MAX = 262_144;
 export const ROWS_MAX = 262_144;
+export const NEW_ROWS_BYTES = 1_048_576;
+/** More than one new row takes: 40 labels of 256 and 4096 bytes. */
+export const NEW_ROW_BYTES_MAX = 196_608;
+export const TEACH_BYTES = 8192;
 
 // A ResourceMetrics of the body. All positions are offsets in the body.
 export const RES_BYTES = 64;
@@ -64,14 +88,16 @@ export const MET_SCOPE_END = 12;
 /** The ScopeMetrics around it. */
 export const MET_AROUND = 16;
 export const MET_AROUND_END = 20;
-/** Context of the metric, 0 if it is not known: then all of its points are new. */
+/** Context of the metric, 0 if it is not known: then none of its points is. */
 export const MET_CONTEXT = 24;
-/** Its new points, [first, end): where the length of each stands. */
+/** Its new points, [first, end): where the length of each stands. Of a metric that is not known all, if it is plain. */
 export const MET_POINTS = 28;
 export const MET_POINTS_END = 32;
+/** 1 for a gauge or cumulative sum whose new points are all written in the plain form: it is well formed. */
+export const MET_PLAIN = 36;
 
 // A sample of a known point.
-export const ROW_BYTES = 48;
+export const ROW_BYTES = 56;
 export const ROW_SERIES = 0;
 export const ROW_GENERATION = 4;
 export const ROW_TIME = 8; // f64
@@ -84,6 +110,8 @@ export const ROW_IDENTITY = 36;
 /** The metric in the body, for messages. */
 export const ROW_METRIC = 40;
 export const ROW_METRIC_END = 44;
+/** Where the length of the point stands if it has exemplars that may be kept, else 0. */
+export const ROW_EXEMPLARS = 48;
 /** The series was removed meanwhile; besides the outcomes of the store. */
 export const OUTCOME_GONE = 8;
 
@@ -119,9 +147,44 @@ export const CTX_FIRST = 12;
 export const CTX_STARTS = 16;
 /** Bytes of its five parts, then the parts. */
 export const CTX_PARTS = 20;
-export const CTX_BYTES = 40;
+/** The labels that all points of a metric have, as they were taught; 0 if they were not. */
+export const CTX_LABELS = 40;
+export const CTX_BYTES = 48;
 /** A context of more bytes than this is never known. */
 export const CTX_BYTES_MAX = 8192;
+
+// A label that all points of a metric have, behind each other in CTX_LABELS, in order of their names.
+export const LBL_BYTES = 0; // u16, of the label on the wire of remote-write
+export const LBL_NAME = 2; // u8, where its name begins on that wire
+export const LBL_OVERWRITES = 3; // u8, 0 if an attribute of the point goes before it
+export const LBL_NAME_BYTES = 4; // u16
+export const LBL_WIRE = 6;
+
+// A key of attributes, and the label name that it becomes.
+export const KEY_HASH = 0;
+export const KEY_LENGTH = 4;
+/** 0 if points with this key are left to others. */
+export const KEY_NAME_LENGTH = 8;
+/** The key, then the name. */
+export const KEY_BYTES = 12;
+
+// A sample of a new point: the labels of its series follow, as on the wire of remote-write.
+export const NEW_BYTES = 0;
+export const NEW_LABEL_BYTES = 4;
+export const NEW_TIME = 8; // f64
+export const NEW_BITS = 16; // i64
+export const NEW_START = 24; // f64
+// Written by whoever appends.
+export const NEW_SERIES = 32;
+export const NEW_GENERATION = 36;
+export const NEW_OUTCOME = 40;
+/** Where the length of the point stands in the body. */
+export const NEW_POSITION = 44;
+export const NEW_LABELS = 48;
+/** What `fillNew` says: all points were looked at; the rows are to be appended first; a key is to be taught first. */
+export const FILL_DONE = 0;
+export const FILL_FULL = 1;
+export const FILL_KEY = 2;
 
 // An attribute: its bytes on the wire, tag and length included.
 export const ATT_HASH = 0;

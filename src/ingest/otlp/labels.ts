@@ -11,13 +11,13 @@
  */
 import { compareCodePoints, type Labels, labelsFromPairs, METRIC_NAME } from '../../model/labels.ts';
 import type { Reason } from '../reasons.ts';
-import { escapes, labelName, type NamingStrategy } from './naming.ts';
+import { escapes, labelName, type MetricToName, metricName, type NamingStrategy } from './naming.ts';
 import type { Originals } from './originals.ts';
 import type { OtlpSettings } from './settings.ts';
 
 const IDENTIFYING: readonly string[] = ['service.namespace', 'service.name', 'service.instance.id'];
 
-/** Translated keys that are remembered; more begin anew. */
+/** Translated keys, and names of metrics, that are remembered; more begin anew. */
 const NAMES_REMEMBERED = 10_000;
 
 /** The label names of attribute keys, and where the translation of each is noted. */
@@ -26,6 +26,7 @@ export class LabelNames {
   readonly #strategy: NamingStrategy;
   readonly #originals: Originals;
   readonly #names = new Map<string, string | null>();
+  readonly #metricNames = new Map<string, string | null>();
   /** Order of two label names: that of code points, which is JavaScript's own while all names are ASCII. */
   readonly compare: (a: string, b: string) => number;
 
@@ -34,6 +35,17 @@ export class LabelNames {
     this.#strategy = settings.strategy;
     this.#originals = originals;
     this.compare = escapes(settings.strategy) ? compareAscii : compareCodePoints;
+  }
+
+  /** The name of a metric; null where no valid one comes out. */
+  metricNameOf(metric: MetricToName): string | null {
+    const key = `${metric.type}\uffff${metric.unit}\uffff${metric.name}`;
+    const known = this.#metricNames.get(key);
+    if (known !== undefined) return known;
+    const name = metricName(metric, this.#strategy);
+    if (this.#metricNames.size >= NAMES_REMEMBERED) this.#metricNames.clear();
+    this.#metricNames.set(key, name);
+    return name;
   }
 
   /** Null where no valid name comes out. */
@@ -48,8 +60,30 @@ export class LabelNames {
   }
 }
 
+/** Attributes that may become such a label are compared with those of the scope by whoever has the words. */
+const SCOPE_PREFIX = 'otel_scope_';
+
+/** The label name of an attribute key where that is all there is to know; '' where it is not, or there is none. */
+export function plainNameOf(key: string | null, names: LabelNames): string {
+  const name = key === null ? null : names.nameOf(key);
+  return name === null || name === METRIC_NAME || name.startsWith(SCOPE_PREFIX) ? '' : name;
+}
+
 function compareAscii(a: string, b: string): number {
   return a === b ? 0 : a < b ? -1 : 1;
+}
+
+/** The labels that all points of a metric have, in order of their names, its own name among them. */
+export function metricLabels(
+  name: string,
+  resource: ResourceLabels,
+  scope: ReadonlyMap<string, string>,
+  names: LabelNames,
+): CommonLabel[] {
+  const labels = new Map(resource.common.map((label) => [label.name, label]));
+  for (const [name, value] of scope) labels.set(name, { name, value, overwrites: true });
+  labels.set(METRIC_NAME, { name: METRIC_NAME, value: name, overwrites: true });
+  return [...labels.values()].filter(({ value }) => value !== '').sort((a, b) => names.compare(a.name, b.name));
 }
 
 /** What the series of one resource have in common. */
@@ -64,9 +98,10 @@ export interface ResourceLabels {
   readonly targetInfo: Labels | null;
 }
 
-interface CommonLabel {
+export interface CommonLabel {
   readonly name: string;
   readonly value: string;
+  /** False if an attribute of the point goes before it. */
   readonly overwrites: boolean;
 }
 

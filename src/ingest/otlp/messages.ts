@@ -18,6 +18,15 @@ const KEY_VALUE = message({ 1: bytes, 2: ANY_VALUE });
 ANY_VALUE[5] = message({ 1: ANY_VALUE });
 ANY_VALUE[6] = message({ 1: KEY_VALUE });
 
+/** 2 time, 3 as_double, 4 span_id, 5 trace_id, 6 as_int, 7 filtered_attributes. Checked when it is read: a point stands without it. */
+export const EXEMPLAR: MessageSchema = message({
+  2: fixed64,
+  3: fixed64,
+  4: bytes,
+  5: bytes,
+  6: fixed64,
+  7: KEY_VALUE,
+});
 /** 2 start, 3 time, 4 as_double, 5 exemplars, 6 as_int, 7 attributes, 8 flags. */
 export const NUMBER_POINT: MessageSchema = message({
   ...{ 2: fixed64, 3: fixed64, 4: fixed64, 5: bytes, 6: fixed64, 7: KEY_VALUE, 8: varint },

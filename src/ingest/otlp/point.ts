@@ -36,7 +36,8 @@ export class Point {
   /** Keys and values by turns. */
   readonly attributes: string[] = [];
   validUtf8 = true;
-  exemplars = 0;
+  /** Where the length of each of its exemplars stands. */
+  readonly exemplars: number[] = [];
   /** Value of a number point, as the bits of a float64. */
   hasValue = false;
   valueLow = 0;
@@ -66,7 +67,7 @@ export class Point {
     this.flags = 0;
     this.attributes.length = 0;
     this.validUtf8 = true;
-    this.exemplars = 0;
+    this.exemplars.length = 0;
     this.hasValue = false;
     this.valueLow = 0;
     this.valueHigh = 0;
@@ -105,7 +106,7 @@ export class Point {
 }
 
 /** Milliseconds since the Unix epoch, truncated; exact for every unsigned 64-bit number of nanoseconds. */
-function millisecondsOf(low: number, high: number): number {
+export function millisecondsOf(low: number, high: number): number {
   const rest = high % 1e6;
   return Math.floor(high / 1e6) * 0x100000000 + Math.floor((rest * 0x100000000 + low) / 1e6);
 }
@@ -249,7 +250,7 @@ function readCommon(reader: WireReader, point: Point, attributes: number, flags:
   if (reader.field === attributes) point.validUtf8 = readAttribute(reader, point.attributes) && point.validUtf8;
   else if (reader.field === flags) point.flags = reader.readVarint();
   else {
-    if (reader.field === exemplars) point.exemplars++;
+    if (reader.field === exemplars) point.exemplars.push(reader.position);
     reader.skip();
   }
 }

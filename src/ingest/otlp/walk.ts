@@ -3,7 +3,9 @@
  * refusals. What is known by its bytes does not come here (identities.ts); what is learnt here, is known there.
  */
 import { METRIC_NAME } from '../../model/labels.ts';
+import type { Exemplars } from '../../tsdb/exemplars.ts';
 import type { Appended, HeadWriter, SeriesRef } from '../../tsdb/head.ts';
+import type { Metadata, MetricMetadata, MetricType } from '../../tsdb/metadata.ts';
 import { appendSample, seriesOrReason } from '../appender.ts';
 import { WIRE, type WireReader } from '../protobuf.ts';
 import { type Reason, reasonOf } from '../reasons.ts';
@@ -11,9 +13,10 @@ import { labelsRefusal, withLabel } from '../series-labels.ts';
 import type { Tally } from '../tally.ts';
 import { readAttribute } from './attributes.ts';
 import type { DeltaSums } from './delta.ts';
+import { keepExemplars } from './exemplars.ts';
 import { type LabelNames, pointLabels, type ResourceLabels, resourceLabels, scopeLabels } from './labels.ts';
 import { KIND, type Kind, TEMPORALITY } from './messages.ts';
-import { metricName, type NamedType } from './naming.ts';
+import { type NamedType, unitName } from './naming.ts';
 import type { OriginalKind, Originals } from './originals.ts';
 import { type Point, readExponentialPoint, readHistogramPoint, readNumberPoint, readSummaryPoint } from './point.ts';
 import {
@@ -29,6 +32,8 @@ import { type OtlpSettings, RAW_DELTA_SUFFIX } from './settings.ts';
 
 /** Where the points of a metric are known by their bytes, and where new ones are made known. */
 export interface PointFilter {
+  /** Stores the new points of a metric without a word where it can; where the length of each other one stands, or null for all. */
+  storeNew(metric: Metric): Uint32Array | null;
   /** True if the point whose length stands at this position is stored already. */
   isKnown(position: number): boolean;
   /** The point whose length stands at this position has become a sample of this one series. */
@@ -43,6 +48,10 @@ export interface Walk {
   readonly names: LabelNames;
   readonly deltas: DeltaSums;
   readonly originals: Originals;
+  readonly exemplars: Exemplars;
+  readonly metadata: Metadata;
+  /** Exemplars later than this are not taken. */
+  readonly latestMs: number;
   readonly tally: Tally;
   readonly point: Point;
   readonly series: PointSeries;
@@ -69,7 +78,7 @@ export interface Scope {
   readonly end: number;
 }
 
-interface Metric {
+export interface Metric {
   readonly received: string;
   /** '' if there is a refusal. */
   readonly name: string;
@@ -188,6 +197,15 @@ export function storeMetric(walk: Walk, resource: Resource, scope: Scope, filter
   reader.position = metric === null ? reader.limit : start;
   if (metric === null) return;
   const refusal = resource.refusal ?? scope.refusal ?? metric.refusal;
+  const left = refusal === null && isLearnable(metric) && filter !== null ? filter.storeNew(metric) : null;
+  if (left !== null) {
+    for (const position of left) {
+      reader.position = position;
+      storePoint(walk, resource, scope, metric, filter);
+    }
+    reader.position = reader.limit;
+    return;
+  }
   let refused = 0;
   eachField(reader, metric.kind, () => {
     const metricEnd = reader.enter();
@@ -215,14 +233,16 @@ export function readReceivedName(reader: WireReader): string {
 
 /** Name, kind and verdict of the metric that the reader stands in; null if it has no data of a known kind. */
 function readMetric(walk: Walk): Metric | null {
-  const { reader, settings } = walk;
+  const { reader } = walk;
   let name: string | null = '';
   let unit: string | null = '';
+  let description: string | null = '';
   let kind: Kind | 0 = 0;
   const aggregation: Aggregation = { temporality: TEMPORALITY.unspecified, monotonic: false };
   while (reader.next()) {
     const { field } = reader;
     if (field === 1) name = reader.readString();
+    else if (field === 2) description = reader.readString();
     else if (field === 3) unit = reader.readString();
     else if (isKind(field)) {
       // A oneof: the last kind wins, and a repeated one merges.
@@ -237,9 +257,12 @@ function readMetric(walk: Walk): Metric | null {
   const hasStarts = kind !== KIND.gauge && (kind !== KIND.sum || aggregation.monotonic);
   const judged = { received, kind, isDelta, hasStarts };
   if (name === null || unit === null) return { ...judged, name: '', refusal: 'invalid_utf8' };
-  const translated = metricName({ name, unit, type: namedType(kind, aggregation) }, settings.strategy);
+  const translated = walk.names.metricNameOf({ name, unit, type: namedType(kind, aggregation) });
   const refusal = aggregationRefusal(kind, aggregation) ?? (translated === null ? 'invalid_metric_name' : null);
-  if (refusal === null && translated !== null) noteOriginal(walk, name, unit, judged, translated);
+  if (refusal === null && translated !== null) {
+    noteOriginal(walk, name, unit, judged, translated);
+    describe(walk, translated, metricTypeOf(kind, aggregation), description, unit);
+  }
   return { ...judged, name: translated ?? '', refusal };
 }
 
@@ -261,6 +284,23 @@ function noteOriginal(
   const isKept = isDelta && settings.keepRawDeltas;
   const rawDeltas = isKept ? `${name}${RAW_DELTA_SUFFIX}` : null;
   originals.noteMetric({ original, name, unit, kind: KIND_NAMES[kind], rawDeltas });
+}
+
+function describe(
+  { metadata, settings, tally }: Walk,
+  family: string,
+  type: MetricType,
+  help: string | null,
+  unit: string,
+): void {
+  const isKept = help !== null && metadata.add(family, { type, help, unit: unitName(unit, settings.strategy) });
+  if (!isKept) tally.metadataIgnored++;
+}
+
+function metricTypeOf(kind: Kind, { monotonic }: Aggregation): MetricType {
+  if (kind === KIND.gauge) return 'gauge';
+  if (kind === KIND.sum) return monotonic ? 'counter' : 'gauge';
+  return kind === KIND.summary ? 'summary' : 'histogram';
 }
 
 interface Aggregation {
@@ -306,13 +346,20 @@ function storePoint(walk: Walk, resource: Resource, scope: Scope, metric: Metric
   const { reader, tally, point, series } = walk;
   const { position } = reader;
   readPoint(reader, metric.kind, point);
-  tally.exemplarsIgnored += point.exemplars;
   series.clear();
   const reason = metric.isDelta
     ? storeDelta(walk, resource, scope, metric)
     : storeCumulative(walk, resource, scope, metric);
   if (reason !== null) tally.refuse(reason, 1, series.labels[0] ?? metric.received);
   else if (filter !== null && walk.lastRef !== null && isLearnable(metric)) filter.learn(position, walk.lastRef);
+  if (point.exemplars.length > 0) storeExemplars(walk, metric.kind, reason === null);
+}
+
+function storeExemplars(walk: Walk, kind: Kind, isStored: boolean): void {
+  const { reader, point, series, settings, tally } = walk;
+  // A delta that came before has no series here: its exemplars came before, too.
+  if (!isStored || kind === KIND.gauge || series.labels.length === 0) tally.exemplarsIgnored += point.exemplars.length;
+  else keepExemplars(reader, kind, point, series, settings.convertHistogramsToNhcb, walk);
 }
 
 /** A point of such a metric is one sample of one series, whatever its value. */
@@ -451,16 +498,19 @@ function appendTo(
 
 /** Samples of `target_info` in one request; a request may span the whole retention. */
 const TARGET_INFO_SAMPLES_MAX = 1000;
+const TARGET_INFO = 'target_info';
+const TARGET_INFO_METADATA: MetricMetadata = { type: 'gauge', help: 'Target metadata', unit: '' };
 /** The bits of 1. */
 const ONE_HIGH = 0x3ff00000;
 
 /** Writes `target_info` over the span of the points that were stored, close enough for every lookback to find it. */
 export function storeTargetInfo(
-  { head, settings, tally }: Walk,
+  { head, settings, tally, metadata }: Walk,
   { labels, earliestMs, latestMs }: Pick<Resource, 'labels' | 'earliestMs' | 'latestMs'>,
 ): void {
   const { targetInfo } = labels;
   if (targetInfo === null || latestMs < earliestMs || labelsRefusal(targetInfo) !== null) return;
+  if (metadata.of(TARGET_INFO).length === 0) metadata.add(TARGET_INFO, TARGET_INFO_METADATA);
   const stepMs = settings.lookbackMs / 2;
   const store = (timestampMs: number): void => {
     if (appendSample(head, targetInfo, timestampMs, 0, ONE_HIGH) === null) tally.samplesStored++;

@@ -82,7 +82,7 @@ export function storeHistogram(reader: WireReader, series: SeriesInHand, { head,
 export function keepExemplar(
   series: Labels,
   exemplar: { readonly labels: Labels; readonly value: number; readonly timestampMs: number } | null,
-  { exemplars, latestMs, tally }: Sink,
+  { exemplars, latestMs, tally }: Pick<Sink, 'exemplars' | 'latestMs' | 'tally'>,
 ): Reason | null {
   if (exemplar === null) return 'malformed_exemplar';
   if (exemplar.timestampMs > latestMs) return 'exemplar_too_far_ahead';

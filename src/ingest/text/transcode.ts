@@ -59,6 +59,16 @@ const CLOSE = 0x7d;
 
 class LineError extends Error {}
 
+/** A metric family as comments describe it; texts as places in what is read. */
+interface Family {
+  readonly name: Buffer;
+  type: number;
+  helpFrom: number;
+  helpTo: number;
+  unitFrom: number;
+  unitTo: number;
+}
+
 /** Reads a whole text. */
 export function transcodeText(text: Uint8Array, format: TextFormat): Transcoded {
   return new Transcoder(text, format).run();
@@ -79,6 +89,7 @@ class Transcoder {
   #refused = 0;
   #firstRefused = '';
   #sawEnd = false;
+  #family: Family | null = null;
 
   constructor(text: Uint8Array, format: TextFormat) {
     this.#text = Buffer.from(text.buffer, text.byteOffset, text.byteLength);
@@ -98,6 +109,7 @@ class Transcoder {
       if (this.#block.length > BLOCK_BYTES) this.#flush();
       start = next + 1;
     }
+    this.#writeFamily();
     this.#flush();
     return {
       bodies: this.#bodies,
@@ -147,12 +159,33 @@ class Transcoder {
     else this.#bare(this.#wordEnd());
     if (name.length === 0) throw new LineError(`${keyword} without a metric name`);
     this.#skipBlanks();
+    const family = this.#familyOf(name);
+    if (keyword === 'TYPE') family.type = TYPES[this.#word()] ?? 0;
+    else if (keyword === 'HELP') [family.helpFrom, family.helpTo] = [this.#at, this.#end];
+    else [family.unitFrom, family.unitTo] = [this.#at, this.#end];
+  }
+
+  /** What the comments in hand say of this family: they stand together, and become one description. */
+  #familyOf({ bytes, length }: ByteSink): Family {
+    const known = this.#family;
+    if (known !== null && known.name.compare(bytes, 0, length) === 0) return known;
+    this.#writeFamily();
+    const name = Buffer.from(bytes.subarray(0, length));
+    this.#family = { name, type: 0, helpFrom: 0, helpTo: 0, unitFrom: 0, unitTo: 0 };
+    return this.#family;
+  }
+
+  #writeFamily(): void {
+    if (this.#family === null) return;
+    const { name, type, helpFrom, helpTo, unitFrom, unitTo } = this.#family;
+    this.#family = null;
     const message = this.#message;
     message.length = 0;
-    if (keyword === 'TYPE') message.int64(0x08, TYPES[this.#word()] ?? 0);
-    message.field(0x12, name.bytes, 0, name.length);
-    if (keyword === 'HELP') message.field(0x22, this.#text, this.#at, this.#end);
-    else if (keyword === 'UNIT') message.field(0x2a, this.#text, this.#at, this.#end);
+    if (type !== 0) message.int64(0x08, type);
+    message.field(0x12, name, 0, name.length);
+    const help = unescapeHelp(this.#text.subarray(helpFrom, helpTo));
+    if (help.length > 0) message.field(0x22, help, 0, help.length);
+    if (unitTo > unitFrom) message.field(0x2a, this.#text, unitFrom, unitTo);
     this.#block.field(0x1a, message.bytes, 0, message.length);
   }
 
@@ -324,6 +357,15 @@ class Transcoder {
     while (end < this.#end && isNameByte(this.#text[end]!, end > this.#at)) end++;
     return end;
   }
+}
+
+/** `\\` and `\n` stand for a backslash and the end of a line, and in OpenMetrics `\"` for a quote. */
+function unescapeHelp(help: Buffer): Buffer {
+  if (!help.includes(BACKSLASH)) return help;
+  const text = help
+    .toString('latin1')
+    .replace(/\\([\\n"])/g, (_, escaped: string) => (escaped === 'n' ? '\n' : escaped));
+  return Buffer.from(text, 'latin1');
 }
 
 function isNameByte(byte: number, digitsToo: boolean): boolean {

@@ -44,6 +44,7 @@ export interface KernelExports {
   histogramsIn(id: number, fromMs: number, toMs: number, serial: number, out: number, max: number): number;
   startsAt(id: number, times: number, count: number, out: number): number;
   appendRows(count: number): void;
+  appendNewRows(bytes: number): void;
   seriesOf(bytes: number, create: number): number;
   pairOf(bytes: number): number;
   nameOf(bytes: number): number;

@@ -5,12 +5,13 @@ import { test } from 'tap';
 import { buildHttp } from '../../../src/api/http.ts';
 import { registerPush } from '../../../src/api/push/push.ts';
 import { LIMITS } from '../../../src/model/limits.ts';
+import { SCOPE_ALL } from '../../../src/model/scope.ts';
 import { bench, dump, metric, NOW_MS } from '../../ingest/support.ts';
 
 const OPEN_METRICS = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
 
 test('text is imported', async (t) => {
-  const { writer, head, registry } = bench();
+  const { writer, head, registry, metadata, exemplars } = bench();
   const app = buildHttp({ logger: pino({ level: 'silent' }) });
   registerPush(app, { writer, logger: pino({ level: 'silent' }) });
   const f = async (
@@ -46,7 +47,18 @@ test('text is imported', async (t) => {
     'content-encoding': 'gzip',
   });
   t.strictSame(dump(head), [...kept.slice(0, 6), 'h 7@0'].sort());
+  const described = '# HELP j Jobs.\n# TYPE j counter\n# UNIT j s\n';
+  const withExemplar = `${described}j_total{q="a"} 9 # {trace_id="t"} 0.5\n# EOF\n`;
+  await f(withExemplar, 204, '', { 'content-type': OPEN_METRICS });
+  t.strictSame([...metadata.entries()], [['j', [{ type: 'counter', help: 'Jobs.', unit: 's' }]]]);
+  const matcher = { name: '__name__', type: '=', value: 'j_total' } as const;
+  t.match(exemplars.select([[matcher]], NOW_MS, NOW_MS, SCOPE_ALL), [
+    {
+      labels: ['__name__', 'j_total', 'q', 'a'],
+      exemplars: [{ labels: ['trace_id', 't'], value: 0.5, timestampMs: NOW_MS }],
+    },
+  ]);
   const outcome = (name: string) =>
     metric(registry, `tidegauge_ingest_requests_total{protocol="text",outcome="${name}"}`);
-  t.strictSame(['stored', 'partial', 'bad_body', 'bad_data', 'body_too_large'].map(outcome), [7, 2, 2, 2, 1]);
+  t.strictSame(['stored', 'partial', 'bad_body', 'bad_data', 'body_too_large'].map(outcome), [8, 2, 2, 2, 1]);
 });

@@ -9,6 +9,7 @@ import {
   KIND_BLOB,
   KIND_PAIR,
   KIND_SET,
+  SB_EXTRA_TABLE,
   SB_IDENTITY_TABLE,
   SB_NAME_TABLE,
   SB_PAIR_TABLE,
@@ -55,7 +56,10 @@ const ATTRIBUTE_BYTES_MAX: u32 = 8000;
 
 /** True while something can be learnt. */
 export function hasRoom(): bool {
-  return pagesFree() > load<u32>(ID_RESERVE) && tableRoom(SB_IDENTITY_TABLE) && tableRoom(SB_PAIR_TABLE) && tableRoom(SB_NAME_TABLE);
+  return (
+    pagesFree() > load<u32>(ID_RESERVE) &&
+    tableRoom(SB_IDENTITY_TABLE) && tableRoom(SB_PAIR_TABLE) && tableRoom(SB_NAME_TABLE) && tableRoom(SB_EXTRA_TABLE)
+  );
 }
 
 // ---- contexts

@@ -13,6 +13,7 @@ import { tableOpen } from '../../../tsdb/kernel/assembly/table';
 import {
   PAGE_BYTES,
   PAGE_ENTRY_BYTES,
+  SB_EXTRA_TABLE,
   SB_FRONTIER,
   SB_HEAP_END,
   SB_HEAP_FIRST,
@@ -25,6 +26,7 @@ import { readLength, readTag, readVarint, skipField, varint } from '../../remote
 import {
   ATTRIBUTES_MAX,
   CTX_FIRST,
+  CTX_KIND,
   CTX_STARTS,
   FRAME_DATA,
   FRAME_DATA_END,
@@ -36,10 +38,12 @@ import {
   FRAME_TEMPORALITY,
   ID_BODY,
   ID_BODY_BYTES_MAX,
-  ID_EXEMPLARS,
+  ID_EXEMPLAR_ROWS,
   ID_FRAME,
+  ID_GAUGE_EXEMPLARS,
   ID_METRIC_COUNT,
   ID_METRICS,
+  ID_NEW,
   ID_POINT,
   ID_POINT_COUNT,
   ID_POINTS,
@@ -48,6 +52,7 @@ import {
   ID_RESOURCES,
   ID_ROW_COUNT,
   ID_ROWS,
+  ID_TEACH,
   ID_URL_COUNTS,
   IDY_CONTEXT,
   IDY_GENERATION,
@@ -58,12 +63,14 @@ import {
   MET_BYTES,
   MET_CONTEXT,
   MET_END,
+  MET_PLAIN,
   MET_POINTS,
   MET_POINTS_END,
   MET_SCOPE,
   MET_SCOPE_END,
   MET_START,
   METRICS_MAX,
+  NEW_ROWS_BYTES,
   OWN,
   POINT_ATTRIBUTES,
   POINT_ATTRIBUTES_END,
@@ -90,6 +97,7 @@ import {
   RESOURCES_MAX,
   ROW_BITS,
   ROW_BYTES,
+  ROW_EXEMPLARS,
   ROW_GENERATION,
   ROW_IDENTITY,
   ROW_METRIC,
@@ -98,10 +106,14 @@ import {
   ROW_START,
   ROW_TIME,
   ROWS_MAX,
+  TEACH_BYTES,
 } from '../identity-layout';
 import { attributesMatch, metricContextLearn, metricFind, pointFind, pointLearn, resourceFind, resourceLearn } from './contexts.as';
 
+import { isPlainPoint } from './build.as';
+
 export { hasRoom } from './contexts.as';
+export { beginNew, fillNew, learnNew, leaveNew, teachKey, teachLabels } from './build.as';
 
 const STALE: i64 = 0x7ff0000000000002;
 const NO_RECORDED_VALUE: u32 = 1;
@@ -119,15 +131,19 @@ export function init(pages: u32, bodyBytesMax: u32): bool {
   at = range(ID_METRICS, at, METRICS_MAX * MET_BYTES);
   at = range(ID_POINTS, at, POINTS_MAX * 4);
   at = range(ID_ROWS, at, ROWS_MAX * ROW_BYTES);
+  at = range(ID_NEW, at, NEW_ROWS_BYTES);
+  at = range(ID_TEACH, at, TEACH_BYTES);
   at = range(ID_BODY, at, <u64>bodyBytesMax + 128);
   const heap = <u32>((at + PAGE_BYTES - 1) >>> 16);
   if (<u64>heap + 16 > <u64>pages) return false;
   store<u32>(SB_HEAP_FIRST, heap);
   store<u32>(SB_FRONTIER, heap);
   store<u32>(SB_HEAP_END, pages - 1);
-  // The three tables, and cells of every size.
+  // The four tables, and cells of every size.
   store<u32>(ID_RESERVE, min<u32>(64, (pages - heap) >>> 2));
-  return tableOpen(SB_IDENTITY_TABLE) && tableOpen(SB_PAIR_TABLE) && tableOpen(SB_NAME_TABLE);
+  return (
+    tableOpen(SB_IDENTITY_TABLE) && tableOpen(SB_PAIR_TABLE) && tableOpen(SB_NAME_TABLE) && tableOpen(SB_EXTRA_TABLE)
+  );
 }
 
 function range(field: usize, at: u64, bytes: u64): u64 {
@@ -143,7 +159,8 @@ export function walk(n: u32): bool {
   store<u32>(ID_METRIC_COUNT, 0);
   store<u32>(ID_POINT_COUNT, 0);
   store<u32>(ID_ROW_COUNT, 0);
-  store<u32>(ID_EXEMPLARS, 0);
+  store<u32>(ID_GAUGE_EXEMPLARS, 0);
+  store<u32>(ID_EXEMPLAR_ROWS, 0);
   let p = <usize>load<u32>(ID_BODY);
   const end = p + n;
   memory.fill(end, 0, 128);
@@ -176,7 +193,8 @@ function walkOne(start: usize, p: usize, end: usize): bool {
   const metrics = load<u32>(ID_METRIC_COUNT);
   const points = load<u32>(ID_POINT_COUNT);
   const rows = load<u32>(ID_ROW_COUNT);
-  const exemplars = load<u32>(ID_EXEMPLARS);
+  const gaugeExemplars = load<u32>(ID_GAUGE_EXEMPLARS);
+  const exemplarRows = load<u32>(ID_EXEMPLAR_ROWS);
   memory.fill(entry, 0, RES_BYTES);
   store<u32>(entry, offset(start), RES_START);
   store<u32>(entry, offset(p), RES_FIELDS);
@@ -189,7 +207,8 @@ function walkOne(start: usize, p: usize, end: usize): bool {
     store<u32>(ID_METRIC_COUNT, metrics);
     store<u32>(ID_POINT_COUNT, points);
     store<u32>(ID_ROW_COUNT, rows);
-    store<u32>(ID_EXEMPLARS, exemplars);
+    store<u32>(ID_GAUGE_EXEMPLARS, gaugeExemplars);
+    store<u32>(ID_EXEMPLAR_ROWS, exemplarRows);
     store<u32>(entry, 1, RES_ODD);
   }
   store<u32>(entry, load<u32>(ID_METRIC_COUNT), RES_METRICS_END);
@@ -198,7 +217,7 @@ function walkOne(start: usize, p: usize, end: usize): bool {
 
 // @ts-ignore: decorator
 @inline
-function offset(address: usize): u32 {
+export function offset(address: usize): u32 {
   return <u32>(address - <usize>load<u32>(ID_BODY));
 }
 
@@ -260,9 +279,15 @@ function walkMetric(
   const isNumeric = frame(start, end);
   if (isNumeric && parent != 0) context = metricFind(parent, scope, scopeEnd, start, end);
   const points = load<u32>(ID_POINT_COUNT);
+  let isPlain = isNumeric;
   if (context != 0) {
     if (!walkPoints(entry, context, start, end)) return false;
     if (load<u32>(ID_POINT_COUNT) == points) return true;
+    isPlain = arePlain(points);
+  } else if (isNumeric) {
+    if (!listPoints()) return false;
+    isPlain = arePlain(points);
+    if (!isPlain) store<u32>(ID_POINT_COUNT, points);
   }
   const count = load<u32>(ID_METRIC_COUNT);
   if (count >= <u32>METRICS_MAX - 1) return false;
@@ -277,6 +302,31 @@ function walkMetric(
   store<u32>(metric, <u32>context, MET_CONTEXT);
   store<u32>(metric, points, MET_POINTS);
   store<u32>(metric, load<u32>(ID_POINT_COUNT), MET_POINTS_END);
+  store<u32>(metric, isPlain ? 1 : 0, MET_PLAIN);
+  return true;
+}
+
+/** Lists all points of the metric of ID_FRAME. */
+function listPoints(): bool {
+  let p = <usize>load<u32>(ID_FRAME, FRAME_FIRST);
+  const last = <usize>load<u32>(ID_FRAME, FRAME_LAST);
+  while (p < last) {
+    if (!listPoint(p + 1)) return false;
+    p = readLength(p + 1, last);
+    p += <usize>varint();
+  }
+  return true;
+}
+
+/** True if the points that were listed from the i-th on are all plain. */
+function arePlain(i: u32): bool {
+  const points = <usize>load<u32>(ID_POINTS);
+  const last = load<u32>(ID_POINT_COUNT);
+  const limit = <usize>load<u32>(ID_BODY) + load<u32>(ID_BODY_BYTES_MAX);
+  for (; i < last; i++) {
+    const p = readLength(<usize>load<u32>(ID_BODY) + load<u32>(points + (i << 2)), limit);
+    if (!isPlainPoint(p, p + <usize>varint())) return false;
+  }
   return true;
 }
 
@@ -303,6 +353,7 @@ function frame(start: usize, end: usize): bool {
     } else {
       // 9, 10, 11: other kinds. Name, description, unit and metadata are texts or messages.
       if (field >= 9 && field <= 11) return false;
+      if (field <= 3 && (tag & 7) != 2) return false;
       p = skipField(tag, p, end);
       if (p == 0) return false;
     }
@@ -351,6 +402,7 @@ function walkPoints(entry: usize, context: usize, start: usize, end: usize): boo
   let p = <usize>load<u32>(ID_FRAME, FRAME_FIRST);
   const last = <usize>load<u32>(ID_FRAME, FRAME_LAST);
   const hasStarts = load<u32>(context, CTX_STARTS) != 0;
+  const kind = load<u32>(context, CTX_KIND);
   let previous: usize = 0;
   let earliest = load<f64>(entry, RES_EARLIEST);
   let latest = load<f64>(entry, RES_LATEST);
@@ -371,7 +423,7 @@ function walkPoints(entry: usize, context: usize, start: usize, end: usize): boo
     }
     previous = identity;
     const time = <f64>(load<u64>(ID_POINT, POINT_TIME) / 1000000);
-    if (!addRow(identity, time, hasStarts, start, end)) return false;
+    if (!addRow(identity, kind, at, time, hasStarts, start, end)) return false;
     earliest = min<f64>(earliest, time);
     latest = max<f64>(latest, time);
   }
@@ -390,7 +442,7 @@ function listPoint(at: usize): bool {
 
 // @ts-ignore: decorator
 @inline
-function addRow(identity: usize, time: f64, hasStarts: bool, start: usize, end: usize): bool {
+function addRow(identity: usize, kind: u32, at: usize, time: f64, hasStarts: bool, start: usize, end: usize): bool {
   const count = load<u32>(ID_ROW_COUNT);
   if (count >= <u32>ROWS_MAX - 1) return false;
   store<u32>(ID_ROW_COUNT, count + 1);
@@ -409,8 +461,19 @@ function addRow(identity: usize, time: f64, hasStarts: bool, start: usize, end: 
   store<u32>(row, <u32>identity, ROW_IDENTITY);
   store<u32>(row, offset(start), ROW_METRIC);
   store<u32>(row, offset(end), ROW_METRIC_END);
-  store<u32>(ID_EXEMPLARS, load<u32>(ID_EXEMPLARS) + load<u32>(ID_POINT, POINT_EXEMPLARS));
+  store<u32>(row, 0, ROW_EXEMPLARS);
+  if (load<u32>(ID_POINT, POINT_EXEMPLARS) != 0) noteExemplars(row, kind, at);
   return true;
+}
+
+/** Those of a sum are for others to read. */
+function noteExemplars(row: usize, kind: u32, at: usize): void {
+  if (kind == GAUGE) {
+    store<u32>(ID_GAUGE_EXEMPLARS, load<u32>(ID_GAUGE_EXEMPLARS) + load<u32>(ID_POINT, POINT_EXEMPLARS));
+    return;
+  }
+  store<u32>(row, offset(at), ROW_EXEMPLARS);
+  store<u32>(ID_EXEMPLAR_ROWS, load<u32>(ID_EXEMPLAR_ROWS) + 1);
 }
 
 /** Reads a point; true if it is a known one with a time and a value, whose attributes stand together. */
