@@ -21,7 +21,7 @@ import { sharePort } from './api/shared-port.ts';
 import { registerUi } from './api/ui/ui.ts';
 import { runClientCommand } from './cli/cli.ts';
 import { parseAdapterFile } from './config/adapter-file.ts';
-import { inClusterAccess, inClusterNamespace, kubeconfigAccess } from './config/cluster.ts';
+import { type ClusterAccess, inClusterAccess, inClusterNamespace, kubeconfigAccess } from './config/cluster.ts';
 import { type Command, helpText, parseCommand } from './config/load.ts';
 import { effectiveYaml } from './config/print.ts';
 import type { Config } from './config/schema.ts';
@@ -41,6 +41,7 @@ import { NO_POD_STATES } from './scaling/pods.ts';
 import { Readings } from './scaling/reading.ts';
 import { Recorder, type StateChange } from './scaling/recorder.ts';
 import { Subscriptions } from './scaling/subscriptions.ts';
+import { Scraping } from './scrape/scraping.ts';
 import { createLogger } from './telemetry/log.ts';
 import { registerProcessMetrics } from './telemetry/process.ts';
 import { Registry } from './telemetry/registry.ts';
@@ -134,6 +135,7 @@ async function serve(config: Config): Promise<void> {
     return;
   }
   announce(config, logger, daemon.listening());
+  process.on('SIGHUP', () => daemon.reload());
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => void stop(daemon, logger, signal));
   }
@@ -163,6 +165,8 @@ interface Opening {
 
 interface Daemon {
   open(): Promise<void>;
+  /** Reads again what may change while it runs; what is polled anyway comes sooner by this. */
+  reload(): void;
   close(): Promise<void>;
   listening(): Readonly<Partial<Record<SurfaceName, string>>>;
 }
@@ -194,6 +198,19 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     journal: storage,
     admit: () => pressure.admit(),
     onTrap,
+  });
+  const scraping = new Scraping({
+    config: config.scrape,
+    configFile: config.configFile,
+    writer,
+    head,
+    clock,
+    timers: systemTimers,
+    logger,
+    registry,
+    version: TIDEGAUGE_VERSION,
+    server: () => apiServerOf(config),
+    ownNamespace: inClusterNamespace(readText),
   });
   const engine = openEngine(config, head, registry);
   const recorder = new Recorder({ onChange: (change) => logStateChange(logger, change) });
@@ -247,7 +264,10 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
             startTimeMs: STARTED_MS,
             queryTimeoutMs: config.query.timeoutMs,
             lookbackMs: config.query.lookbackDeltaMs,
-            configYaml: effectiveYaml(config),
+            get configYaml() {
+              return effectiveYaml({ ...config, scrape: scraping.config });
+            },
+            targets: scraping.targets,
             corsOrigins: corsOrigins(config.web.corsOrigin),
           });
         }),
@@ -295,10 +315,13 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
         if (address !== null) listeners.set(name, await open({ host: bindHost(address.host), port: address.port }));
       }
       state = 'ready';
+      scraping.start();
     },
+    reload: () => scraping.reload(),
     async close() {
       state = 'stopping';
       clearInterval(retention);
+      await scraping.close();
       await Promise.all([...listeners.values()].map((listener) => listener.close()));
       await store.close();
     },
@@ -404,10 +427,15 @@ function readText(path: string): string {
   return readFileSync(path, 'utf8');
 }
 
+/** The API server to ask, or null outside of a cluster. */
+function apiServerOf({ kubernetes: { kubeconfig } }: Pick<Config, 'kubernetes'>): ClusterAccess | null {
+  return kubeconfig === '' ? inClusterAccess(process.env, readText) : kubeconfigAccess(kubeconfig, readText);
+}
+
 /** How the Kubernetes surface knows its callers, and what it shows and asks of the cluster. */
-function kubernetesAccess({ kubernetes }: Config) {
-  const { auth, kubeconfig, insecureAllowUnauthenticated, tlsCertFile, tlsPrivateKeyFile, adapterConfig } = kubernetes;
-  const apiServer = kubeconfig === '' ? inClusterAccess(process.env, readText) : kubeconfigAccess(kubeconfig, readText);
+function kubernetesAccess({ kubernetes }: Pick<Config, 'kubernetes'>) {
+  const { auth, insecureAllowUnauthenticated, tlsCertFile, tlsPrivateKeyFile, adapterConfig } = kubernetes;
+  const apiServer = apiServerOf({ kubernetes });
   const isOpen = auth === 'none' || insecureAllowUnauthenticated;
   const kind = isOpen ? 'none' : auth === 'auto' ? (apiServer === null ? 'none' : 'delegated') : auth;
   const pem = (path: string): string => (path === '' ? '' : readText(path));
