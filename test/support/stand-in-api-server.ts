@@ -9,6 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { generateCertificate } from '../../src/api/kubernetes/certificate.ts';
 import type { ApiServer } from '../../src/api/kubernetes/cluster/client.ts';
 import type { KubeObject } from '../../src/api/kubernetes/cluster/reflector.ts';
+import { fulfils, parseRequirements } from '../../src/api/kubernetes/label-selector.ts';
 
 /** Spec of a SubjectAccessReview. */
 export interface AccessSpec {
@@ -26,6 +27,8 @@ export interface StandInOptions {
   token(token: string): object;
 }
 
+type IsSelected = (object: KubeObject) => boolean;
+
 const TOKEN = 'the token of the daemon';
 
 export class StandInApiServer {
@@ -39,9 +42,10 @@ export class StandInApiServer {
   readonly #server: Server;
   /** By list path (`/api/v1/pods`), then by namespace and name. */
   readonly #objects = new Map<string, Map<string, KubeObject>>();
-  readonly #watches = new Map<string, Set<ServerResponse>>();
+  readonly #watches = new Map<string, Map<ServerResponse, IsSelected>>();
   /** Every change so far, for watches that begin behind it. */
-  readonly #events: { readonly list: string; readonly version: number; readonly line: string }[] = [];
+  readonly #events: { readonly list: string; readonly version: number; readonly line: string; object: KubeObject }[] =
+    [];
   #version = 100;
 
   constructor(options: StandInOptions) {
@@ -90,15 +94,15 @@ export class StandInApiServer {
   /** Ends every watch, as the real one does now and then. */
   endWatches(): void {
     for (const responses of this.#watches.values()) {
-      for (const response of responses) response.end();
+      for (const response of responses.keys()) response.end();
       responses.clear();
     }
   }
 
   #tell(list: string, type: string, object: KubeObject): void {
     const line = `${JSON.stringify({ type, object })}\n`;
-    this.#events.push({ list, version: this.#version, line });
-    for (const response of this.#watches.get(list) ?? []) response.write(line);
+    this.#events.push({ list, version: this.#version, line, object });
+    for (const [response, isSelected] of this.#watches.get(list) ?? []) if (isSelected(object)) response.write(line);
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -144,24 +148,28 @@ export class StandInApiServer {
     else send(response, 200, found);
   }
 
-  /** Lists of all namespaces, and of one object by a field selector. */
+  /** Lists of all namespaces or of one, by a label selector, and of one object by a field selector. */
   #list(url: URL, response: ServerResponse): void {
     const scoped = /^(\/api\/v1|\/apis\/[^/]+\/[^/]+)\/namespaces\/([^/]+)\/([^/]+)$/.exec(url.pathname);
     const list = scoped === null ? url.pathname : `${scoped[1]}/${scoped[3]}`;
     const field = /^metadata\.name=(.+)$/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1];
+    const requirements = parseRequirements(url.searchParams.get('labelSelector') ?? '');
+    const isSelected: IsSelected = ({ metadata: { namespace, labels = {} } }) =>
+      (scoped === null || namespace === scoped[2]) && fulfils(labels, requirements);
     if (url.searchParams.get('watch') === 'true') {
       response.writeHead(200, { 'content-type': 'application/json' });
       response.flushHeaders();
       const from = Number(url.searchParams.get('resourceVersion'));
-      for (const event of this.#events) if (event.list === list && event.version > from) response.write(event.line);
-      const watching = this.#watches.get(list) ?? new Set();
-      this.#watches.set(list, watching.add(response));
+      for (const { list: of, version, line, object } of this.#events) {
+        if (of === list && version > from && isSelected(object)) response.write(line);
+      }
+      const watching = this.#watches.get(list) ?? new Map<ServerResponse, IsSelected>();
+      this.#watches.set(list, watching.set(response, isSelected));
       response.once('close', () => watching.delete(response));
       return;
     }
     const items = [...(this.#objects.get(list)?.values() ?? [])].filter(
-      ({ metadata }) =>
-        (scoped === null || metadata.namespace === scoped[2]) && (field === undefined || metadata.name === field),
+      (object) => isSelected(object) && (field === undefined || object.metadata.name === field),
     );
     send(response, 200, {
       kind: 'List',
