@@ -44,6 +44,7 @@ import { NO_POD_STATES } from './scaling/pods.ts';
 import { Readings } from './scaling/reading.ts';
 import { Recorder, type StateChange } from './scaling/recorder.ts';
 import { Subscriptions } from './scaling/subscriptions.ts';
+import { Scraping } from './scrape/scraping.ts';
 import { createLogger } from './telemetry/log.ts';
 import { registerProcessMetrics } from './telemetry/process.ts';
 import { Registry } from './telemetry/registry.ts';
@@ -137,6 +138,7 @@ async function serve(config: Config): Promise<void> {
     return;
   }
   announce(config, logger, daemon.listening());
+  process.on('SIGHUP', () => daemon.reload());
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => void stop(daemon, logger, signal));
   }
@@ -166,6 +168,8 @@ interface Opening {
 
 interface Daemon {
   open(): Promise<void>;
+  /** Reads again what may change while it runs; what is polled anyway comes sooner by this. */
+  reload(): void;
   close(): Promise<void>;
   listening(): Readonly<Partial<Record<SurfaceName, string>>>;
 }
@@ -197,6 +201,19 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     journal: storage,
     admit: () => pressure.admit(),
     onTrap,
+  });
+  const scraping = new Scraping({
+    config: config.scrape,
+    configFile: config.configFile,
+    writer,
+    head,
+    clock,
+    timers: systemTimers,
+    logger,
+    registry,
+    version: TIDEGAUGE_VERSION,
+    server: () => apiServerOf(config),
+    ownNamespace: inClusterNamespace(readText),
   });
   const engine = openEngine(config, head, registry);
   const recorder = new Recorder({ onChange: (change) => logStateChange(logger, change) });
@@ -253,7 +270,10 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
             startTimeMs: STARTED_MS,
             queryTimeoutMs: config.query.timeoutMs,
             lookbackMs: config.query.lookbackDeltaMs,
-            configYaml: effectiveYaml(config),
+            get configYaml() {
+              return effectiveYaml({ ...config, scrape: scraping.config });
+            },
+            targets: scraping.targets,
             corsOrigins: corsOrigins(config.web.corsOrigin),
           });
         }),
@@ -302,11 +322,14 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
       }
       void pods?.start();
       state = 'ready';
+      scraping.start();
     },
+    reload: () => scraping.reload(),
     async close() {
       state = 'stopping';
       clearInterval(retention);
       pods?.stop();
+      await scraping.close();
       await Promise.all([...listeners.values()].map((listener) => listener.close()));
       await store.close();
     },
@@ -412,15 +435,15 @@ function readText(path: string): string {
   return readFileSync(path, 'utf8');
 }
 
-/** The API server of the cluster, or null where there is none. */
-function clusterAccess({ kubernetes: { kubeconfig } }: Config): ClusterAccess | null {
+/** The API server to ask, or null outside of a cluster. */
+function apiServerOf({ kubernetes: { kubeconfig } }: Pick<Config, 'kubernetes'>): ClusterAccess | null {
   return kubeconfig === '' ? inClusterAccess(process.env, readText) : kubeconfigAccess(kubeconfig, readText);
 }
 
 /** Null if nobody wants to know. */
 function watchPods(config: Config, clock: Clock, logger: Logger): WatchedPods | null {
   if (!config.scaling.watchPods) return null;
-  const access = clusterAccess(config);
+  const access = apiServerOf(config);
   if (access === null) {
     throw new CodedError(
       'bad_config',
@@ -431,10 +454,9 @@ function watchPods(config: Config, clock: Clock, logger: Logger): WatchedPods | 
 }
 
 /** How the Kubernetes surface knows its callers, and what it shows and asks of the cluster. */
-function kubernetesAccess(config: Config) {
-  const { kubernetes } = config;
+function kubernetesAccess({ kubernetes }: Pick<Config, 'kubernetes'>) {
   const { auth, insecureAllowUnauthenticated, tlsCertFile, tlsPrivateKeyFile, adapterConfig } = kubernetes;
-  const apiServer = clusterAccess(config);
+  const apiServer = apiServerOf({ kubernetes });
   const isOpen = auth === 'none' || insecureAllowUnauthenticated;
   const kind = isOpen ? 'none' : auth === 'auto' ? (apiServer === null ? 'none' : 'delegated') : auth;
   const pem = (path: string): string => (path === '' ? '' : readText(path));

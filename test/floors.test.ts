@@ -28,8 +28,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cli: ['model', 'config', 'promql', 'scaling', 'api/keda', 'api/kubernetes'],
   'disk.ts': ['tsdb'],
   'durability.ts': ['model', 'config', 'telemetry', 'tsdb', 'ingest', 'disk.ts'],
+  // Beside main: who scrapes asks the network, and the API server with the client that is there for it.
+  scrape: ['model', 'config', 'telemetry', 'tsdb', 'ingest', 'api/kubernetes'],
   'main.ts': [
     'durability.ts',
+    'scrape',
     'model',
     'config',
     'telemetry',

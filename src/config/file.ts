@@ -14,7 +14,10 @@ import {
 import { CodedError } from '../model/errors.ts';
 import { nearest } from '../model/nearest.ts';
 import { ALL_SETTINGS, type ExternalMetric, yamlKeyOf } from './schema.ts';
+import { readScrape } from './scrape.ts';
+import type { ScrapeConfig } from './scrape-schema.ts';
 import { LIST } from './values.ts';
+import { YamlNode } from './yaml-node.ts';
 
 export interface FileValue {
   readonly text: string;
@@ -25,14 +28,17 @@ export interface FileContent {
   /** By the setting's name. */
   readonly values: ReadonlyMap<string, FileValue>;
   readonly externalMetrics: readonly ExternalMetric[];
+  /** Null if nothing is scraped. */
+  readonly scrape: ScrapeConfig | null;
 }
 
 const EXTERNAL_METRICS = 'externalMetrics';
+const SCRAPE = 'scrape';
 const SETTING_KEYS: readonly string[] = ALL_SETTINGS.map(yamlKeyOf).filter((key) => key !== null);
 /** Settings that may be written as a list of texts. */
 const LISTS: readonly string[] = ALL_SETTINGS.filter(({ kind }) => kind.name === LIST.name).map(({ name }) => name);
 const KNOWN_KEYS: readonly string[] = [
-  ...new Set([...SETTING_KEYS, ...SETTING_KEYS.flatMap(groupsOf), EXTERNAL_METRICS]),
+  ...new Set([...SETTING_KEYS, ...SETTING_KEYS.flatMap(groupsOf), EXTERNAL_METRICS, SCRAPE]),
 ];
 
 /** Throws `bad_config` for text that is not YAML, for unknown keys, and for values of the wrong shape. */
@@ -52,6 +58,7 @@ class FileReader {
   readonly #document: Document.Parsed;
   readonly #values: Map<string, FileValue>;
   #externalMetrics: readonly ExternalMetric[];
+  #scrape: ScrapeConfig | null;
 
   constructor(text: string, path: string) {
     this.#path = path;
@@ -59,13 +66,14 @@ class FileReader {
     this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false });
     this.#values = new Map();
     this.#externalMetrics = [];
+    this.#scrape = null;
   }
 
   read(): FileContent {
     const [error] = this.#document.errors;
     if (error !== undefined) throw badConfig(`cannot read ${this.#at(error.pos[0])}: ${error.message}`);
     this.#group(this.#document.contents, '', 0);
-    return { values: this.#values, externalMetrics: this.#externalMetrics };
+    return { values: this.#values, externalMetrics: this.#externalMetrics, scrape: this.#scrape };
   }
 
   /** A level of the file; a key with nothing below it is an empty level. */
@@ -74,6 +82,7 @@ class FileReader {
       const key = `${prefix === '' ? '' : `${prefix}.`}${pair.key}`;
       if (SETTING_KEYS.includes(key)) this.#set(key, pair);
       else if (key === EXTERNAL_METRICS) this.#externalMetrics = this.#metrics(pair);
+      else if (key === SCRAPE) this.#scrape = this.#readScrape(pair);
       else if (KNOWN_KEYS.includes(key)) this.#group(pair.value, key, pair.offset);
       else throw this.#unknownKey(key, pair.offset, KNOWN_KEYS);
     }
@@ -88,6 +97,12 @@ class FileReader {
       );
     }
     this.#values.set(key, { text: this.#scalar(pair, key), origin: this.#at(pair.offset) });
+  }
+
+  #readScrape({ value, offset }: KeyValue): ScrapeConfig | null {
+    if (value === null) return null;
+    const source = { resolve: (node: Node | null) => this.#resolve(node), at: (place: number) => this.#at(place) };
+    return readScrape(new YamlNode(source, SCRAPE, value, offset), this.#path, value.toJS(this.#document));
   }
 
   #metrics(list: KeyValue): readonly ExternalMetric[] {

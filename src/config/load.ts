@@ -99,7 +99,7 @@ interface Value {
 
 type Given = (setting: Setting<unknown>) => Value;
 
-const EMPTY_FILE: FileContent = { values: new Map(), externalMetrics: [] };
+const EMPTY_FILE: FileContent = { values: new Map(), externalMetrics: [], scrape: null };
 
 function readFlags(argv: readonly string[]): ReadonlyMap<string, Value> {
   const values = new Map<string, Value>();
@@ -277,6 +277,7 @@ function buildConfig(given: Given, file: FileContent): Config {
     },
     log: { level: read(SETTINGS.logLevel), format: read(SETTINGS.logFormat) },
     externalMetrics: file.externalMetrics,
+    scrape: file.scrape,
   };
 }
 

@@ -1,11 +1,16 @@
-/** The configuration in effect as a YAML file would have it: every setting in its place, and the external metrics. */
+/** The configuration in effect as a YAML file would have it: every setting in its place, the external metrics, and
+ * what is scraped. */
 import { stringify } from 'yaml';
 import type { Config } from './schema.ts';
 
 type Level = { [key: string]: Level | string };
 
-/** Nothing in it is a secret: settings name the files that hold them. */
-export function effectiveYaml({ flags, externalMetrics }: Pick<Config, 'flags' | 'externalMetrics'>): string {
+/** Nothing in it is a secret: settings name the files that hold them, and those of scrapes are left out. */
+export function effectiveYaml({
+  flags,
+  externalMetrics,
+  scrape,
+}: Pick<Config, 'flags' | 'externalMetrics' | 'scrape'>): string {
   const root: Level = {};
   for (const [name, text] of Object.entries(flags)) {
     // The file cannot name itself.
@@ -25,5 +30,9 @@ export function effectiveYaml({ flags, externalMetrics }: Pick<Config, 'flags' |
     namespaced,
     ...policy,
   }));
-  return stringify(metrics.length === 0 ? root : { ...root, externalMetrics: metrics });
+  return stringify({
+    ...root,
+    ...(metrics.length === 0 ? {} : { externalMetrics: metrics }),
+    ...(scrape === null ? {} : { scrape: scrape.written }),
+  });
 }

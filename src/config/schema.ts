@@ -4,6 +4,7 @@
  * docs/configuration.md lists the table; a test compares the two.
  */
 import { LIMITS } from '../model/limits.ts';
+import type { ScrapeConfig } from './scrape-schema.ts';
 import {
   ADDRESS,
   type Address,
@@ -167,6 +168,8 @@ export interface Config {
   };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   readonly externalMetrics: readonly ExternalMetric[];
+  /** Null if nothing is scraped. */
+  readonly scrape: ScrapeConfig | null;
 }
 
 /** One memory of WebAssembly holds at most 4 GiB; with the reserve for queries and bodies, this is what can be used. */

@@ -7,6 +7,7 @@ import { CodedError, type ErrorCode } from '../model/errors.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
 import { Exemplars } from '../tsdb/exemplars.ts';
+import type { SeriesList } from '../tsdb/kernel-head.ts';
 import { Metadata } from '../tsdb/metadata.ts';
 import type { Journal } from '../tsdb/storage.ts';
 import { OtlpDecoder, type OtlpHead } from './otlp/decode.ts';
@@ -18,10 +19,11 @@ import { REASON_NAMES } from './reasons.ts';
 import { type RemoteWriteHead, type RemoteWriteTarget, storeRemoteWrite, storeRequest } from './remote-write/store.ts';
 import { LOGGED_AS, type LoggedAs, profileOf } from './replay.ts';
 import { Tally } from './tally.ts';
+import { bodyBytesOf } from './text/block.ts';
 import { storeText } from './text/store.ts';
 import type { TextFormat } from './text/transcode.ts';
 
-export type Protocol = 'remote_write' | 'otlp' | 'text';
+export type Protocol = 'remote_write' | 'otlp' | 'text' | 'scrape';
 
 export interface WriteOutcome {
   /** Samples that are in the store now, histograms among them; repeated ones with the same bits count. */
@@ -32,6 +34,12 @@ export interface WriteOutcome {
   readonly message: string;
   /** To be waited for before the sender is told: what was stored is in the log then. Absent without a log. */
   readonly logged?: Promise<void>;
+}
+
+/** What a scrape has to know of what it wrote. */
+export interface ScrapedOutcome extends WriteOutcome {
+  /** Series with a sample of the scrape's own time, in the order of the body. */
+  readonly series: SeriesList;
 }
 
 /** What a remote-write 2.0 sender is told besides. */
@@ -169,6 +177,20 @@ export class Writer {
     return outcomeOf(stored);
   }
 
+  /**
+   * Stores a block (text/block.ts) that a scrape at `timestampMs` made. `connection` numbers its target, which repeats the
+   * order of its series. Throws `overloaded`; then a part may be in the store.
+   */
+  scraped(block: Uint8Array, timestampMs: number, connection: number): ScrapedOutcome {
+    let series: SeriesList | null = null;
+    const stored = this.#store('scrape', block, (tally) => {
+      storeRemoteWrite(block, connection, this.#remoteWriteTarget(tally));
+      series = this.#head.seriesOfBody(bodyBytesOf(block), timestampMs);
+      return this.#note(LOGGED_AS.textBlock, block, tally.samplesStored);
+    });
+    return { ...outcomeOf(stored), series: series! };
+  }
+
   /** Stores one that came as JSON, decompressed. Throws `bad_body` or `body_too_large`. */
   otlpJson(body: Uint8Array): WriteOutcome {
     const stored = this.#store('otlp', body, (tally) => {
@@ -279,7 +301,7 @@ function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters
   );
   const bytes = registry.counter(
     name('body_bytes'),
-    'Bytes of request bodies: remote-write as sent, OTLP decompressed.',
+    'Bytes of bodies: remote-write as sent, OTLP and text decompressed, scrapes as remote-write.',
     'protocol',
   );
   const samples = registry.counter(name('samples'), 'Samples stored, native histograms among them.', 'protocol');
@@ -321,5 +343,5 @@ function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters
       },
     };
   };
-  return { remote_write: of('remote_write'), otlp: of('otlp'), text: of('text') };
+  return { remote_write: of('remote_write'), otlp: of('otlp'), text: of('text'), scrape: of('scrape') };
 }

@@ -11,6 +11,21 @@ export const LIMITS = {
   importBodyBytesMax: 32 * 1024 * 1024,
   /** Bytes of an OTLP body as JSON: what it becomes in memory is many times as large. */
   otlpJsonBodyBytesMax: 16 * 1024 * 1024,
+  /** Bytes of what a target answers to a scrape, as sent and after decompression, and of all that are being received. */
+  scrapeBodyBytesMax: 32 * 1024 * 1024,
+  scrapeBytesInFlightMax: 128 * 1024 * 1024,
+  /** Targets that are scraped, and those that relabelling dropped and that are shown. */
+  scrapeTargetsMax: 5000,
+  scrapeDroppedTargetsMax: 1000,
+  /** Scrapes under way at a time: of targets that were well the last time, and of those that were not. */
+  scrapesInFlightMax: 256,
+  scrapesFailingInFlightMax: 64,
+  /** Shortest interval and timeout of scrapes. */
+  scrapeIntervalMsMin: 100,
+  /** Redirects that a scrape follows, to the same address. */
+  scrapeRedirectsMax: 3,
+  /** Objects of the cluster (pods, endpoints, monitors) that are kept to find targets. */
+  scrapeObjectsMax: 50_000,
   /** Bytes of any other request body (forms of the query API). */
   formBodyBytesMax: 1024 * 1024,
   /** Labels of one series, the metric name included. */

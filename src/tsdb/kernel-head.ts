@@ -165,6 +165,12 @@ export interface RefusedRows {
   readonly row: number;
 }
 
+/** Series as they are at a moment: a ref names the same one as long as its generation stays. */
+export interface SeriesList {
+  readonly refs: Uint32Array;
+  readonly generations: Uint32Array;
+}
+
 /** What became of rows of known OTLP points. */
 export interface RowCounts {
   /** Stored, or stored before. */
@@ -305,6 +311,26 @@ export class KernelHead {
     this.#expectDone(status);
     this.#takeOddSeries(odd);
     return { ...this.#counts(), odd, symbols: new RequestSymbols(this.#kernel) };
+  }
+
+  /**
+   * The series that have a sample of this time in the 1.0 body of so many bytes that was written last, in its order; to be
+   * asked before anything is selected.
+   */
+  seriesOfBody(bodyBytes: number, timestampMs: number): SeriesList {
+    const { u32 } = this.#kernel;
+    const count = this.#kernel.bodySeries(bodyBytes, timestampMs);
+    const at = u32[SB_IN >>> 2]! >>> 2;
+    const refs = u32.slice(at, at + count);
+    return { refs, generations: refs.map((ref) => this.generation(ref as SeriesRef)) };
+  }
+
+  /** The labels of a series, or null if it was removed since it had this generation. */
+  labelsOf(ref: SeriesRef, generation: number): Labels | null {
+    const record = this.#record(ref) >>> 2;
+    const { u32 } = this.#kernel;
+    if (u32[record + (REC_GENERATION >>> 2)] !== generation || u32[record + (REC_SET >>> 2)] === 0) return null;
+    return this.#texts.labels(ref);
   }
 
   /** The body that was written last, decompressed: valid until the next call of the head. */

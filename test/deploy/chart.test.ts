@@ -50,6 +50,12 @@ const MATRIX: Readonly<Record<string, readonly string[]>> = {
   'whole pipeline': [
     '--set-json=collectors=[{"name":"side","namespace":"llm","scrape":{"port":8000}},{"name":"nodes","mode":"daemonset","scrapeConfigs":[{"job_name":"nodes","static_configs":[{"targets":["127.0.0.1:9100"]}]}]},{"name":"one","mode":"deployment","scrapeConfigs":[{"job_name":"x"}]},{"name":"set","mode":"statefulset","scrapeConfigs":[{"job_name":"x"}],"spec":{"targetAllocator":{"enabled":true}}}]',
   ],
+  scraping: [
+    '--set-json=scrape={"scrape_configs":[{"job_name":"vllm","static_configs":[{"targets":["vllm.llm.svc:8000"]}]}]}',
+  ],
+  'scraping a cluster': [
+    '--set-json=scrape={"scrape_configs":[{"job_name":"pods","kubernetes_sd_configs":[{"role":"pod","annotations":true}]}],"service_monitors":{"selector":"release=prometheus"},"pod_monitors":{}}',
+  ],
   watched: [
     '--set=serviceMonitor.enabled=true,serviceMonitor.additionalLabels.release=prometheus,prometheusRule.enabled=true,dashboards.enabled=true',
   ],
@@ -118,7 +124,7 @@ function configOf(manifests: readonly Manifest[]): string {
 }
 
 function leavesOf(value: unknown, path: string): readonly string[] {
-  if (path === 'externalMetrics') return [];
+  if (path === 'externalMetrics' || path === 'scrape') return [];
   if (value === null || typeof value !== 'object') return path === '' ? [] : [path];
   return Object.entries(value).flatMap(([key, one]) => leavesOf(one, path === '' ? key : `${path}.${key}`));
 }
@@ -207,6 +213,25 @@ test('permissions: none by default, and no more than the API needs', { skip }, a
     .flatMap((one) => one.rules as { resources: string[]; verbs: string[] }[])
     .filter(({ resources }) => resources.includes('secrets'));
   t.strictSame(secrets, [], 'nobody needs Secrets');
+});
+
+test('permissions to find what is scraped follow from what is scraped', { skip }, async (t) => {
+  const plain = await render('scraping');
+  t.strictSame(plain.filter((one) => /Role/.test(one.kind)).length, 0);
+  t.equal(workload(plain).spec.template.spec.automountServiceAccountToken, false);
+  t.strictSame(kind(plain, 'NetworkPolicy').spec.egress, [{ to: [{ namespaceSelector: {} }] }]);
+  const cluster = await render('scraping a cluster');
+  t.equal(workload(cluster).spec.template.spec.automountServiceAccountToken, true);
+  const verbs = ['get', 'list', 'watch'];
+  t.strictSame(kind(cluster, 'ClusterRole').rules, [
+    { apiGroups: [''], resources: ['pods', 'services'], verbs },
+    { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs },
+    { apiGroups: ['monitoring.coreos.com'], resources: ['servicemonitors'], verbs },
+    { apiGroups: ['monitoring.coreos.com'], resources: ['podmonitors'], verbs },
+  ]);
+  t.equal(kind(cluster, 'NetworkPolicy').spec.egress.length, 2, 'pods, and the API server');
+  const sums = [plain, cluster].map((one) => workload(one).spec.template.metadata.annotations['checksum/config']);
+  t.equal(sums[0], sums[1], 'a change of what is scraped does not roll the pod');
 });
 
 test('every pod is restricted', { skip }, async (t) => {

@@ -9,6 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { generateCertificate } from '../../src/api/kubernetes/certificate.ts';
 import type { ApiServer } from '../../src/api/kubernetes/cluster/client.ts';
 import type { KubeObject } from '../../src/api/kubernetes/cluster/reflector.ts';
+import { fulfils, parseRequirements } from '../../src/api/kubernetes/label-selector.ts';
 import { type HttpsClient, httpsClient } from './https-client.ts';
 
 /** Spec of a SubjectAccessReview. */
@@ -30,6 +31,12 @@ export interface StandInOptions {
 /** Whoever has it is believed to be the daemon, or its user. */
 export const STAND_IN_TOKEN = 'the-token-of-the-daemon';
 
+/** What a watch or a list is of: objects, and in which phase those have to be. */
+interface Asked {
+  readonly isSelected: (object: KubeObject) => boolean;
+  readonly phase: string | null;
+}
+
 export class StandInApiServer {
   readonly accessReviews: AccessSpec[] = [];
   readonly tokenReviews: string[] = [];
@@ -43,8 +50,7 @@ export class StandInApiServer {
   readonly #server: Server;
   /** By list path (`/api/v1/pods`), then by namespace and name. */
   readonly #objects = new Map<string, Map<string, KubeObject>>();
-  /** By list path; with the phase of the pods that are watched, or null. */
-  readonly #watches = new Map<string, Map<ServerResponse, string | null>>();
+  readonly #watches = new Map<string, Map<ServerResponse, Asked>>();
   /** Every change so far, for watches that begin behind it. */
   readonly #events: {
     readonly list: string;
@@ -114,7 +120,7 @@ export class StandInApiServer {
 
   #tell(list: string, type: string, object: KubeObject): void {
     this.#events.push({ list, version: this.#version, type, object });
-    for (const [response, phase] of this.#watches.get(list) ?? []) response.write(eventLine(type, object, phase));
+    for (const [response, asked] of this.#watches.get(list) ?? []) writeEvent(response, type, object, asked);
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -175,7 +181,7 @@ export class StandInApiServer {
     else send(response, 200, found);
   }
 
-  /** Lists of all namespaces, of one object by a field selector, and of pods in a phase. */
+  /** Lists of all namespaces or of one, by a label selector, of one object by a field selector, and of pods in a phase. */
   #list(url: URL, response: ServerResponse): void {
     const scoped = /^(\/api\/v1|\/apis\/[^/]+\/[^/]+)\/namespaces\/([^/]+)\/([^/]+)$/.exec(url.pathname);
     const list = scoped === null ? url.pathname : `${scoped[1]}/${scoped[3]}`;
@@ -184,23 +190,26 @@ export class StandInApiServer {
       send(response, 403, status(403, 'Forbidden'));
       return;
     }
+    const requirements = parseRequirements(url.searchParams.get('labelSelector') ?? '');
+    const isSelected: Asked['isSelected'] = ({ metadata: { namespace, labels = {} } }) =>
+      (scoped === null || namespace === scoped[2]) && fulfils(labels, requirements);
     if (url.searchParams.get('watch') === 'true') {
       response.writeHead(200, { 'content-type': 'application/json' });
       response.flushHeaders();
       const from = Number(url.searchParams.get('resourceVersion'));
-      const phase = phaseAskedFor(url);
+      const asked = { isSelected, phase: phaseAskedFor(url) };
       for (const { list: of, version, type, object } of this.#events) {
-        if (of === list && version > from) response.write(eventLine(type, object, phase));
+        if (of === list && version > from) writeEvent(response, type, object, asked);
       }
-      const watching = this.#watches.get(list) ?? new Map<ServerResponse, string | null>();
-      this.#watches.set(list, watching.set(response, phase));
+      const watching = this.#watches.get(list) ?? new Map<ServerResponse, Asked>();
+      this.#watches.set(list, watching.set(response, asked));
       response.once('close', () => watching.delete(response));
       return;
     }
     const phase = phaseAskedFor(url);
     const items = [...(this.#objects.get(list)?.values() ?? [])].filter(
       (object) =>
-        (scoped === null || object.metadata.namespace === scoped[2]) &&
+        isSelected(object) &&
         (field === undefined || object.metadata.name === field) &&
         (phase === null || phaseOf(object) === phase),
     );
@@ -224,8 +233,10 @@ function phaseAskedFor(url: URL): string | null {
 }
 
 /** What leaves the phase that is watched counts as deleted. */
-function eventLine(type: string, object: KubeObject, phase: string | null): string {
-  return `${JSON.stringify({ type: phase === null || phaseOf(object) === phase ? type : 'DELETED', object })}\n`;
+function writeEvent(response: ServerResponse, type: string, object: KubeObject, { isSelected, phase }: Asked): void {
+  if (!isSelected(object)) return;
+  const told = phase === null || phaseOf(object) === phase ? type : 'DELETED';
+  response.write(`${JSON.stringify({ type: told, object })}\n`);
 }
 
 function phaseOf(object: KubeObject): string {

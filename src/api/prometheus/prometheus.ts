@@ -26,6 +26,7 @@ import {
   type StatusDeps,
 } from './status.ts';
 import { answerFormat, answerParse } from './syntax.ts';
+import { answerScrapePools, answerTargets, type TargetDeps } from './targets.ts';
 
 export interface PrometheusDeps
   extends QueryDeps,
@@ -34,7 +35,8 @@ export interface PrometheusDeps
     ExemplarDeps,
     MetadataDeps,
     FederateDeps,
-    ReadDeps {
+    ReadDeps,
+    TargetDeps {
   readonly engine: QueryDeps['engine'] & SeriesDeps['engine'] & ExemplarDeps['engine'] & ExplainDeps['engine'];
   readonly head: SeriesDeps['head'] &
     StatusDeps['head'] &
@@ -124,6 +126,8 @@ function routeStatus(scope: FastifyInstance, deps: PrometheusDeps): void {
   route(scope, GET, '/status/tsdb', (request) => answerTsdb(deps, parseForm(request)));
   route(scope, GET, '/metadata', (request) => answerMetadata(deps, parseForm(request)));
   route(scope, GET, '/rules', (request) => answerRules(parseForm(request)));
+  route(scope, GET, '/targets', (request) => answerTargets(deps, parseForm(request)));
+  route(scope, GET, '/scrape_pools', () => answerScrapePools(deps));
   for (const [path, data] of Object.entries(EMPTY_ANSWERS)) route(scope, GET, `/${path}`, () => plain(data));
 }
 

@@ -1,4 +1,4 @@
-/** `status/*`, and the lists that clients ask for and that are empty here: rules, alerts, targets. */
+/** `status/*`, and the lists that clients ask for and that are empty here: rules, alerts. */
 import { hostname } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../../model/clock.ts';
@@ -114,12 +114,10 @@ export function answerRules(form: URLSearchParams): Answer {
   return plain({ groups: [] });
 }
 
-/** By path: nothing is scraped, alerted or notified from here. */
+/** By path: nothing is alerted or notified from here. */
 export const EMPTY_ANSWERS: Readonly<Record<string, unknown>> = {
   alerts: { alerts: [] },
   alertmanagers: { activeAlertmanagers: [], droppedAlertmanagers: [] },
-  scrape_pools: { scrapePools: [] },
-  targets: { activeTargets: [], droppedTargets: [], droppedTargetCounts: {} },
   'targets/metadata': [],
   'status/walreplay': { min: 0, max: 0, current: 0 },
 };

@@ -14,7 +14,7 @@ import { addMetadata, readSeriesLabels as readSeriesLabels2, storeSeries } from 
 import type { Sink } from './items.ts';
 
 export type RemoteWriteHead = HeadWriter &
-  Pick<KernelHead, 'writeRemoteWrite' | 'writeRequest' | 'lastBody' | 'lastMetadata'>;
+  Pick<KernelHead, 'writeRemoteWrite' | 'writeRequest' | 'lastBody' | 'lastMetadata' | 'seriesOfBody'>;
 
 /** Where a body goes: `head` is the one of `sink`. */
 export interface RemoteWriteTarget {

@@ -56,6 +56,15 @@ export class ByteSink {
     this.length += 9;
   }
 
+  /** A double field, from the halves of its bits. */
+  bits(tag: number, low: number, high: number): void {
+    this.reserve(9);
+    this.bytes[this.length] = tag;
+    this.bytes.writeUInt32LE(low, this.length + 1);
+    this.bytes.writeUInt32LE(high, this.length + 5);
+    this.length += 9;
+  }
+
   /** An int64 field of two's complement, ten bytes if negative. */
   int64(tag: number, value: number): void {
     this.byte(tag);
@@ -79,6 +88,11 @@ export function openBlock(): ByteSink {
 
 export function isEmptyBlock(block: ByteSink): boolean {
   return block.length === HEADER_BYTES;
+}
+
+/** Bytes of a closed block's body, decompressed. */
+export function bodyBytesOf(block: Uint8Array): number {
+  return block.length - HEADER_BYTES;
 }
 
 /** Fills the frame in; the body as it would be sent. */

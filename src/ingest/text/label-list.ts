@@ -62,6 +62,34 @@ export class LabelList {
     }
   }
 
+  /** The labels as strings, without those that have no value. */
+  toMap(): Map<string, string> {
+    const { bytes } = this.text;
+    const labels = new Map<string, string>();
+    for (let i = 0; i < this.#count; i++) {
+      const at = 4 * i;
+      if (this.#places[at + 2] === this.#places[at + 3]) continue;
+      const name = bytes.toString('utf8', this.#places[at]!, this.#places[at + 1]!);
+      labels.set(name, bytes.toString('utf8', this.#places[at + 2]!, this.#places[at + 3]!));
+    }
+    return labels;
+  }
+
+  /** Puts these labels in place of those that there are; false if they are too many. */
+  replaceAll(labels: ReadonlyMap<string, string>): boolean {
+    this.clear();
+    for (const [name, value] of labels) {
+      const from = this.text.length;
+      const nameBytes = Buffer.from(name);
+      this.text.copy(nameBytes, 0, nameBytes.length);
+      const to = this.text.length;
+      const valueBytes = Buffer.from(value);
+      this.text.copy(valueBytes, 0, valueBytes.length);
+      if (!this.add(from, to, to, this.text.length)) return false;
+    }
+    return true;
+  }
+
   /** Takes a label out of the way: it loses its value, which under the new name stands anew. */
   #yield(rival: number, name: Buffer, onConflict: Conflict): void {
     const valueFrom = this.#places[4 * rival + 2]!;

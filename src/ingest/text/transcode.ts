@@ -5,6 +5,7 @@
  * A line that cannot be read is refused with its number, and the others are kept.
  * Sources: prometheus/docs, docs/instrumenting/exposition_formats.md and docs/specs/om/open_metrics_spec.md.
  */
+import type { Relabel } from '../../model/relabel.ts';
 import { ByteSink, closeBlock, isEmptyBlock, openBlock } from './block.ts';
 import { type Conflict, LABELS_READ_MAX, LabelList } from './label-list.ts';
 import { readFloat } from './number.ts';
@@ -19,12 +20,18 @@ export interface TextFormat {
   /** Added to every series. */
   readonly labels: readonly (readonly [name: string, value: string])[];
   readonly onConflict: Conflict;
+  /** Added as well; a series' own label of such a name is renamed, whatever `onConflict` says. */
+  readonly enforced?: readonly (readonly [name: string, value: string])[];
+  /** Changes the labels of a series, or drops it; costs strings for each line. */
+  readonly relabel?: Relabel;
 }
 
 export interface Transcoded {
   /** Remote-write bodies, each a snappy block. */
   readonly bodies: readonly Uint8Array[];
+  /** Those that a relabelling dropped are not among them. */
   readonly samples: number;
+  readonly dropped: number;
   readonly refusedLines: number;
   /** Number and text of the first refused line, and what is wrong with it; '' if there is none. */
   readonly firstRefused: string;
@@ -33,6 +40,8 @@ export interface Transcoded {
 }
 
 const BLOCK_BYTES = 1 << 20;
+/** Bytes of text that are read without a pause. */
+const SLICE_BYTES = 1 << 16;
 const EXAMPLE_LENGTH_MAX = 120;
 /** prompb.MetricMetadata.MetricType. */
 const TYPES: Readonly<Record<string, number>> = {
@@ -71,6 +80,15 @@ interface Family {
 
 /** Reads a whole text. */
 export function transcodeText(text: Uint8Array, format: TextFormat): Transcoded {
+  const slices = transcodeSlices(text, format);
+  for (;;) {
+    const { done, value } = slices.next();
+    if (done) return value;
+  }
+}
+
+/** The same in slices of about a millisecond. */
+export function transcodeSlices(text: Uint8Array, format: TextFormat): Generator<void, Transcoded, void> {
   return new Transcoder(text, format).run();
 }
 
@@ -78,6 +96,8 @@ class Transcoder {
   readonly #text: Buffer;
   readonly #format: TextFormat;
   readonly #added: readonly (readonly [name: Buffer, value: Buffer])[];
+  readonly #enforced: readonly (readonly [name: Buffer, value: Buffer])[];
+  #dropped = 0;
   readonly #bodies: Uint8Array[] = [];
   #block = openBlock();
   readonly #message = new ByteSink();
@@ -94,12 +114,14 @@ class Transcoder {
   constructor(text: Uint8Array, format: TextFormat) {
     this.#text = Buffer.from(text.buffer, text.byteOffset, text.byteLength);
     this.#format = format;
-    this.#added = format.labels.map(([name, value]) => [Buffer.from(name), Buffer.from(value)] as const);
+    this.#added = bytesOf(format.labels);
+    this.#enforced = bytesOf(format.enforced ?? []);
   }
 
-  run(): Transcoded {
+  *run(): Generator<void, Transcoded, void> {
     const text = this.#text;
     let line = 1;
+    let sliceEnd = SLICE_BYTES;
     for (let start = 0; start < text.length && !this.#sawEnd; line++) {
       const newline = text.indexOf(NEWLINE, start);
       const next = newline < 0 ? text.length : newline;
@@ -108,12 +130,16 @@ class Transcoder {
       this.#tryLine(line, start);
       if (this.#block.length > BLOCK_BYTES) this.#flush();
       start = next + 1;
+      if (start < sliceEnd) continue;
+      sliceEnd = start + SLICE_BYTES;
+      yield;
     }
     this.#writeFamily();
     this.#flush();
     return {
       bodies: this.#bodies,
       samples: this.#samples,
+      dropped: this.#dropped,
       refusedLines: this.#refused,
       firstRefused: this.#firstRefused,
       isComplete: this.#sawEnd || !this.#format.isOpenMetrics,
@@ -211,7 +237,18 @@ class Transcoder {
       this.#skipBlanks();
     }
     this.#labels.merge(this.#added, this.#format.onConflict);
-    this.#writeSeries(value, timestampMs);
+    this.#labels.merge(this.#enforced, 'renamed');
+    if (this.#format.relabel === undefined || this.#relabel(this.#format.relabel))
+      this.#writeSeries(value, timestampMs);
+    else this.#dropped++;
+  }
+
+  #relabel(relabel: Relabel): boolean {
+    const labels = this.#labels.toMap();
+    if (!relabel(labels) || !labels.has('__name__')) return false;
+    for (const [name, value] of this.#format.enforced ?? []) labels.set(name, value);
+    if (!this.#labels.replaceAll(labels)) throw new LineError(`want at most ${LABELS_READ_MAX} labels`);
+    return true;
   }
 
   #writeSeries(value: number, timestampMs: number): void {
@@ -366,6 +403,10 @@ function unescapeHelp(help: Buffer): Buffer {
     .toString('latin1')
     .replace(/\\([\\n"])/g, (_, escaped: string) => (escaped === 'n' ? '\n' : escaped));
   return Buffer.from(text, 'latin1');
+}
+
+function bytesOf(labels: TextFormat['labels']): readonly (readonly [name: Buffer, value: Buffer])[] {
+  return labels.map(([name, value]) => [Buffer.from(name), Buffer.from(value)] as const);
 }
 
 function isNameByte(byte: number, digitsToo: boolean): boolean {

@@ -36,6 +36,7 @@ export interface KernelExports {
   init(pages: number, seriesMax: number, bodyBytesMax: number): number;
   ingest(bytes: number, connection: number): number;
   ingestMore(): number;
+  bodySeries(bytes: number, timestampMs: number): number;
   ingest2(bytes: number, connection: number): number;
   ingest2More(): number;
   append(id: number, timestampMs: number, low: number, high: number, startMs: number): number;

@@ -120,3 +120,17 @@ v1beta2 custom.metrics.k8s.io {{ add $priority 100 }}
 {{- fail "ports.web: probes and remote-write need it, want a port" -}}
 {{- end -}}
 {{- end }}
+
+{{/* What the daemon watches to find what it scrapes: words among pods, services, pod monitors; empty for nothing. */}}
+{{- define "tidegauge.scrapeWatches" -}}
+{{- $services := hasKey .Values.scrape "service_monitors" }}
+{{- $monitored := hasKey .Values.scrape "pod_monitors" }}
+{{- $pods := or $services $monitored }}
+{{- range .Values.scrape.scrape_configs }}{{- if .kubernetes_sd_configs }}{{- $pods = true }}{{- end }}{{- end }}
+{{- if $pods }}pods{{ end }}{{ if $services }} services{{ end }}{{ if $monitored }} podmonitors{{ end }}
+{{- end }}
+
+{{/* Not empty if the pod needs the token of its account. */}}
+{{- define "tidegauge.asksApiServer" -}}
+{{- if or (include "tidegauge.servesKubernetes" .) (include "tidegauge.scrapeWatches" .) }}yes{{ end }}
+{{- end }}

@@ -68,6 +68,7 @@ import { recordOf } from './series';
 import { tableOpen } from './table';
 
 export { ingest, ingestMore } from '../../../ingest/remote-write/assembly/walk.as';
+export { bodySeries } from '../../../ingest/remote-write/assembly/body-series.as';
 export { ingest2, ingest2More } from '../../../ingest/remote-write/assembly/walk2.as';
 export { snappyDecode } from '../../../ingest/remote-write/assembly/snappy.as';
 export { decode } from './chunk';
