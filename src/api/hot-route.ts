@@ -1,14 +1,18 @@
 /**
  * Routes whose requests come thousands of times a second with large bodies, served straight from Node's HTTP server: a
  * framework between the socket and such a body doubles what HTTP costs (measured with 2,000 samples a request: 0.14 µs of
- * CPU a sample with it, 0.07 without).
+ * CPU a sample with it, 0.07 without). What comes as every sender writes it does not even pass through that
+ * (hot-connection.ts).
  *
  * A hot route is a route of the fastify instance as well, so that wrong methods, the list of routes and injected
- * requests know it; both ways end in `serve`.
+ * requests know it; these ways end in `serve`.
  */
-import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } from 'fastify';
 import { CodedError } from '../model/errors.ts';
+import { type Answered, HotConnections } from './hot-connection.ts';
 
 export interface Answer {
   readonly status: number;
@@ -17,24 +21,41 @@ export interface Answer {
   readonly text?: string;
 }
 
+/** The headers that a hot route may ask for. */
+export interface HotHeaders {
+  'content-type'?: string | undefined;
+  'content-encoding'?: string | undefined;
+  'content-length'?: string | undefined;
+}
+
+export interface HotRequest {
+  readonly headers: HotHeaders;
+  readonly socket: Socket;
+}
+
 export interface HotRoute {
   readonly url: string;
   readonly schema: FastifySchema;
   readonly bodyBytesMax: number;
-  /** Looks at a request before its body is read, and throws if it is not to be read. */
-  check(headers: IncomingHttpHeaders, response: ServerResponse): void;
-  /** The reply to a whole body; catches what goes wrong with it. A promise only if something must be waited for. */
-  answer(body: Uint8Array, request: IncomingMessage): Answer | Promise<Answer>;
+  /**
+   * Looks at a request before its body is read, and throws if it is not to be read. What it gives to `whenOver` is called
+   * when the request was answered, or its connection is gone.
+   */
+  check(headers: HotHeaders, whenOver: (release: () => void) => void): void;
+  /**
+   * The reply to a whole body; catches what goes wrong with it. A promise only if something must be waited for: else the
+   * body's bytes are used for the next one as soon as this returns.
+   */
+  answer(body: Uint8Array, request: HotRequest): Answer | Promise<Answer>;
   /** The reply to a request whose body was not read, or not to its end. */
   refuse(error: unknown): Answer;
 }
 
-/** Called when a request was answered, with the URL of its route. */
-export type Answered = (url: string, status: number) => void;
-
 interface HotRoutes {
   readonly routes: Map<string, HotRoute>;
   readonly answered: Answered;
+  /** Connections that are read without Node's server; null until there is a hot route, and for TLS. */
+  connections: HotConnections | null;
 }
 
 const hotRoutes = new WeakMap<Server, HotRoutes>();
@@ -46,7 +67,7 @@ export function splitHotRoutes(
   answered: Answered,
 ): void {
   const routes = new Map<string, HotRoute>();
-  hotRoutes.set(server, { routes, answered });
+  hotRoutes.set(server, { routes, answered, connections: null });
   server.on('request', (request, response) => {
     const route = request.method === 'POST' ? routes.get(pathOf(request.url ?? '')) : undefined;
     if (route === undefined) others(request, response);
@@ -62,6 +83,11 @@ export function addHotRoute(app: FastifyInstance, route: HotRoute): void {
   const hot = hotRoutes.get(app.server);
   if (hot === undefined) throw new Error(`cannot add route ${route.url}: its server takes no hot routes`);
   hot.routes.set(route.url, route);
+  if (hot.connections === null && !(app.server instanceof TlsServer)) {
+    const connections = new HotConnections(app.server, hot.routes, hot.answered);
+    hot.connections = connections;
+    app.addHook('preClose', async () => connections.close());
+  }
   // Injected requests, and those to a second address, arrive here: before the framework looks at the body.
   const takeOver = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     reply.hijack();
@@ -83,7 +109,8 @@ function serve(route: HotRoute, request: IncomingMessage, response: ServerRespon
   // Without a listener the end of a connection in the middle of a body would be the end of the process.
   request.on('error', () => {});
   try {
-    route.check(request.headers, response);
+    // However it ends: answered, or gone.
+    route.check(request.headers, (release) => response.once('close', release));
   } catch (error) {
     reply(route.refuse(error));
     return;

@@ -120,8 +120,8 @@ export interface Refusal {
   readonly timeSeries: Uint8Array;
 }
 
-/** What became of a remote-write body. Samples by outcome; what is odd is still to be handled by the caller. */
-export interface RemoteWriteCounts {
+/** What became of a remote-write body, of 1.0 if nothing else is said. Samples by outcome; what is odd the caller handles. */
+export interface RemoteWriteCounts<Odd = Uint8Array, Symbols = null> {
   readonly stored: number;
   readonly duplicate: number;
   readonly outOfOrder: number;
@@ -137,7 +137,9 @@ export interface RemoteWriteCounts {
   /** The first sixteen at most. */
   readonly refusals: readonly Refusal[];
   /** TimeSeries messages that the kernel leaves to others: labels in no canonical form, native histograms. */
-  readonly odd: readonly Uint8Array[];
+  readonly odd: readonly Odd[];
+  /** Of a 2.0 body. */
+  readonly symbols: Symbols;
 }
 
 /** A TimeSeries of a 2.0 body that the kernel leaves to the caller, and its series if that is known. */
@@ -153,10 +155,7 @@ export interface MetadataNote {
 }
 
 /** What became of a 2.0 body. Symbols and metadata are read where the body lies: valid until the next call of the head. */
-export interface RequestCounts extends Omit<RemoteWriteCounts, 'odd'> {
-  readonly odd: readonly OddSeries[];
-  readonly symbols: RequestSymbols;
-}
+export type RequestCounts = RemoteWriteCounts<OddSeries, RequestSymbols>;
 
 /** Rows of one outcome, and the first of them. */
 export interface RefusedRows {
@@ -180,6 +179,7 @@ export interface RowCounts {
   readonly refused: readonly RefusedRows[];
 }
 
+const NO_REFUSALS: readonly Refusal[] = [];
 const NO_ROWS: RowCounts = { stored: 0, gone: [], refused: [] };
 /** Where a row has its time; where it says what became of it, as a word; and that its series is gone. */
 const ROW_TIME = 8;
@@ -293,7 +293,7 @@ export class KernelHead {
     }
     this.#expectDone(status);
     this.#takeOdd(odd);
-    return { ...this.#counts(), odd };
+    return this.#counts(odd, null);
   }
 
   /** As `writeRemoteWrite`, of a remote-write 2.0 body. */
@@ -310,7 +310,7 @@ export class KernelHead {
     }
     this.#expectDone(status);
     this.#takeOddSeries(odd);
-    return { ...this.#counts(), odd, symbols: new RequestSymbols(this.#kernel) };
+    return this.#counts(odd, new RequestSymbols(this.#kernel));
   }
 
   /**
@@ -843,7 +843,7 @@ export class KernelHead {
     throw new CodedError('bad_body', 'cannot decode snappy block: it is malformed');
   }
 
-  #counts(): Omit<RemoteWriteCounts, 'odd'> {
+  #counts<Odd, Symbols>(odd: readonly Odd[], symbols: Symbols): RemoteWriteCounts<Odd, Symbols> {
     const of = (outcome: number): number => this.#result(4 * outcome);
     return {
       stored: of(APPENDED.stored),
@@ -858,7 +858,9 @@ export class KernelHead {
       exemplars: this.#result(RESULT_EXEMPLARS),
       metadata: this.#result(RESULT_METADATA),
       bodyBytes: this.#result(RESULT_BODY_BYTES),
-      refusals: this.#refusals(),
+      refusals: this.#result(RESULT_REFUSED) === 0 ? NO_REFUSALS : this.#refusals(),
+      odd,
+      symbols,
     };
   }
 

@@ -1,9 +1,8 @@
 /** Remote write over HTTP, 1.0 and 2.0, at the paths that senders use. */
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { LIMITS } from '../../model/limits.ts';
-import { type Answer, addHotRoute } from '../hot-route.ts';
+import { type Answer, addHotRoute, type HotHeaders, type HotRequest } from '../hot-route.ts';
 import { described } from '../openapi.ts';
 import { REMOTE_WRITE } from './described.ts';
 import type { PushDeps } from './push.ts';
@@ -21,9 +20,9 @@ export function registerRemoteWrite(app: FastifyInstance, deps: PushDeps): void 
       url,
       schema: described(REMOTE_WRITE),
       bodyBytesMax: LIMITS.remoteWriteBodyBytesMax,
-      check: (headers, response) => {
+      check: (headers, whenOver) => {
         versionOf(headers);
-        takeIntoFlight(headers['content-length'], response);
+        takeIntoFlight(headers['content-length'], whenOver);
       },
       answer: (body, request) => store(body, request, deps),
       refuse: (error) => {
@@ -35,7 +34,7 @@ export function registerRemoteWrite(app: FastifyInstance, deps: PushDeps): void 
   }
 }
 
-function store(body: Uint8Array, request: IncomingMessage, { writer, logger }: PushDeps): Answer | Promise<Answer> {
+function store(body: Uint8Array, request: HotRequest, { writer, logger }: PushDeps): Answer | Promise<Answer> {
   const version = versionOf(request.headers);
   const connection = connectionOf(request.socket);
   try {
@@ -52,7 +51,7 @@ function store(body: Uint8Array, request: IncomingMessage, { writer, logger }: P
 }
 
 /** Throws `unsupported_media_type`. */
-function versionOf(headers: IncomingHttpHeaders): RemoteWriteVersion {
+function versionOf(headers: HotHeaders): RemoteWriteVersion {
   const contentType = headers['content-type'];
   // What every sender sends needs no parsing.
   if (contentType === 'application/x-protobuf' && headers['content-encoding'] === 'snappy') return 1;

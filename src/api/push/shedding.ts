@@ -4,7 +4,6 @@
  * Sources: prometheus/prometheus storage/remote/client.go; opentelemetry-proto docs/specification.md, "Throttling".
  */
 
-import type { ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import protobuf from 'protobufjs/minimal.js';
 import { CodedError, GRPC } from '../../model/errors.ts';
@@ -45,11 +44,17 @@ export function bodyBytesInFlight(): number {
 
 /** Refuses a body of these routes before it is read, if those that are in memory already are too many. */
 export function boundBodiesInFlight(scope: FastifyInstance): void {
-  scope.addHook('onRequest', async (request, reply) => takeIntoFlight(request.headers['content-length'], reply.raw));
+  scope.addHook('onRequest', async (request, reply) => {
+    // However it ends: answered, or gone.
+    takeIntoFlight(request.headers['content-length'], (release) => reply.raw.once('close', release));
+  });
 }
 
-/** Counts a body in until its request is answered. Throws `overloaded` if those that are in memory already are too many. */
-export function takeIntoFlight(contentLength: string | undefined, response: ServerResponse): void {
+/**
+ * Counts a body in until what it gives to `whenOver` is called. Throws `overloaded` if those that are in memory already are
+ * too many.
+ */
+export function takeIntoFlight(contentLength: string | undefined, whenOver: (release: () => void) => void): void {
   const announced = Number(contentLength);
   const bytes = Number.isFinite(announced) ? announced : UNKNOWN_BYTES;
   // One alone is always let in: its own limit bounds it.
@@ -60,8 +65,7 @@ export function takeIntoFlight(contentLength: string | undefined, response: Serv
     );
   }
   bytesInFlight += bytes;
-  // However it ends: answered, or gone.
-  response.once('close', () => {
+  whenOver(() => {
     bytesInFlight -= bytes;
   });
 }

@@ -54,7 +54,7 @@ function expectRoom(refused: number): void {
   throw new CodedError('overloaded', `cannot store ${refused} samples: memory is full, send them again later`);
 }
 
-type Counts = Omit<RemoteWriteCounts, 'odd'>;
+type Counts = Omit<RemoteWriteCounts, 'odd' | 'symbols'>;
 
 /** Takes over what the kernel counted. */
 function count(counts: Counts, labelsOf: (timeSeries: Uint8Array) => Labels, tally: Tally): void {
