@@ -119,8 +119,8 @@ function headOf(route: HotRoute, headers: HotHeaders, length: string): Head | nu
   return { route, headers: { ...headers, 'content-length': length }, bodyBytes };
 }
 
-/** Called when a request was answered, with the URL of its route. */
-export type Answered = (url: string, status: number) => void;
+/** Called when a request was answered, with the URL of its route; by a short cut also with how long it took. */
+export type Answered = (url: string, status: number, ms?: number) => void;
 
 /** The hot connections of a server. */
 export class HotConnections {

@@ -6,6 +6,9 @@
  *
  * A hot route is a route of the fastify instance as well, so that wrong methods, the list of routes and injected
  * requests know it; these ways end in `serve`.
+ *
+ * A short cut stands beside a route of the framework: it takes what it can answer in full and leaves the rest, and the
+ * same request gets the same reply either way. It is for small questions that are asked often.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -51,8 +54,15 @@ export interface HotRoute {
   refuse(error: unknown): Answer;
 }
 
+export interface ShortCut {
+  readonly url: string;
+  /** Takes a request and returns true, or leaves it untouched. Whoever takes it calls `answered` once. */
+  take(request: IncomingMessage, response: ServerResponse, answered: Answered): boolean;
+}
+
 interface HotRoutes {
   readonly routes: Map<string, HotRoute>;
+  readonly shortCuts: Map<string, ShortCut>;
   readonly answered: Answered;
   /** Connections that are read without Node's server; null until there is a hot route, and for TLS. */
   connections: HotConnections | null;
@@ -67,11 +77,18 @@ export function splitHotRoutes(
   answered: Answered,
 ): void {
   const routes = new Map<string, HotRoute>();
-  hotRoutes.set(server, { routes, answered, connections: null });
+  const shortCuts = new Map<string, ShortCut>();
+  hotRoutes.set(server, { routes, shortCuts, answered, connections: null });
   server.on('request', (request, response) => {
-    const route = request.method === 'POST' ? routes.get(pathOf(request.url ?? '')) : undefined;
-    if (route === undefined) others(request, response);
-    else {
+    const path = pathOf(request.url ?? '');
+    const route = request.method === 'POST' ? routes.get(path) : undefined;
+    if (route === undefined) {
+      const shortCut = shortCuts.get(path);
+      const beganMs = shortCut === undefined ? 0 : performance.now();
+      const done: Answered = (url, status) => answered(url, status, performance.now() - beganMs);
+      if (shortCut === undefined || !server.listening || !shortCut.take(request, response, done))
+        others(request, response);
+    } else {
       // Whoever keeps a connection alive to a server that stops listening would hold up its end.
       if (!server.listening) response.setHeader('connection', 'close');
       serve(route, request, response, answered);
@@ -94,6 +111,12 @@ export function addHotRoute(app: FastifyInstance, route: HotRoute): void {
     serve(route, request.raw, reply.raw, hot.answered);
   };
   app.post(route.url, { onRequest: takeOver, schema: route.schema }, takeOver);
+}
+
+export function addShortCut(app: FastifyInstance, shortCut: ShortCut): void {
+  const hot = hotRoutes.get(app.server);
+  if (hot === undefined) throw new Error(`cannot add short cut ${shortCut.url}: its server takes none`);
+  hot.shortCuts.set(shortCut.url, shortCut);
 }
 
 function pathOf(url: string): string {
@@ -140,7 +163,7 @@ function send(response: ServerResponse, { status, headers, text }: Answer): void
 }
 
 /** Reads a body to its end and calls `done` once; with null, and the rest unread, if it is larger than `bytesMax`. */
-function readBody(request: IncomingMessage, bytesMax: number, done: (body: Uint8Array | null) => void): void {
+export function readBody(request: IncomingMessage, bytesMax: number, done: (body: Uint8Array | null) => void): void {
   if (Number(request.headers['content-length']) > bytesMax) {
     done(null);
     return;

@@ -69,8 +69,10 @@ export function buildHttp(options: HttpOptions): FastifyInstance {
     serverFactory: (handler) => {
       const server =
         https === undefined ? createServer(SERVER_OPTIONS) : createTlsServer({ ...https, ...SERVER_OPTIONS });
-      splitHotRoutes(server, handler, (url, status) => {
+      splitHotRoutes(server, handler, (url, status, ms) => {
         if (requests !== null) requests.with(url, String(status)).value++;
+        if (ms !== undefined && logger.isLevelEnabled('debug'))
+          logger.debug({ handler: url, status, ms: Math.round(ms * 1000) / 1000 }, 'request');
       });
       return server;
     },
@@ -148,7 +150,7 @@ export function abortedByClient(reply: FastifyReply): AbortSignal {
   return controller.signal;
 }
 
-const FORM = 'application/x-www-form-urlencoded';
+export const FORM = 'application/x-www-form-urlencoded';
 
 /**
  * Lets the routes of a plugin take forms. A body of another type is read and left aside, as Go's servers do: its
@@ -162,10 +164,12 @@ export function acceptForms(scope: FastifyInstance): void {
 
 /** Parameters of a request: those of a form body first, then those of the URL. */
 export function parseForm(request: FastifyRequest): URLSearchParams {
-  const url = request.raw.url ?? '';
+  return formOf(request.raw.url ?? '', typeof request.body === 'string' ? request.body : '');
+}
+
+export function formOf(url: string, body: string): URLSearchParams {
   const question = url.indexOf('?');
   const query = question < 0 ? '' : url.slice(question + 1);
-  const body = typeof request.body === 'string' ? request.body : '';
   return new URLSearchParams(body === '' || query === '' ? body + query : `${body}&${query}`);
 }
 

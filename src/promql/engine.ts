@@ -14,7 +14,7 @@ import type { HeadReader } from '../tsdb/head.ts';
 import { type Binding, bindRange, bindScalar, bindVector } from './eval/bind.ts';
 import type { Grid } from './eval/column.ts';
 import { encodeMatrix, encodeRange, encodeVector, scalarMatrix } from './eval/encode.ts';
-import { Run, type Slices } from './eval/run.ts';
+import { type Aborted, Run, type Slices } from './eval/run.ts';
 import { type Explanation, explainPlan } from './explain.ts';
 import { type Outline, outlineOf } from './plan/outline.ts';
 import { type Plan, PlanCache } from './plan/plan.ts';
@@ -81,7 +81,7 @@ interface Question {
   readonly matchers?: readonly Matcher[];
   readonly samplesMax?: number;
   readonly timeoutMs?: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: Aborted;
 }
 
 export interface InstantQuery extends Question {

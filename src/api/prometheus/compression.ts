@@ -4,16 +4,16 @@ import { promisify } from 'node:util';
 import { constants, createDeflate, createGzip, deflate, gzip } from 'node:zlib';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
-const ENCODERS = {
+export const ENCODERS = {
   gzip: { whole: promisify(gzip) as Whole, stream: createGzip },
   deflate: { whole: promisify(deflate) as Whole, stream: createDeflate },
 } as const;
 type Whole = (bytes: Buffer, options: typeof OPTIONS) => Promise<Buffer>;
 
 /** Numbers compress nearly as well at the fastest level, and a reply must not hold up a core. */
-const OPTIONS = { level: constants.Z_BEST_SPEED };
+export const OPTIONS = { level: constants.Z_BEST_SPEED };
 /** Below this a reply fits into one packet anyway. */
-const BYTES_MIN = 1024;
+export const BYTES_MIN = 1024;
 
 /**
  * An `onSend` hook. `Vary` says in any case that the reply depends on what the client takes. What is not compressed goes on

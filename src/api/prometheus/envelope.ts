@@ -1,7 +1,7 @@
 /** The envelope of every reply, `{"status":…,"data":…}`, and coded errors in it. */
 import { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError, type ErrorCode } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
 import { describeError } from '../http.ts';
@@ -15,7 +15,7 @@ export interface Answer {
 }
 
 /** Exactly this, without a charset: some clients compare. */
-const JSON_TYPE = 'application/json';
+export const JSON_TYPE = 'application/json';
 const TRUNCATED = 'results truncated due to limit';
 
 /** An answer whose data is small and known as a value. */
@@ -44,10 +44,19 @@ export function replyAnswer(reply: FastifyReply, answer: Answer): FastifyReply {
 
 /** Replies an error of any kind; what is not coded is logged, and its text is not told. */
 export function replyFailure(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const { status, text } = describeError(error);
-  if (status === 500) request.log.error({ err: error, path: request.routeOptions.url }, 'request failed');
-  const body = `{"status":"error","errorType":"${errorTypeOf(error, status)}","error":${encodeString(text)}}`;
+  const { status, body } = describeFailure(error, request.log, request.routeOptions.url);
   return reply.code(status).type(JSON_TYPE).send(Buffer.from(body));
+}
+
+export function describeFailure(
+  error: unknown,
+  log: Pick<FastifyBaseLogger, 'error'>,
+  path: string | undefined,
+): { readonly status: number; readonly body: string } {
+  const { status, text } = describeError(error);
+  if (status === 500) log.error({ err: error, path }, 'request failed');
+  const body = `{"status":"error","errorType":"${errorTypeOf(error, status)}","error":${encodeString(text)}}`;
+  return { status, body };
 }
 
 const ERROR_TYPES: Partial<Record<ErrorCode, string>> = {
@@ -82,13 +91,23 @@ function notes(key: string, kind: string, texts: readonly string[]): string {
 
 /** Sends what fits into one piece at once, and a longer text as a stream. */
 function sendPieces(reply: FastifyReply, pieces: Iterator<string>): FastifyReply {
+  const body = bodyOf(pieces);
+  return reply.send(typeof body === 'string' ? Buffer.from(body) : body);
+}
+
+/** An answer in its envelope: its text if that fits into one piece, else a stream of it. */
+export function bodyOfAnswer(answer: Answer): string | Readable {
+  return bodyOf(envelopeOf(answer));
+}
+
+function bodyOf(pieces: Iterator<string>): string | Readable {
   let text = '';
   while (text.length < PIECE_LENGTH) {
     const next = pieces.next();
-    if (next.done === true) return reply.send(Buffer.from(text));
+    if (next.done === true) return text;
     text += next.value;
   }
-  return reply.send(Readable.from(chunksOf(text, pieces), { objectMode: false, highWaterMark: PIECE_LENGTH }));
+  return Readable.from(chunksOf(text, pieces), { objectMode: false, highWaterMark: PIECE_LENGTH });
 }
 
 /** Gives the loop back after each chunk, so that a long reply lets others in between. */

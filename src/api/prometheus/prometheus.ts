@@ -14,6 +14,7 @@ import { answerMetadata, type MetadataDeps } from './metadata.ts';
 import { answerInstant, answerRange, type QueryDeps } from './query.ts';
 import { type ReadDeps, replyRead } from './read/read.ts';
 import { answerLabelNames, answerLabelValues, answerSeries, type SeriesDeps } from './series.ts';
+import { addShortWay } from './short-cut.ts';
 import {
   answerBuildInfo,
   answerConfig,
@@ -98,6 +99,18 @@ const GET = ['GET'];
 const GET_AND_POST = ['GET', 'POST'];
 
 function routeQueries(scope: FastifyInstance, deps: PrometheusDeps): void {
+  const { isReady } = deps;
+  const common = { isReady, log: scope.log };
+  addShortWay(scope, {
+    ...common,
+    url: '/api/v1/query',
+    answer: (form, aborted) => answerInstant(deps, form, aborted),
+  });
+  addShortWay(scope, {
+    ...common,
+    url: '/api/v1/query_range',
+    answer: (form, aborted) => answerRange(deps, form, aborted),
+  });
   route(scope, GET_AND_POST, '/query', (request, reply) =>
     answerInstant(deps, parseForm(request), abortedByClient(reply)),
   );

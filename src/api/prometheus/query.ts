@@ -3,6 +3,7 @@ import type { Clock } from '../../model/clock.ts';
 import { CodedError } from '../../model/errors.ts';
 import { SCOPE_ALL } from '../../model/scope.ts';
 import type { InstantQuery, QueryEngine, RangeQuery } from '../../promql/engine.ts';
+import type { Aborted } from '../../promql/eval/run.ts';
 import type { QueryResult, ReadStats } from '../../promql/result.ts';
 import { type Answer, withTruncation } from './envelope.ts';
 import { encodeValue, exceedsLimit } from './json.ts';
@@ -24,7 +25,7 @@ export interface QueryDeps {
   readonly queryTimeoutMs: number;
 }
 
-export async function answerInstant(deps: QueryDeps, form: URLSearchParams, signal: AbortSignal): Promise<Answer> {
+export async function answerInstant(deps: QueryDeps, form: URLSearchParams, signal: Aborted): Promise<Answer> {
   const limit = limitOf(form);
   const timeMs = timeOf(form, 'time', deps.clock.nowMs());
   const query: InstantQuery = { timeMs, ...commonOf(deps, form, signal) };
@@ -32,7 +33,7 @@ export async function answerInstant(deps: QueryDeps, form: URLSearchParams, sign
   return answerOf(deps.clock, limit, stats, [timeMs], () => deps.engine.instant(query));
 }
 
-export async function answerRange(deps: QueryDeps, form: URLSearchParams, signal: AbortSignal): Promise<Answer> {
+export async function answerRange(deps: QueryDeps, form: URLSearchParams, signal: Aborted): Promise<Answer> {
   const limit = limitOf(form);
   const query: RangeQuery = { ...rangeOf(deps, form), ...commonOf(deps, form, signal) };
   return answerOf(deps.clock, limit, statsOf(form), null, () => deps.engine.range(query));
@@ -56,7 +57,7 @@ export function rangeOf(
 export function commonOf(
   { queryTimeoutMs }: Pick<QueryDeps, 'queryTimeoutMs'>,
   form: URLSearchParams,
-  signal: AbortSignal,
+  signal: Aborted,
 ) {
   const timeoutMs = inParameter('timeout', () => optionalDurationOf(form, 'timeout'));
   const lookbackMs = lookbackOf(form);

@@ -26,8 +26,8 @@ export interface Grouping {
 
 /** Binds rows to groups, in the order in which groups are first seen. */
 export function* bindGroups(run: Run, input: Rows, { labels: names, without }: Grouping): Slices<Groups> {
+  if (!without && names.length === 0) return { of: zeros(input.count), rows: wholeGroup(input) };
   const of = new Int32Array(input.count);
-  if (!without && names.length === 0) return { of, rows: wholeGroup(input) };
   if (!without && input.codes !== null) return yield* groupsByCodes(run, input, names);
   const groups = new LabelTable();
   const pick = without ? without_(new Set(names)) : by(new Set(names));
@@ -36,6 +36,14 @@ export function* bindGroups(run: Run, input: Rows, { labels: names, without }: G
     if (run.work(LABEL_WORK)) yield;
   }
   return { of, rows: groups.rows() };
+}
+
+let zeroes = new Int32Array(1024);
+
+/** All rows in group 0, in memory that all such groups share. */
+function zeros(count: number): Int32Array {
+  if (count > zeroes.length) zeroes = new Int32Array(Math.max(count, 2 * zeroes.length));
+  return zeroes.subarray(0, count);
 }
 
 /**

@@ -62,6 +62,17 @@ export function newWholeColumn(slots: number): WholeColumn {
   return { values: new Float64Array(slots), present: new Uint8Array(slots), samples: 0, newestMs: -Infinity };
 }
 
+let batch: WholeColumn | null = null;
+
+/**
+ * Columns for BATCH_ROWS rows of one step, the same for everybody: they are filled and handed on within one slice. New ones
+ * for each query cost more than what a small query computes.
+ */
+export function sharedBatch(): WholeColumn {
+  batch ??= newWholeColumn(BATCH_ROWS);
+  return batch;
+}
+
 /** All columns of a vector, series-major: slot (row, step) is at row * steps + step. */
 export interface Frame {
   readonly rows: number;

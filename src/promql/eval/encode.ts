@@ -53,7 +53,7 @@ export function* encodeVector(run: Run, bound: BoundVector, timeMs: number): Sli
     histograms.push(isHistogram ? column.histograms![0]! : null);
     anyHistogram ||= isHistogram;
   });
-  const result: VectorResult = { kind: 'vector', timeMs, labels, values: Float64Array.from(values) };
+  const result: VectorResult = { kind: 'vector', timeMs, labels, values: new Float64Array(values) };
   return anyHistogram ? { ...result, histograms } : result;
 }
 

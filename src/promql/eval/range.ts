@@ -97,7 +97,8 @@ export function storeSource(
   rangeMs: number,
   read: StoreRead,
 ): RangeSource {
-  const buffer = new SampleBuffer(256);
+  // Not before somebody reads samples: what the store computes by itself needs none.
+  let buffer: SampleBuffer | null = null;
   const useStarts = read.starts && selection.anyStarts;
   const isPlain = read.edges === null && !selection.anyHistograms && !useStarts;
   return {
@@ -109,6 +110,7 @@ export function storeSource(
     selection: isPlain ? selection : null,
     *prepare() {},
     load(run, row, into) {
+      buffer ??= new SampleBuffer(256);
       if (selection.hasHistograms(row)) loadMixed(selection, row, read, buffer, into);
       else {
         into.count = dropStale(buffer, selection.read(row, read.fromMs, read.toMs, buffer));

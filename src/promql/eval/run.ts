@@ -15,6 +15,11 @@ import type { ReadStats } from '../result.ts';
 import type { Grid } from './column.ts';
 import type { SharedVectors } from './shared.ts';
 
+/** Says whether the caller is gone: an AbortSignal, or less. Looked at between two slices. */
+export interface Aborted {
+  readonly aborted: boolean;
+}
+
 /** A computation in synchronous slices. */
 export type Slices<T> = Generator<void, T, void>;
 
@@ -35,7 +40,7 @@ export interface RunOptions {
   readonly samplesMax: number;
   readonly resultBytesMax: number;
   readonly timeoutMs: number;
-  readonly signal: AbortSignal | null;
+  readonly signal: Aborted | null;
   readonly delayedNameRemoval: boolean;
   readonly typeAndUnitLabels: boolean;
   /** Start timestamps take part in rates and resets. */

@@ -5,16 +5,7 @@ import { SampleBuffer } from '../../model/sample.ts';
 import type { Selection } from '../../tsdb/head.ts';
 import { type DurationContext, durationMs, positiveDurationMs } from '../plan/durations.ts';
 import type { AtModifier, DurationExpr, MatrixSelector, VectorSelector } from '../syntax/ast.ts';
-import {
-  ABSENT,
-  BATCH_ROWS,
-  type Column,
-  FLOAT,
-  type Grid,
-  newColumn,
-  newWholeColumn,
-  putHistogram,
-} from './column.ts';
+import { ABSENT, BATCH_ROWS, type Column, FLOAT, type Grid, newColumn, putHistogram, sharedBatch } from './column.ts';
 import { type HintMode, type MixedSamples, readMixed } from './histogram-samples.ts';
 import { lastEndMs, type RangeSource, selectionRows, storeSource, type Windows, windowsOf } from './range.ts';
 import { ROW_WORK, type Run, type Slices } from './run.ts';
@@ -56,11 +47,11 @@ export function* bindSelector(
   const fromMs = windows.firstEndMs - lookbackMs;
   const toMs = lastEndMs(windows, grid);
   const selection = yield* run.select(expr.matchers, fromMs, toMs, grid.count);
-  const buffer = new SampleBuffer(64);
   return {
     grid,
     rows: selectionRows(selection, namesOneMetric(expr.matchers)),
     *stream(now, visit) {
+      const buffer = new SampleBuffer(64);
       const column = newColumn(grid.count);
       for (let row = 0; row < selection.count; row++) {
         column.histograms = null;
@@ -144,7 +135,7 @@ function* newestInBatches(
   lookbackMs: number,
   take: TakeBatch,
 ): Slices<void> {
-  const batch = newWholeColumn(Math.min(BATCH_ROWS, selection.count));
+  const batch = sharedBatch();
   for (let from = 0; from < selection.count; from += BATCH_ROWS) {
     const to = Math.min(from + BATCH_ROWS, selection.count);
     selection.lastValues(from, to, atMs, lookbackMs, batch);

@@ -16,6 +16,7 @@ import {
   newColumn,
   newWholeColumn,
   putHistogram,
+  sharedBatch,
 } from './column.ts';
 import type { HistogramNotes } from './histogram-notes.ts';
 import { newRowSamples, type RangeSource, type RowSamples } from './range.ts';
@@ -223,7 +224,7 @@ function* streamBulk(run: Run, { selection, kind }: Bulk, parts: RangeCallParts,
 
 /** All rows at one step. */
 function* bulkInBatches(run: Run, { selection, kind }: Bulk, parts: RangeCallParts, take: TakeBatch): Slices<void> {
-  const batch = newWholeColumn(Math.min(BATCH_ROWS, selection.count));
+  const batch = sharedBatch();
   const windows = rateWindows(parts.source);
   let isNoted = false;
   let from = 0;

@@ -17,6 +17,7 @@ import {
 } from './layout.ts';
 import { RESULT } from './matching.ts';
 import type { KernelSelection } from './selection.ts';
+import { copyWords } from './words.ts';
 
 /** Ids of one window; a multiple of 128, in which windows are counted. */
 export const GATHERED_IDS = 16_384;
@@ -62,7 +63,7 @@ export class Gathering {
     const ids = u32[SB_IDS >>> 2]!;
     const count = this.#kernel.collect(RESULT, this.#fromMs, this.#toMs, ids, 0) >>> 0;
     if (count > 0) {
-      this.#parts.push(u32.slice(ids >>> 2, (ids >>> 2) + count));
+      this.#parts.push(copyWords(u32, ids >>> 2, count));
       this.#samplesMax += f64[(SB_RESULT + RESULT_SAMPLES_MAX) >>> 3]!;
       this.#extras |= u32[(SB_RESULT + RESULT_EXTRAS) >>> 2]!;
     }

@@ -20,6 +20,7 @@ import {
   SB_NAME_NEXT,
   SB_NAMES,
 } from './layout.ts';
+import { newWords, setWords } from './words.ts';
 
 /** The bitmap that a match leaves its result in, and the others. */
 export const RESULT = 0;
@@ -186,6 +187,10 @@ export class Matching {
   }
 
   #literalPairs(name: string, literals: readonly string[]): Uint32Array {
+    if (literals.length === 1) {
+      const pair = this.#texts.findPair(name, literals[0]!);
+      return pair === 0 ? EMPTY : newWords(1).fill(pair);
+    }
     const pairs = [...new Set(literals)].map((value) => this.#texts.findPair(name, value));
     return Uint32Array.from(pairs.filter((pair) => pair !== 0));
   }
@@ -238,7 +243,7 @@ export class Matching {
     const batch = u32[SB_ID_MAX >>> 2]!;
     for (let from = 0; from < pairs.length; from += batch) {
       const part = pairs.subarray(from, from + batch);
-      u32.set(part, list >>> 2);
+      setWords(u32, list >>> 2, part);
       this.#kernel.bitmapOrPairs(slot, list, part.length);
     }
   }

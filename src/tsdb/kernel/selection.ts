@@ -32,6 +32,7 @@ import {
   SB_SERIAL,
   SB_SOURCE,
 } from './layout.ts';
+import { newWords, setWords } from './words.ts';
 
 /** Samples that are decoded at a time. */
 const DECODED_MAX = 32_768;
@@ -94,18 +95,17 @@ export class KernelSelection implements Selection {
   labelCodes(name: string, first = 0, end = this.count): Uint32Array {
     this.#assertOpen();
     const { u32 } = this.#kernel;
-    const codes = new Uint32Array(end - first);
+    const codes = newWords(end - first);
     const id = this.#texts.findName(name);
-    if (id === 0) return codes;
+    if (id === 0) return codes.fill(0);
     const sources = u32[SB_COLUMNS >>> 2]!;
     for (let from = first; from < end; from += BATCH) {
       const ids = this.#ids.subarray(from, Math.min(from + BATCH, end));
-      u32.set(ids, sources >>> 2);
+      setWords(u32, sources >>> 2, ids);
       const out = sources + BATCH * 4;
       this.#kernel.labelColumn(sources, ids.length, id, out);
-      codes.set(u32.subarray(out >>> 2, (out >>> 2) + ids.length), from - first);
+      for (let i = 0, at = out >>> 2; i < ids.length; i++) codes[from - first + i] = u32[at + i]! >>> 6;
     }
-    for (let i = 0; i < codes.length; i++) codes[i]! >>>= 6;
     return codes;
   }
 
@@ -319,7 +319,7 @@ export class KernelSelection implements Selection {
 
   /** Hands ids or copies of a batch to the kernel; their number. */
   #writeSources(at: number, from: number, n: number): number {
-    if (this.#copies === null) this.#kernel.u32.set(this.#ids.subarray(from, from + n), at >>> 2);
+    if (this.#copies === null) setWords(this.#kernel.u32, at >>> 2, this.#ids.subarray(from, from + n));
     else this.#kernel.u8.set(this.#copies.subarray(from * RECORD_BYTES, (from + n) * RECORD_BYTES), at);
     return n;
   }
