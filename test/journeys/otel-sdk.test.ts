@@ -2,6 +2,7 @@
  * Applications that send by themselves: OpenTelemetry's own SDK with its three OTLP exporters, over gRPC, HTTP/protobuf and
  * HTTP/JSON, into the daemon; what was recorded comes out of the query API and of the KEDA scaler, under Prometheus' names.
  */
+import { readFileSync } from 'node:fs';
 import { OTLPMetricExporter as GrpcExporter } from '@opentelemetry/exporter-metrics-otlp-grpc';
 import { OTLPMetricExporter as JsonExporter } from '@opentelemetry/exporter-metrics-otlp-http';
 import { OTLPMetricExporter as ProtoExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
@@ -84,6 +85,31 @@ for (const [name, newExporter] of EXPORTERS) {
   });
 }
 
+test('what docs/ingest.md tells an SDK by its environment brings it here', async (t) => {
+  const daemon = await startDaemon();
+  t.teardown(() => daemon.stop());
+  const { web, otlpGrpc, otlpHttp } = daemon.listen;
+  const page = readFileSync(new URL('../../docs/ingest.md', import.meta.url), 'utf8');
+  const addresses = [...page.matchAll(/`OTEL_EXPORTER_OTLP_ENDPOINT=(http:\/\/HOST:(\d+))`/g)];
+  t.strictSame(
+    addresses.map(([, , port]) => port),
+    ['4318', '4317'],
+  );
+  t.teardown(() => delete process.env.OTEL_EXPORTER_OTLP_ENDPOINT);
+  for (const [name, Exporter, address] of [
+    ['json', JsonExporter, otlpHttp],
+    ['proto', ProtoExporter, otlpHttp],
+    ['grpc', GrpcExporter, otlpGrpc],
+  ] as const) {
+    const [, url, port] = addresses[name === 'grpc' ? 1 : 0]!;
+    process.env.OTEL_EXPORTER_OTLP_ENDPOINT = url!.replace(`HOST:${port}`, address);
+    const { meter, provider } = startMeter(t, new Exporter());
+    meter.createUpDownCounter('pending', { unit: '{job}' }).add(4, { by: name });
+    await provider.forceFlush();
+    t.equal(await oneValue(web, `pending{by="${name}", job="shop/checkout"}`), 4, name);
+  }
+});
+
 function startMeter(t: Test, exporter: PushMetricExporter) {
   const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: NEVER_MS });
   const resource = resourceFromAttributes({
@@ -99,7 +125,7 @@ function startMeter(t: Test, exporter: PushMetricExporter) {
 
 function startApplication(t: Test, exporter: PushMetricExporter) {
   const { meter, provider } = startMeter(t, exporter);
-  const orders = meter.createCounter('checkout.orders', { unit: '{order}' });
+  const orders = meter.createCounter('checkout.orders', { unit: '{order}', description: 'Orders taken.' });
   const queue = meter.createUpDownCounter('queue.depth');
   const seconds = meter.createHistogram('http.server.request.duration', {
     unit: 's',
@@ -143,6 +169,10 @@ async function firstIsAnswered(t: Test, { listen: { web, keda } }: Daemon): Prom
     await oneValue(web, 'histogram_quantile(0.5, sum by (le) (http_server_request_duration_seconds_bucket))'),
     0.3,
   );
+  const described = await fetch(`http://${web}/api/v1/metadata`);
+  const { data } = (await described.json()) as { data: Record<string, unknown> };
+  t.strictSame(data.checkout_orders_total, [{ type: 'counter', help: 'Orders taken.', unit: '' }]);
+  t.strictSame(data.http_server_request_duration_seconds, [{ type: 'histogram', help: '', unit: 'seconds' }]);
   t.strictSame(await kedaAnswer(keda, 'sum(checkout_orders_total)'), { value: 7, active: true });
   t.strictSame(await kedaAnswer(keda, 'queue_depth{job="shop/checkout"}'), { value: 7, active: true });
 }

@@ -3,7 +3,7 @@
  * npm's prometheus-remote-write, each to the daemon through a real socket. The first three scrape an exporter whose values
  * follow from the number of the scrape, and what the daemon answers is compared with those.
  */
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pushMetrics } from 'prometheus-remote-write';
 import { type Test, test } from 'tap';
@@ -256,6 +256,33 @@ test('vmagent', { skip: skipWithoutPeer('victoria-metrics', 'vmagent') }, async 
     what: 'the stale markers',
   });
   await nothingRefused(t, world.web);
+});
+
+test('what docs/ingest.md tells Prometheus brings its samples here', {
+  skip: skipWithoutPeer('prometheus', 'prometheus'),
+}, async (t) => {
+  const page = await readFile(new URL('../../docs/ingest.md', import.meta.url), 'utf8');
+  const texts = [...page.matchAll(/```yaml\n(remote_write:[\s\S]*?)```|`(remote_write: \[.*?\])`/g)];
+  t.equal(texts.length, 2);
+  for (const [, block, line] of texts) {
+    const world = await startWorld(t);
+    const folder = await temporaryFolder();
+    t.teardown(() => folder.remove());
+    const scrapes = [
+      { job_name: 'stub', scrape_interval: '1s', static_configs: [{ targets: [world.exporter.address] }] },
+    ];
+    const text = (block ?? line)!.replace(/http:\/\/[^/]+\//, `http://${world.web}/`);
+    const file = join(folder.path, 'prometheus.yml');
+    await writeFile(file, `${text}\nscrape_configs: ${JSON.stringify(scrapes)}\n`);
+    const sender = await startProgram(findPeer('prometheus', 'prometheus')!, [
+      `--config.file=${file}`,
+      `--storage.tsdb.path=${join(folder.path, 'data')}`,
+      '--web.listen-address=127.0.0.1:0',
+    ]);
+    t.teardown(() => sender.stop());
+    await counters(t, world.web, await scrapesOf(t, world.web, sender));
+    await nothingRefused(t, world.web);
+  }
 });
 
 test('prometheus-remote-write of npm, without the headers of the protocol', async (t) => {

@@ -1,9 +1,17 @@
 /** Points that are known by their bytes: whatever is sent, the store holds what it would hold without that knowledge. */
 import fc from 'fast-check';
 import { test } from 'tap';
+import { OtlpDecoder } from '../../../src/ingest/otlp/decode.ts';
 import { Identities } from '../../../src/ingest/otlp/identities.ts';
+import { NAMING_STRATEGIES } from '../../../src/ingest/otlp/naming.ts';
+import { OTLP_DEFAULTS } from '../../../src/ingest/otlp/settings.ts';
+import { Tally } from '../../../src/ingest/tally.ts';
+import { type Labels, labelsText, labelValue } from '../../../src/model/labels.ts';
+import { Registry } from '../../../src/telemetry/registry.ts';
 import type { SeriesRef } from '../../../src/tsdb/head.ts';
 import {
+  type Attributes,
+  type AttributeValue,
   encodeExportRequest,
   type MetricToEncode,
   type PointToEncode,
@@ -51,6 +59,96 @@ test('what was seen before is known, whatever its value', (t) => {
   t.equal(late.samplesRefused, 3);
   t.match(late.message, /^out of order sample: 3 refused, the first for "g"/);
   t.match(send(3600).message, /^out of bounds: timestamp is too far in the future: 3 refused/);
+  t.end();
+});
+
+test('a new point in the plain form costs no word; any other is asked for by its labels', (t) => {
+  const one = bench();
+  const asked: string[] = [];
+  const head = new Proxy(one.head, {
+    get(target, name) {
+      const value = Reflect.get(target, name, target);
+      if (name !== 'series') return typeof value === 'function' ? value.bind(target) : value;
+      return (labels: Labels) => {
+        if (labelValue(labels, '__name__') !== 'target_info') asked.push(labelsText(labels));
+        return target.series(labels);
+      };
+    },
+  });
+  const decoder = new OtlpDecoder({
+    ...{ head, registry: new Registry(), settings: OTLP_DEFAULTS, exemplars: one.exemplars, metadata: one.metadata },
+    clock: { nowMs: () => NOW_MS, monotonicMs: () => 0 },
+  });
+  const f = (attributes: Attributes, labels: string, isAsked = false, resource: Attributes = {}) => {
+    asked.length = 0;
+    const tally = new Tally();
+    // The second of a metric, when all keys are known, and the first of another.
+    for (const name of ['m', `n${t.count}`]) {
+      decoder.store(encodeExportRequest([{ attributes: resource, metrics: [gauge(name, { attributes })] }]), tally);
+      const series = labels === '' ? name : `${name}{${labels}}`;
+      t.ok(dump(one.head).includes(`${series} 1@0`), series);
+    }
+    t.equal(tally.message(), '');
+    t.equal(asked.length, isAsked ? 2 : 0, `${asked}`);
+  };
+  f({}, '');
+  f({ b: '2', a: '1', 'c.d': 'x' }, 'a="1", b="2", c_d="x"');
+  f(
+    { no: false, yes: true, zero: 0, low: -(2n ** 63n), high: 2n ** 63n - 1n },
+    ['high="9223372036854775807", low="-9223372036854775808", no="false", yes="true", zero="0"'].join(),
+  );
+  f({ gone: '', none: null, stays: '1' }, 'stays="1"');
+  f({ emoji: '\u{1f30a}', long: 'x'.repeat(4096) }, `emoji="\u{1f30a}", long="${'x'.repeat(4096)}"`);
+  const resource = { 'service.name': 's', 'k8s.pod.name': 'p' };
+  const promoted = 'job="s", k8s_pod_name="p", service_name="s"';
+  f({ a: '1', z: '2' }, `a="1", ${promoted}, z="2"`, false, resource);
+  f({ job: 'own', service_name: 'own' }, 'job="s", k8s_pod_name="p", service_name="own"', false, resource);
+  f({ job: '', service_name: '' }, promoted, false, resource);
+  f({ list: [1, 2] }, 'list="[1,2]"', true);
+  f({ half: 0.5 }, 'half="0.5"', true);
+  f({ 'a.b': '1', a_b: '2' }, 'a_b="1;2"', true);
+  f({ __name__: 'other' }, '', true);
+  one.head.verify();
+  t.end();
+});
+
+test('what the store refuses of new points is refused by its reason', (t) => {
+  const one = bench({ seriesMax: 3 });
+  const points = (time: number, ...names: string[]) =>
+    gauge('g', ...names.map((n) => ({ time, attributes: { n } }) satisfies Partial<PointToEncode>));
+  const f = (sent: MetricToEncode, stored: number, message: RegExp) => {
+    const outcome = one.writer.otlp(encodeExportRequest([{ metrics: [sent] }]));
+    t.equal(outcome.samplesStored, stored);
+    t.match(outcome.message, message);
+  };
+  f(points(NOW_MS, 'a', 'b'), 2, /^$/);
+  f(
+    points(NOW_MS, 'c', 'd', 'a', 'e'),
+    2,
+    /^new series above the limit of series or memory: 2 refused, the first for g\{n="d"/,
+  );
+  f({ ...points(NOW_MS, 'a', 'b'), unit: 's' }, 0, /^new series above the limit.*: 2 refused/);
+  // Known series, by the bytes of another metric.
+  f(
+    { ...points(NOW_MS + 3_600_000, 'a'), description: 'other' },
+    0,
+    /^out of bounds.*: 1 refused, the first for g\{n="a"/,
+  );
+  f({ ...points(NOW_MS - 3_600_000, 'a'), description: 'another' }, 0, /^out of order sample: 1 refused/);
+  t.strictSame(dump(one.head), ['g{n="a"} 1@0', 'g{n="b"} 1@0', 'g{n="c"} 1@0']);
+  one.head.verify();
+  t.end();
+});
+
+test('bytes that are no UTF-8 refuse a new point alone', (t) => {
+  const one = bench();
+  const body = encodeExportRequest([
+    { metrics: [gauge('g', ...['one', 'two', 'six'].map((n) => ({ attributes: { n } })))] },
+  ]);
+  body[Buffer.from(body).indexOf('two')] = 0xff;
+  const outcome = one.writer.otlp(body);
+  t.match(outcome, { samplesStored: 2, samplesRefused: 1, message: /not valid UTF-8/ });
+  t.strictSame(dump(one.head), ['g{n="one"} 1@0', 'g{n="six"} 1@0']);
   t.end();
 });
 
@@ -104,6 +202,10 @@ test('when there is no more room, all is forgotten and learnt anew', (t) => {
   t.end();
 });
 
+function manyAttributes(count: number): [string, AttributeValue][] {
+  return Array.from({ length: count }, (_, i) => [`m${(i * 7) % count}`, `${i}`]);
+}
+
 /** What a point says depends on its time alone: which of two for the same time is stored first, is not told. */
 function pointAt(n: number, { offset, isInteger, ...rest }: { offset: number; isInteger: boolean; start: number }) {
   const second = n + offset;
@@ -115,11 +217,21 @@ test('the same requests, with nothing known, leave the same store', (t) => {
   const seed = Date.now() & 0x7fffffff;
   t.comment(`seed ${seed}`);
   const attribute = fc.tuple(
-    fc.constantFrom('a', 'b', 'http.route', 'x y'),
-    fc.constantFrom<string | number>('1', '2', '', 7),
+    fc.constantFrom(
+      ...['a', 'b', 'http.route', 'http_route', 'x y', 'caf\u00e9', '9', ''],
+      ...['__name__', '..name..', 'job', 'k8s.pod.name', 'otel.scope.version', 'otel_scope_name', '__'],
+      'k'.repeat(257),
+    ),
+    fc.constantFrom<AttributeValue>(
+      ...['1', '2', '', '\u{1f30a}', 'v'.repeat(200), 'w'.repeat(4097), 7, 0n, -(2n ** 63n), 2n ** 63n - 1n],
+      ...[true, false, 1.5, null, ['x'], { y: 1 }, Uint8Array.of(1)],
+    ),
   );
   const point = fc.record({
-    attributes: fc.array(attribute, { maxLength: 3 }),
+    attributes: fc.oneof(
+      { arbitrary: fc.array(attribute, { maxLength: 4 }), weight: 9 },
+      { arbitrary: fc.integer({ min: 34, max: 41 }).map(manyAttributes), weight: 1 },
+    ),
     isInteger: fc.boolean(),
     start: fc.constantFrom(0, NOW_MS - 60_000, NOW_MS + 60_000),
     exemplars: fc.constantFrom(0, 0, 1),
@@ -140,28 +252,34 @@ test('the same requests, with nothing known, leave the same store', (t) => {
   });
   const requests = fc.array(fc.array(resource, { maxLength: 3 }), { minLength: 2, maxLength: 8 });
   fc.assert(
-    fc.property(requests, fc.boolean(), (list, promoteScopeMetadata) => {
-      const [known, plain] = [bench({ otlp: { promoteScopeMetadata } }), bench({ otlp: { promoteScopeMetadata } })];
-      for (const [n, resources] of list.entries()) {
-        const timed = resources.map((one) => ({
-          ...one,
-          metrics: one.metrics.map((each) => ({
-            ...each,
-            points: each.points.map((one) => pointAt(n, one)),
-          })),
-        })) satisfies ResourceToEncode[];
-        const got = known.writer.otlp(encodeExportRequest(timed));
-        const want = plain.writer.otlp(encodeExportRequest(timed.map((one) => ({ ...one, unknownField: true }))));
-        if (got.samplesRefused !== want.samplesRefused) throw new Error(`${got.message} instead of ${want.message}`);
-        if (got.samplesStored !== want.samplesStored)
-          throw new Error(`stored ${got.samplesStored}, not ${want.samplesStored}`);
-      }
-      known.head.verify();
-      const [got, want] = [dump(known.head), dump(plain.head)];
-      if (JSON.stringify(got) !== JSON.stringify(want))
-        throw new Error(`${got.join('\n')}\ninstead of\n${want.join('\n')}`);
-    }),
-    { seed, numRuns: 60 },
+    fc.property(
+      requests,
+      fc.boolean(),
+      fc.constantFrom(...NAMING_STRATEGIES),
+      (list, promoteScopeMetadata, strategy) => {
+        const otlp = { promoteScopeMetadata, strategy };
+        const [known, plain] = [bench({ otlp }), bench({ otlp })];
+        for (const [n, resources] of list.entries()) {
+          const timed = resources.map((one) => ({
+            ...one,
+            metrics: one.metrics.map((each) => ({
+              ...each,
+              points: each.points.map((one) => pointAt(n, one)),
+            })),
+          })) satisfies ResourceToEncode[];
+          const got = known.writer.otlp(encodeExportRequest(timed));
+          const want = plain.writer.otlp(encodeExportRequest(timed.map((one) => ({ ...one, unknownField: true }))));
+          if (got.samplesRefused !== want.samplesRefused) throw new Error(`${got.message} instead of ${want.message}`);
+          if (got.samplesStored !== want.samplesStored)
+            throw new Error(`stored ${got.samplesStored}, not ${want.samplesStored}`);
+        }
+        known.head.verify();
+        const [got, want] = [dump(known.head), dump(plain.head)];
+        if (JSON.stringify(got) !== JSON.stringify(want))
+          throw new Error(`${got.join('\n')}\ninstead of\n${want.join('\n')}`);
+      },
+    ),
+    { seed, numRuns: 150 },
   );
   t.end();
 });
