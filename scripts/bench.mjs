@@ -20,7 +20,7 @@ const DEFAULTS = {
   scaler: { series: '10k', rounds: 1, runs: 5 },
   kubernetes: { series: '10k', rounds: 10, runs: 1 },
   http: { series: '100k', rounds: 20, runs: 1 },
-  keda: { series: '10k', rounds: 5, runs: 1 },
+  keda: { series: '10k', rounds: 20, runs: 1 },
 };
 const HTTP_VARIANTS = ['base', 'shuffled', 'senders', 'unique', 'fractional', 'decimal'];
 

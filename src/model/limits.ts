@@ -67,6 +67,9 @@ export const LIMITS = {
   diagnosisSamplesMax: 100_000,
   /** Bytes of a request to the KEDA external scaler. */
   kedaRequestBytesMax: 1024 * 1024,
+  /** Requests of KEDA whose meaning is kept, for each of its two questions, and the bytes of them. */
+  kedaRequestCacheEntriesMax: 16_384,
+  kedaRequestCacheBytesMax: 32 * 1024 * 1024,
   /** Keys of a trigger's metadata. */
   kedaMetadataKeysMax: 256,
   /** Open push streams of autoscalers, both kinds together. */

@@ -59,6 +59,7 @@ export async function startNodeExporter(): Promise<Exporter> {
 export interface AgentOptions {
   /** `host:port` to scrape each second. */
   readonly target: string;
+  readonly metricsPath?: string;
   /** Labels that every scraped series gets, beside job and instance. */
   readonly labels: Readonly<Record<string, string>>;
   readonly remoteWriteUrl: string;
@@ -106,7 +107,13 @@ async function startAgentIn(folder: TemporaryFolder, options: AgentOptions): Pro
 function agentConfig(options: AgentOptions): string {
   return JSON.stringify({
     global: { scrape_interval: '1s', scrape_timeout: '1s' },
-    scrape_configs: [{ job_name: 'node', static_configs: [{ targets: [options.target], labels: options.labels }] }],
+    scrape_configs: [
+      {
+        job_name: 'node',
+        metrics_path: options.metricsPath ?? '/metrics',
+        static_configs: [{ targets: [options.target], labels: options.labels }],
+      },
+    ],
     remote_write: [
       {
         url: options.remoteWriteUrl,

@@ -39,8 +39,10 @@ const NOBODY: StreamListener = { data: () => {}, end: () => {}, cancel: () => {}
 export class GrpcServer implements ConnectionOwner, CallOwner {
   readonly #options: GrpcServerOptions;
   readonly #connections = new Set<Http2Connection>();
-  #ready: GrpcCall[] = [];
-  #isTurning = false;
+  /** Calls that wait to be begun, and those that were begun in this turn of the event loop. */
+  #waiting: GrpcCall[] = [];
+  #begun: GrpcCall[] = [];
+  #isTurnPlanned = false;
   #calls = 0;
   #heldBytes = 0;
   #onIdle: (() => void) | null = null;
@@ -133,10 +135,9 @@ export class GrpcServer implements ConnectionOwner, CallOwner {
   }
 
   ready(call: GrpcCall): void {
-    this.#ready.push(call);
-    if (this.#isTurning) return;
-    this.#isTurning = true;
-    setImmediate(() => this.#turn());
+    if (this.#waiting.length > 0 || this.#begun.length >= CALLS_PER_TURN) this.#waiting.push(call);
+    else this.#begin(call);
+    this.#planTurn();
   }
 
   over(_call: GrpcCall): void {
@@ -147,14 +148,23 @@ export class GrpcServer implements ConnectionOwner, CallOwner {
     this.#options.logger.error({ err: error, path }, 'a gRPC call failed');
   }
 
+  #begin(call: GrpcCall): void {
+    this.#begun.push(call);
+    call.run();
+  }
+
+  #planTurn(): void {
+    if (this.#isTurnPlanned) return;
+    this.#isTurnPlanned = true;
+    setImmediate(() => this.#turn());
+  }
+
   #turn(): void {
-    const begun = this.#ready.splice(0, CALLS_PER_TURN);
-    for (const call of begun) call.run();
-    setImmediate(() => {
-      // Most were answered before the loop turned.
-      for (const call of begun) if (!call.isOver) call.armTimer();
-      this.#isTurning = this.#ready.length > 0;
-      if (this.#isTurning) this.#turn();
-    });
+    this.#isTurnPlanned = false;
+    // Most were answered before the loop turned.
+    for (const call of this.#begun) if (!call.isOver) call.armTimer();
+    this.#begun = [];
+    for (const call of this.#waiting.splice(0, CALLS_PER_TURN)) this.#begin(call);
+    if (this.#begun.length > 0) this.#planTurn();
   }
 }

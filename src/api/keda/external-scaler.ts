@@ -19,6 +19,7 @@ import {
   encodeNamedNumber,
   type ScaledObjectRef,
 } from './messages.ts';
+import { RequestCache } from './request-cache.ts';
 import { metricNameOf, parseTarget, parseTrigger, type Trigger, targetOrNull } from './trigger.ts';
 
 /** `namespace` lets a trigger see the series of its own namespace only. */
@@ -39,17 +40,33 @@ export type ScalerCall = (request: Uint8Array, dependencies: ScalerDependencies)
 export const SCALER_CALLS: Readonly<Record<'GetMetricSpec' | 'GetMetrics' | 'IsActive', ScalerCall>> = {
   GetMetricSpec: async (request) => encodeSpec(decodeScaledObjectRef(request)),
   GetMetrics: async (request, dependencies) => {
-    const { ref, metricName } = decodeMetricsRequest(request);
-    const { value } = await readValue('GetMetrics', ref, parseTrigger(ref.metadata), dependencies);
+    const { ref, trigger, metricName } = METRICS_REQUESTS.get(request);
+    const { value } = await readValue('GetMetrics', ref, trigger, dependencies);
     return encodeNamedNumber({ name: metricName, value });
   },
   IsActive: async (request, dependencies) => {
-    const ref = decodeScaledObjectRef(request);
-    const trigger = parseTrigger(ref.metadata);
+    const { ref, trigger } = REFS.get(request);
     const { value } = await readValue('IsActive', ref, trigger, dependencies);
     return encodeIsActive(value > trigger.activationTargetValue);
   },
 };
+
+/** A request as it was understood. */
+interface Asked {
+  readonly ref: ScaledObjectRef;
+  readonly trigger: Trigger;
+  readonly metricName: string;
+}
+
+/** KEDA asks the same again and again: what a request's bytes say is worked out once. What cannot be read is not kept. */
+const METRICS_REQUESTS = new RequestCache<Asked>((request) => {
+  const { ref, metricName } = decodeMetricsRequest(request);
+  return { ref, metricName, trigger: parseTrigger(ref.metadata) };
+});
+const REFS = new RequestCache<Asked>((request) => {
+  const ref = decodeScaledObjectRef(request);
+  return { ref, metricName: '', trigger: parseTrigger(ref.metadata) };
+});
 
 /** The one specification of a trigger; throws `bad_metadata`. */
 export function encodeSpec(ref: ScaledObjectRef): Buffer {
