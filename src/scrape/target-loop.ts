@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
-import type { ScrapeCounts, ScrapedSeries } from '../ingest/scrape/scraped-series.ts';
+import { type ScrapeCounts, type ScrapedSeries, TextRefused } from '../ingest/scrape/scraped-series.ts';
 import type { TextFormat } from '../ingest/text/transcode.ts';
 import type { Clock } from '../model/clock.ts';
 import { CodedError } from '../model/errors.ts';
@@ -143,6 +143,7 @@ export class TargetLoop {
       counts = await this.#fetchAndStore(timestampMs);
     } catch (error) {
       failure = failureOf(error);
+      if (error instanceof TextRefused) counts = error.counts;
     }
     // The target went while it was asked; whoever stops it ends its series.
     if (this.#isStopped) return;

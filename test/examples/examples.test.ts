@@ -2,7 +2,7 @@
  * The examples: manifests are right by the schemas; triggers, rules and configuration are what the daemon takes; and each
  * scenario ends in the replicas that its page promises. What stands in manifests is read from there, never repeated here.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { status } from '@grpc/grpc-js';
@@ -177,6 +177,39 @@ test('vLLM: a queue asks for replicas, a full cache for some, slow first tokens 
     { timeoutMs: 60_000, what: 'first tokens to be late' },
   );
   t.equal(latency.metricType, 'Value');
+});
+
+test('scraping: one daemon watches one vLLM, and a target that is gone is an error, not zero', async (t) => {
+  const program = await startProgram(process.execPath, [
+    join(EXAMPLES, 'vllm/fake-vllm.mjs'),
+    '--port=0',
+    `--load=${join(EXAMPLES, 'vllm/load.json')}`,
+  ]);
+  t.teardown(() => program.stop());
+  const [, address] = await waitForOutput(program, /listening on (\S+)/, 10_000);
+  const folder = await temporaryFolder();
+  t.teardown(() => folder.remove());
+  const file = join(folder.path, 'tidegauge.yaml');
+  const written = readFileSync(join(EXAMPLES, 'scraping/tidegauge.yaml'), 'utf8');
+  t.match(written, '127.0.0.1:8000');
+  // At its real pace a scrape is five seconds away.
+  const quick = written.replace('127.0.0.1:8000', address!).replace('scrape_interval: 5s', 'scrape_interval: 1s');
+  writeFileSync(file, quick.replace('scrape_timeout: 2s', 'scrape_timeout: 1s'));
+  const daemon = await daemonFor(t, `--config.file=${file}`);
+  const [queue] = triggersOf('vllm/scaledobject.yaml') as [Trigger];
+  await waitFor(async () => replicasOf(await poll(t, daemon, queue), 1) >= 2 && 'enough', {
+    timeoutMs: 60_000,
+    what: 'the queue to ask for two replicas',
+  });
+  await program.stop();
+  const answer = await waitFor(
+    async () => {
+      const last = await poll(t, daemon, queue);
+      return last.kind === 'error' && last;
+    },
+    { timeoutMs: 20_000, what: 'an error' },
+  );
+  t.match(answer, { kind: 'error' });
 });
 
 test('plain HPA: the namespace and the selector narrow the query', { skip: skipWithout('kubectl') }, async (t) => {

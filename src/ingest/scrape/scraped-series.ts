@@ -40,6 +40,17 @@ export interface ScrapeReport extends Pick<ScrapeCounts, 'scraped' | 'kept' | 'a
   readonly seconds: number;
 }
 
+/** A text of which nothing was kept, and how much was read of it all the same. */
+export class TextRefused extends CodedError {
+  readonly counts: ScrapeCounts;
+
+  constructor(code: 'bad_body' | 'body_too_large', message: string, read: number) {
+    super(code, message);
+    this.name = 'TextRefused';
+    this.counts = { scraped: read, kept: read, added: 0, refused: 0, message: '' };
+  }
+}
+
 export class ScrapedSeries {
   readonly #options: ScrapedSeriesOptions;
   /** Of the last scrape. */
@@ -56,8 +67,7 @@ export class ScrapedSeries {
   }
 
   /**
-   * Stores the text of a scrape, and ends what is not in it any more. Throws `bad_body` or `body_too_large`, and has then
-   * stored nothing; `overloaded`, and then a part may be stored.
+   * Stores the text of a scrape, and ends what is not in it any more. Throws `TextRefused`, and has then stored nothing; `overloaded`, and then a part may be stored.
    */
   *store(text: Uint8Array, format: TextFormat, samplesMax: number): Generator<void, ScrapeCounts, void> {
     const transcoded = yield* transcodeSlices(text, format);
@@ -151,15 +161,18 @@ export class ScrapedSeries {
   }
 }
 
-function checkText({ isComplete, refusedLines, firstRefused, samples }: Transcoded, samplesMax: number): void {
-  if (!isComplete) throw new CodedError('bad_body', 'cannot take OpenMetrics: it does not end with # EOF');
+function checkText(transcoded: Transcoded, samplesMax: number): void {
+  const { isComplete, refusedLines, firstRefused, samples, dropped, samplesBefore } = transcoded;
   if (refusedLines > 0) {
-    throw new CodedError('bad_body', `cannot read ${refusedLines} lines of the exposition, the first: ${firstRefused}`);
+    const message = `cannot read ${refusedLines} lines of the exposition, the first: ${firstRefused}`;
+    throw new TextRefused('bad_body', message, samplesBefore);
+  }
+  const read = samples + dropped;
+  if (!isComplete) {
+    throw new TextRefused('bad_body', 'cannot take OpenMetrics: it does not end with # EOF', read);
   }
   if (samples > samplesMax) {
-    throw new CodedError(
-      'body_too_large',
-      `cannot take the scrape: got ${samples} samples, want at most ${samplesMax}`,
-    );
+    const message = `cannot take the scrape: got ${samples} samples, want at most ${samplesMax}`;
+    throw new TextRefused('body_too_large', message, read);
   }
 }

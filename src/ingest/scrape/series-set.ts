@@ -32,44 +32,39 @@ export function compareSeries(before: SeriesList, now: SeriesList): SeriesChange
   let same = 0;
   while (same < before.refs.length && same < now.refs.length && isEqual(before, same, now, same)) same++;
   if (same === before.refs.length && same === now.refs.length) return { gone: NO_SERIES, added: 0 };
-  const [sortedBefore, sortedNow] = [tail(before, same), tail(now, same)];
-  // What comes twice in a scrape may have its other place in the common beginning.
-  const known = tail(before, 0);
+  // What comes twice in a scrape may have its other place in the common beginning: so the other list is searched whole.
   return {
-    gone: pick(sortedBefore, notIn(sortedBefore, tail(now, 0))),
-    added: notIn(sortedNow, known).length,
+    gone: pick(before, placesNotIn(before, sorted(before, same), now, sorted(now, 0))),
+    added: placesNotIn(now, sorted(now, same), before, sorted(before, 0)).length,
   };
 }
 
-/** The list from a place on, ascending by ref, each once. */
-function tail({ refs, generations }: SeriesList, from: number): SeriesList {
-  // A ref has 28 bits, and its generation tells no two of one list apart: 53 bits hold ref and place.
+/** A place of a list fits beside a ref of 28 bits into the 53 of a number, so that numbers can be sorted for both. */
+const PLACES = 2 ** 25;
+
+/** Places from `from` on, by ascending ref, each ref once. */
+function sorted({ refs }: SeriesList, from: number): Uint32Array {
   const keys = new Float64Array(refs.length - from);
   for (let i = from; i < refs.length; i++) keys[i - from] = refs[i]! * PLACES + i;
   keys.sort();
-  const sorted = { refs: new Uint32Array(keys.length), generations: new Uint32Array(keys.length) };
+  const places = new Uint32Array(keys.length);
   let count = 0;
   for (const key of keys) {
     const place = key % PLACES;
-    const ref = refs[place]!;
-    if (count > 0 && sorted.refs[count - 1] === ref) continue;
-    sorted.refs[count] = ref;
-    sorted.generations[count++] = generations[place]!;
+    if (count === 0 || refs[places[count - 1]!] !== refs[place]) places[count++] = place;
   }
-  return { refs: sorted.refs.subarray(0, count), generations: sorted.generations.subarray(0, count) };
+  return places.subarray(0, count);
 }
 
-const PLACES = 2 ** 25;
-
-/** Places in `a` whose series are not in `b`; both ascend. */
-function notIn(a: SeriesList, b: SeriesList): number[] {
-  const places: number[] = [];
+/** Those of the places in `a` whose series are at none of the places in `b`; both ascend by ref. */
+function placesNotIn(a: SeriesList, aPlaces: Uint32Array, b: SeriesList, bPlaces: Uint32Array): number[] {
+  const found: number[] = [];
   let j = 0;
-  for (let i = 0; i < a.refs.length; i++) {
-    while (j < b.refs.length && b.refs[j]! < a.refs[i]!) j++;
-    if (j === b.refs.length || !isEqual(a, i, b, j)) places.push(i);
+  for (const i of aPlaces) {
+    while (j < bPlaces.length && b.refs[bPlaces[j]!]! < a.refs[i]!) j++;
+    if (j === bPlaces.length || !isEqual(a, i, b, bPlaces[j]!)) found.push(i);
   }
-  return places;
+  return found;
 }
 
 function pick({ refs, generations }: SeriesList, places: readonly number[]): SeriesList {

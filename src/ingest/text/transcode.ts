@@ -33,6 +33,8 @@ export interface Transcoded {
   readonly samples: number;
   readonly dropped: number;
   readonly refusedLines: number;
+  /** Samples before the first refused line, those that were dropped among them. */
+  readonly samplesBefore: number;
   /** Number and text of the first refused line, and what is wrong with it; '' if there is none. */
   readonly firstRefused: string;
   /** False for OpenMetrics that does not end with `# EOF`. */
@@ -108,6 +110,7 @@ class Transcoder {
   #samples = 0;
   #refused = 0;
   #firstRefused = '';
+  #samplesBefore = 0;
   #sawEnd = false;
   #family: Family | null = null;
 
@@ -141,6 +144,7 @@ class Transcoder {
       samples: this.#samples,
       dropped: this.#dropped,
       refusedLines: this.#refused,
+      samplesBefore: this.#samplesBefore,
       firstRefused: this.#firstRefused,
       isComplete: this.#sawEnd || !this.#format.isOpenMetrics,
     };
@@ -159,6 +163,7 @@ class Transcoder {
       if (!(error instanceof LineError)) throw error;
       this.#refused++;
       if (this.#firstRefused !== '') return;
+      this.#samplesBefore = this.#samples + this.#dropped;
       const text = this.#text.toString('utf8', start, Math.min(this.#end, start + EXAMPLE_LENGTH_MAX));
       this.#firstRefused = `line ${line}: ${error.message}: ${JSON.stringify(text)}`;
     }
