@@ -40,7 +40,7 @@ import {
   SB_TOUCHED,
   TAIL_SAMPLES_MAX,
 } from '../layout';
-import { decode, openCell, push } from './chunk';
+import { decode, openCell, push, pushRegular } from './chunk';
 import { extrasMake, extrasOf, extrasRoom, histogramAt, isHistogram, noteStart, putHistogram } from './extras';
 import { entryOf, pagesFree } from './memory';
 import { cellRelease, isCellOf } from './period';
@@ -54,7 +54,16 @@ const ENTRY_BYTES_MAX: u32 = 24;
 export function append(record: usize, timestamp: f64, bits: i64): u32 {
   if (!(timestamp <= load<f64>(SB_LATEST_MS))) return OUTCOME_TOO_FAR_AHEAD;
   if (!(timestamp > load<f64>(SB_OLDEST_MS))) return OUTCOME_TOO_OLD;
-  if ((load<u8>(record, REC_FLAGS) & FLAG_EXTRAS) != 0) return appendBeside(record, timestamp, bits, 0);
+  const flags = <u32>load<u8>(record, REC_FLAGS);
+  if (flags == 0 && pushRegular(record, timestamp, bits)) {
+    if (timestamp > load<f64>(SB_NEWEST_MS)) store<f64>(SB_NEWEST_MS, timestamp);
+    return OUTCOME_STORED;
+  }
+  return appendOther(record, timestamp, bits, flags);
+}
+
+function appendOther(record: usize, timestamp: f64, bits: i64, flags: u32): u32 {
+  if ((flags & FLAG_EXTRAS) != 0) return appendBeside(record, timestamp, bits, 0);
   const newest = load<f64>(record, REC_TIME);
   if (timestamp <= newest && load<u32>(record, REC_SAMPLES) != 0) {
     const outcome = appendLate(record, timestamp, bits, newest - load<f64>(SB_OUT_OF_ORDER_MS));

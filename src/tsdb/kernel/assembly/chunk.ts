@@ -67,6 +67,58 @@ export const STALE: i64 = 0x7ff0000000000002;
 
 // ---- writing
 
+/**
+ * The short way of `push`, for what nearly all samples are: the interval of the one before, its value or a small whole number
+ * more, its period, and room in the open cell. False, and nothing has changed, for any other.
+ */
+// @ts-ignore: decorator
+@inline
+export function pushRegular(record: usize, timestamp: f64, bits: i64): bool {
+  const lastTime = load<f64>(record, REC_TIME);
+  const delta = load<i32>(record, REC_DELTA);
+  const samples = load<u32>(record, REC_SAMPLES);
+  const period = load<u16>(record, REC_PERIOD);
+  // One question about all of it, as in isPlainSample.
+  const regular =
+    <u32>(timestamp - lastTime == <f64>delta) &
+    <u32>(delta > 0) &
+    <u32>(samples > 1) &
+    <u32>(lastTime >= load<f64>(SB_PERIOD_START_MS)) &
+    <u32>(lastTime < load<f64>(SB_PERIOD_END_MS)) &
+    <u32>(period == <u16>load<i32>(SB_PERIOD)) &
+    <u32>(lastTime > load<f64>(SB_FLOOR_MS));
+  if (!regular) return false;
+  const lastBits = load<i64>(record, REC_BITS);
+  const run = <u32>load<u8>(record, REC_RUN);
+  if (bits == lastBits) {
+    if (run == RUN_MAX) return false;
+    store<u8>(record, run + 1, REC_RUN);
+  } else {
+    const value = reinterpret<f64>(bits);
+    const difference = value - reinterpret<f64>(lastBits);
+    const step = <i32>difference;
+    const pos = <u32>load<u16>(record, REC_POS);
+    const runBytes = <u32>(run != 0);
+    const fits =
+      <u32>(<f64>step == difference) &
+      <u32>(reinterpret<i64>(value - <f64>step) == lastBits) &
+      <u32>(<u32>(step + SMALL_STEP) < 128) &
+      <u32>(pos + runBytes < <u32>load<u8>(record, REC_CAP)) &
+      <u32>(load<u16>(record, REC_CELL_PERIOD) == period);
+    if (!fits) return false;
+    const at = <usize>load<u32>(record, REC_CELL) + pos;
+    // The run's byte is written over at once if there is none.
+    store<u8>(at, RUN_HEADER + run);
+    store<u8>(at + runBytes, step + SMALL_STEP);
+    store<u16>(record, pos + runBytes + 1, REC_POS);
+    store<u8>(record, 0, REC_RUN);
+    store<i64>(record, bits, REC_BITS);
+  }
+  store<f64>(record, timestamp, REC_TIME);
+  store<u32>(record, samples + 1, REC_SAMPLES);
+  return true;
+}
+
 /** Adds the newest sample of a series; false if no cell could be had, and then nothing has changed. */
 export function push(record: usize, timestamp: f64, bits: i64, reserve: u32): bool {
   const samples = load<u32>(record, REC_SAMPLES);
