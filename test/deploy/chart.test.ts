@@ -56,6 +56,7 @@ const MATRIX: Readonly<Record<string, readonly string[]>> = {
   'scraping a cluster': [
     '--set-json=scrape={"scrape_configs":[{"job_name":"pods","kubernetes_sd_configs":[{"role":"pod","annotations":true}]}],"service_monitors":{"selector":"release=prometheus"},"pod_monitors":{}}',
   ],
+  'pods watched': ['--set=scaling.watchPods=true'],
   watched: [
     '--set=serviceMonitor.enabled=true,serviceMonitor.additionalLabels.release=prometheus,prometheusRule.enabled=true,dashboards.enabled=true',
   ],
@@ -213,6 +214,21 @@ test('permissions: none by default, and no more than the API needs', { skip }, a
     .flatMap((one) => one.rules as { resources: string[]; verbs: string[] }[])
     .filter(({ resources }) => resources.includes('secrets'));
   t.strictSame(secrets, [], 'nobody needs Secrets');
+});
+
+test('who watches pods may read no more than which there are', { skip }, async (t) => {
+  const watching = await render('pods watched');
+  t.strictSame(kind(watching, 'ClusterRole').rules, [
+    { apiGroups: [''], resources: ['pods'], verbs: ['list', 'watch'] },
+  ]);
+  t.match(argsOf(watching).join(' '), '--scaling.watch-pods=true');
+  t.equal(workload(watching).spec.template.spec.automountServiceAccountToken, true);
+  const none = await render('defaults');
+  t.strictSame(
+    none.filter((one) => one.kind === 'ClusterRole'),
+    [],
+  );
+  t.notMatch(argsOf(none).join(' '), 'watch-pods');
 });
 
 test('permissions to find what is scraped follow from what is scraped', { skip }, async (t) => {

@@ -20,6 +20,9 @@ A test compares the names with the daemon's own table of settings.
 - --keda.tls-client-ca-file=/etc/tidegauge/keda-tls/ca.crt
 {{- end }}
 {{- end }}
+{{- if .Values.scaling.watchPods }}
+- --scaling.watch-pods=true
+{{- end }}
 {{- if .Values.storage.path }}
 - --storage.path={{ .Values.storage.path }}
 {{- end }}

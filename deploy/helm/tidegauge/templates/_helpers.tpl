@@ -132,5 +132,5 @@ v1beta2 custom.metrics.k8s.io {{ add $priority 100 }}
 
 {{/* Not empty if the pod needs the token of its account. */}}
 {{- define "tidegauge.asksApiServer" -}}
-{{- if or (include "tidegauge.servesKubernetes" .) (include "tidegauge.scrapeWatches" .) }}yes{{ end }}
+{{- if or (include "tidegauge.servesKubernetes" .) (include "tidegauge.scrapeWatches" .) .Values.scaling.watchPods }}yes{{ end }}
 {{- end }}
