@@ -279,7 +279,7 @@ test('the same requests, with nothing known, leave the same store', (t) => {
           throw new Error(`${got.join('\n')}\ninstead of\n${want.join('\n')}`);
       },
     ),
-    { seed, numRuns: 150 },
+    { seed, numRuns: 100 },
   );
   t.end();
 });

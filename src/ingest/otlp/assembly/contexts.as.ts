@@ -48,8 +48,11 @@ import {
   IDY_HASH,
   IDY_LENGTH,
   IDY_SERIES,
+  OWN,
 } from '../identity-layout';
 
+/** The attributes of the point that was learnt last. */
+const PREDICTED: usize = OWN + 28672;
 const MIX: u64 = 0xd6e8feb86659fd93;
 /** Bytes of an attribute that can be kept. */
 const ATTRIBUTE_BYTES_MAX: u32 = 8000;
@@ -187,7 +190,10 @@ function part(context: usize, i: u32, at: usize, start: usize, end: usize): usiz
 
 /** The identity of a point of the context with these attributes, or 0. One whose series is gone is found, too. */
 export function pointFind(context: u32, start: usize, end: usize): usize {
-  const hash = pointHash(context, start, end);
+  return pointFindBy(pointHash(context, start, end), context, start, end);
+}
+
+function pointFindBy(hash: u32, context: u32, start: usize, end: usize): usize {
   let base = <usize>load<u32>(SB_IDENTITY_TABLE, TABLE_ADDRESS);
   let mask = load<u32>(SB_IDENTITY_TABLE, TABLE_MASK);
   while (base != 0) {
@@ -234,7 +240,8 @@ export function attributesMatch(identity: usize, p: usize, end: usize): usize {
 /** Learns a point of n attributes, whose ends stand at `ends`; 0 if there is no room. */
 export function pointLearn(context: u32, start: usize, ends: usize, n: u32, series: u32, generation: u32): usize {
   const end = n == 0 ? start : <usize>load<u32>(ends + ((n - 1) << 2));
-  let identity = pointFind(context, start, end);
+  const hash = pointHash(context, start, end);
+  let identity = pointFindBy(hash, context, start, end);
   if (identity == 0) {
     if (n > <u32>ATTRIBUTES_MAX || !hasRoom()) return 0;
     identity = allocate(KIND_SET, IDY_BYTES + (n << 2));
@@ -243,13 +250,12 @@ export function pointLearn(context: u32, start: usize, ends: usize, n: u32, seri
     let p = start;
     for (let i: u32 = 0; i < n; i++) {
       const next = <usize>load<u32>(ends + (i << 2));
-      const attribute = attributeIntern(p, <u32>(next - p));
+      const attribute = attributeLike(PREDICTED + (i << 2), p, <u32>(next - p));
       // What was allocated stays unused until all is forgotten; it happens once, at the end of the room.
       if (attribute == 0) return 0;
       store<u32>(identity + IDY_BYTES + (i << 2), <u32>attribute);
       p = next;
     }
-    const hash = pointHash(context, start, end);
     store<u32>(identity, hash, IDY_HASH);
     store<u32>(identity, context, IDY_CONTEXT);
     store<u32>(identity, <u32>(end - start), IDY_LENGTH);
@@ -260,6 +266,17 @@ export function pointLearn(context: u32, start: usize, ends: usize, n: u32, seri
   store<u32>(identity, series, IDY_SERIES);
   store<u32>(identity, generation, IDY_GENERATION);
   return identity;
+}
+
+/** As attributeIntern; the point that was learnt before mostly has the same at this place. */
+// @ts-ignore: decorator
+@inline
+function attributeLike(predicted: usize, p: usize, length: u32): usize {
+  const last = <usize>load<u32>(predicted);
+  if (last != 0 && load<u32>(last, ATT_LENGTH) == length && bytesEqual(last + ATT_BYTES, p, length)) return last;
+  const attribute = attributeIntern(p, length);
+  store<u32>(predicted, <u32>attribute);
+  return attribute;
 }
 
 function attributeIntern(p: usize, length: u32): usize {

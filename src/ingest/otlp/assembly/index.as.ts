@@ -285,8 +285,8 @@ function walkMetric(
     if (load<u32>(ID_POINT_COUNT) == points) return true;
     isPlain = arePlain(points);
   } else if (isNumeric) {
-    if (!listPoints()) return false;
-    isPlain = arePlain(points);
+    // More than can be listed are left to others, which need no list.
+    isPlain = listPoints() && arePlain(points);
     if (!isPlain) store<u32>(ID_POINT_COUNT, points);
   }
   const count = load<u32>(ID_METRIC_COUNT);
