@@ -42,6 +42,8 @@ export interface LoggedBody {
   readonly profile: string | null;
   readonly body: Uint8Array;
   readonly arrivalMs: number;
+  /** The namespace that the identity of its sender put on its series; '' for none. */
+  readonly stamp: string;
 }
 
 /** What became of a body of the log. `unread`: it could not be read as it was, for want of its settings or its protocol. */
@@ -82,14 +84,14 @@ export class Replayer {
     return [{ name: 'otlp-deltas', save: () => deltas.save(), load: (bytes) => deltas.load(bytes) }];
   };
 
-  readonly replay = (head: ReplayHead, { protocol, profile, body, arrivalMs }: LoggedBody): Replayed => {
+  readonly replay = (head: ReplayHead, { protocol, profile, body, arrivalMs, stamp }: LoggedBody): Replayed => {
     const tally = new Tally();
     this.#arrivalMs = arrivalMs;
     try {
-      if (protocol === LOGGED_AS.remoteWrite.number) storeRemoteWrite(body, 0, targetOf(head, tally));
-      else if (protocol === LOGGED_AS.remoteWrite2.number) storeRequest(body, 0, targetOf(head, tally));
+      if (protocol === LOGGED_AS.remoteWrite.number) storeRemoteWrite(body, 0, targetOf(head, tally, stamp));
+      else if (protocol === LOGGED_AS.remoteWrite2.number) storeRequest(body, 0, targetOf(head, tally, stamp));
       else if (protocol === LOGGED_AS.otlp.number && profile !== null) {
-        this.#decoderOf(head, profile).store(body, tally);
+        this.#decoderOf(head, profile).store(body, tally, stamp);
       } else return 'unread';
     } catch (error) {
       // Memory is full, or a limit is lower than it was: the rest of the log may fit all the same.
@@ -119,8 +121,8 @@ export class Replayer {
   }
 }
 
-function targetOf(head: RemoteWriteHead, tally: Tally): RemoteWriteTarget {
-  return { head, metadata: new Metadata(), sink: { head, exemplars: noExemplars(), latestMs: Infinity, tally } };
+function targetOf(head: RemoteWriteHead, tally: Tally, stamp: string): RemoteWriteTarget {
+  return { head, stamp, metadata: new Metadata(), sink: { head, exemplars: noExemplars(), latestMs: Infinity, tally } };
 }
 
 function noExemplars(): Exemplars {

@@ -122,30 +122,31 @@ export class Writer {
 
   /**
    * Stores a remote-write 1.0 body as sent: a snappy block. `connection` numbers the connection that it came over: what
-   * series follows upon what is learnt for each. Throws `bad_body`, `body_too_large` or `overloaded`.
+   * series follows upon what is learnt for each. `stamp` is the namespace that the sender's identity puts on its series, ''
+   * for none (stamp.ts). Throws `bad_body`, `body_too_large` or `overloaded`.
    */
-  remoteWrite(body: Uint8Array, connection = 0): WriteOutcome {
+  remoteWrite(body: Uint8Array, connection = 0, stamp = ''): WriteOutcome {
     const stored = this.#store('remote_write', body, (tally) => {
-      storeRemoteWrite(body, connection, this.#remoteWriteTarget(tally));
-      return this.#note(LOGGED_AS.remoteWrite, body, tally.samplesStored);
+      storeRemoteWrite(body, connection, this.#remoteWriteTarget(tally, stamp));
+      return this.#note(LOGGED_AS.remoteWrite, body, tally.samplesStored, stamp);
     });
     return outcomeOf(stored);
   }
 
   /** As `remoteWrite`, of a remote-write 2.0 body. */
-  remoteWrite2(body: Uint8Array, connection = 0): RequestOutcome {
+  remoteWrite2(body: Uint8Array, connection = 0, stamp = ''): RequestOutcome {
     const stored = this.#store('remote_write', body, (tally) => {
-      storeRequest(body, connection, this.#remoteWriteTarget(tally));
-      return this.#note(LOGGED_AS.remoteWrite2, body, tally.samplesStored);
+      storeRequest(body, connection, this.#remoteWriteTarget(tally, stamp));
+      return this.#note(LOGGED_AS.remoteWrite2, body, tally.samplesStored, stamp);
     });
     return requestOutcomeOf(stored);
   }
 
   /** Stores an OTLP `ExportMetricsServiceRequest`, decompressed. Throws `bad_body` or `body_too_large`. */
-  otlp(body: Uint8Array): WriteOutcome {
+  otlp(body: Uint8Array, stamp = ''): WriteOutcome {
     const stored = this.#store('otlp', body, (tally) => {
       checkSize(body, LIMITS.otlpBodyBytesMax);
-      return this.#storeOtlp(body, tally);
+      return this.#storeOtlp(body, stamp, tally);
     });
     return outcomeOf(stored);
   }
@@ -158,14 +159,15 @@ export class Writer {
     body: Uint8Array,
     format: Omit<TextFormat, 'timestampMs'> & { timestampMs?: number },
     connection = 0,
+    stamp = '',
   ): WriteOutcome {
     const { timestampMs = this.#clock.nowMs() } = format;
     const stored = this.#store('text', body, (tally) => {
       const logged: Promise<void>[] = [];
       let before = 0;
       // Noted as the remote-write bodies that it becomes: those need neither format nor clock to be read again.
-      storeText(body, { ...format, timestampMs }, connection, this.#remoteWriteTarget(tally), (block) => {
-        const noted = this.#note(LOGGED_AS.textBlock, block, tally.samplesStored - before);
+      storeText(body, { ...format, timestampMs }, connection, this.#remoteWriteTarget(tally, stamp), (block) => {
+        const noted = this.#note(LOGGED_AS.textBlock, block, tally.samplesStored - before, stamp);
         before = tally.samplesStored;
         if (noted === null) return;
         // Nobody waits for it if a later block fails.
@@ -184,18 +186,19 @@ export class Writer {
   scraped(block: Uint8Array, timestampMs: number, connection: number): ScrapedOutcome {
     let series: SeriesList | null = null;
     const stored = this.#store('scrape', block, (tally) => {
-      storeRemoteWrite(block, connection, this.#remoteWriteTarget(tally));
+      // Targets of a scrape are the operator's own: nobody stamps them.
+      storeRemoteWrite(block, connection, this.#remoteWriteTarget(tally, ''));
       series = this.#head.seriesOfBody(bodyBytesOf(block), timestampMs);
-      return this.#note(LOGGED_AS.textBlock, block, tally.samplesStored);
+      return this.#note(LOGGED_AS.textBlock, block, tally.samplesStored, '');
     });
     return { ...outcomeOf(stored), series: series! };
   }
 
   /** Stores one that came as JSON, decompressed. Throws `bad_body` or `body_too_large`. */
-  otlpJson(body: Uint8Array): WriteOutcome {
+  otlpJson(body: Uint8Array, stamp = ''): WriteOutcome {
     const stored = this.#store('otlp', body, (tally) => {
       checkSize(body, LIMITS.otlpJsonBodyBytesMax);
-      return this.#storeOtlp(exportRequestFromJson(body), tally);
+      return this.#storeOtlp(exportRequestFromJson(body), stamp, tally);
     });
     return outcomeOf(stored);
   }
@@ -210,21 +213,27 @@ export class Writer {
     this.#counters[protocol].requests.with(protocol, code).value++;
   }
 
-  #remoteWriteTarget(tally: Tally): RemoteWriteTarget {
+  #remoteWriteTarget(tally: Tally, stamp: string): RemoteWriteTarget {
     const latestMs = this.#clock.nowMs() + LIMITS.futureMsMax;
     const sink = { head: this.#head, exemplars: this.#exemplars, latestMs, tally };
-    return { head: this.#head, metadata: this.#metadata, sink };
+    return { head: this.#head, stamp, metadata: this.#metadata, sink };
   }
 
-  #storeOtlp(body: Uint8Array, tally: Tally): Promise<void> | null {
-    this.#otlp.store(body, tally);
-    return this.#note(LOGGED_AS.otlp, body, tally.samplesStored, this.#otlpProfile);
+  #storeOtlp(body: Uint8Array, stamp: string, tally: Tally): Promise<void> | null {
+    this.#otlp.store(body, tally, stamp);
+    return this.#note(LOGGED_AS.otlp, body, tally.samplesStored, stamp, this.#otlpProfile);
   }
 
   /** A body of which nothing was stored leaves nothing to bring back. */
-  #note({ number, isCompressed }: LoggedAs, body: Uint8Array, stored: number, profile = ''): Promise<void> | null {
+  #note(
+    { number, isCompressed }: LoggedAs,
+    body: Uint8Array,
+    stored: number,
+    stamp: string,
+    profile = '',
+  ): Promise<void> | null {
     if (this.#journal === null || stored === 0) return null;
-    return this.#journal.note(number, profile, body, isCompressed);
+    return this.#journal.note(number, profile, body, isCompressed, stamp);
   }
 
   /** `store` says what is to be waited for. */

@@ -11,7 +11,7 @@ import { APPENDED, type Appended, type HeadStats, type SelectRequest, type Serie
 import { type Cardinality, CardinalityWalk } from './kernel/cardinality.ts';
 import { GATHERED_IDS, Gathering } from './kernel/gathering.ts';
 import { type Kernel, openKernel } from './kernel/kernel.ts';
-import { LabelTexts } from './kernel/label-text.ts';
+import { LabelTexts, stampLabel } from './kernel/label-text.ts';
 import {
   BLOB_HEADER_BYTES,
   HISTOGRAM_BYTES_MAX,
@@ -69,6 +69,8 @@ import {
   SB_SERIES_CREATED,
   SB_SERIES_MAX,
   SB_SERIES_REMOVED,
+  SB_STAMP_BYTES,
+  SB_STAMP_LABEL,
   SB_TOUCHED,
   SB_VALUE_BYTES_MAX,
   SB_VERDICT,
@@ -278,12 +280,14 @@ export class KernelHead {
 
   /**
    * Stores a remote-write 1.0 body as sent. `connection` names the sender's connection: what follows upon what is
-   * learnt for each. Throws `bad_body` or `body_too_large`, and has then stored nothing.
+   * learnt for each. `stamp` is the namespace that the sender's identity puts on its series, '' for none; series on the odd
+   * list are to be stamped by whoever reads it. Throws `bad_body` or `body_too_large`, and has then stored nothing.
    */
-  writeRemoteWrite(body: Uint8Array, connection: number): RemoteWriteCounts {
+  writeRemoteWrite(body: Uint8Array, connection: number, stamp = ''): RemoteWriteCounts {
     const { u8, u32 } = this.#kernel;
     if (body.length > u32[SB_IN_BYTES_MAX >>> 2]!) throw this.#tooLarge(body.length);
     this.#beforeWrite();
+    this.#setStamp(stamp);
     u8.set(body, u32[SB_IN >>> 2]!);
     const odd: Uint8Array[] = [];
     let status = this.#kernel.ingest(body.length, connection);
@@ -297,10 +301,11 @@ export class KernelHead {
   }
 
   /** As `writeRemoteWrite`, of a remote-write 2.0 body. */
-  writeRequest(body: Uint8Array, connection: number): RequestCounts {
+  writeRequest(body: Uint8Array, connection: number, stamp = ''): RequestCounts {
     const { u8, u32 } = this.#kernel;
     if (body.length > u32[SB_IN_BYTES_MAX >>> 2]!) throw this.#tooLarge(body.length);
     this.#beforeWrite();
+    this.#setStamp(stamp);
     u8.set(body, u32[SB_IN >>> 2]!);
     const odd: OddSeries[] = [];
     let status = this.#kernel.ingest2(body.length, connection);
@@ -318,6 +323,8 @@ export class KernelHead {
    * asked before anything is selected.
    */
   seriesOfBody(bodyBytes: number, timestampMs: number): SeriesList {
+    // Labels that come by this door have none but their own.
+    this.#setStamp('');
     const { u32 } = this.#kernel;
     const count = this.#kernel.bodySeries(bodyBytes, timestampMs);
     const at = u32[SB_IN >>> 2]! >>> 2;
@@ -331,6 +338,15 @@ export class KernelHead {
     const { u32 } = this.#kernel;
     if (u32[record + (REC_GENERATION >>> 2)] !== generation || u32[record + (REC_SET >>> 2)] === 0) return null;
     return this.#texts.labels(ref);
+  }
+
+  #setStamp(namespace: string): void {
+    const { u8, u32 } = this.#kernel;
+    u32[SB_STAMP_BYTES >>> 2] = 0;
+    if (namespace === '') return;
+    const label = stampLabel(namespace);
+    u8.set(label, SB_STAMP_LABEL);
+    u32[SB_STAMP_BYTES >>> 2] = label.length;
   }
 
   /** The body that was written last, decompressed: valid until the next call of the head. */
@@ -388,6 +404,8 @@ export class KernelHead {
    * into it. What the store does not take is not noted: it is to be asked again, a sample at a time. False if all are to be.
    */
   appendNewRows(rows: Uint8Array): boolean {
+    // Labels that come by this door have none but their own.
+    this.#setStamp('');
     const { u8, u32 } = this.#kernel;
     if (this.#refusedByLabels.isGiven || rows.length > u32[SB_IN_BYTES_MAX >>> 2]!) return false;
     this.#beforeWrite();

@@ -24,6 +24,8 @@ export interface ReplayedBody {
   readonly profile: string | null;
   readonly body: Uint8Array;
   readonly arrivalMs: number;
+  /** The namespace that the identity of its sender put on its series; '' for none. */
+  readonly stamp: string;
 }
 
 export interface RecoverOptions {
@@ -204,8 +206,8 @@ class Replay {
   #replayRecord(head: KernelHead, record: LogRecord): void {
     head.giveVerdict(record.verdict);
     const profile = this.#profiles.get(record.profile) ?? null;
-    const { protocol, body, arrivalMs } = record;
-    const replayed = this.#options.replay(head, { protocol, profile, body, arrivalMs });
+    const { protocol, body, arrivalMs, stamp } = record;
+    const replayed = this.#options.replay(head, { protocol, profile, body, arrivalMs, stamp });
     if (replayed !== 'stored') this.recovery[replayed]++;
   }
 
@@ -267,9 +269,16 @@ export interface Journal {
   admit(bytes: number): void;
   /**
    * Notes a body that was applied, with the verdict on it. What is returned must be waited for before it is acknowledged;
-   * null if there is nothing to wait for. The body must not change until then.
+   * null if there is nothing to wait for. The body must not change until then. `stamp` is the namespace that its sender's
+   * identity puts on its series.
    */
-  note(protocol: number, profile: string, body: Uint8Array, isCompressed: boolean): Promise<void> | null;
+  note(
+    protocol: number,
+    profile: string,
+    body: Uint8Array,
+    isCompressed: boolean,
+    stamp?: string,
+  ): Promise<void> | null;
 }
 
 export class Storage implements Journal {
@@ -314,7 +323,7 @@ export class Storage implements Journal {
     this.#head.takeVerdict();
   }
 
-  note(protocol: number, profile: string, body: Uint8Array, isCompressed: boolean): Promise<void> | null {
+  note(protocol: number, profile: string, body: Uint8Array, isCompressed: boolean, stamp = ''): Promise<void> | null {
     let number = this.#profiles.get(profile);
     if (number === undefined) {
       number = this.log.profileOf(profile);
@@ -323,7 +332,7 @@ export class Storage implements Journal {
     const verdict = this.#head.takeVerdict();
     const arrivalMs = this.#options.clock.nowMs();
     return this.log.append(
-      { kind: RECORD_BODY, protocol, profile: number, arrivalMs, stamp: '', verdict, body },
+      { kind: RECORD_BODY, protocol, profile: number, arrivalMs, stamp, verdict, body },
       isCompressed,
     );
   }

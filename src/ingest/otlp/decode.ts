@@ -66,6 +66,8 @@ export class OtlpDecoder {
   readonly #deltas: DeltaSums;
   readonly #point = new Point();
   readonly #series = new PointSeries();
+  /** A number for each namespace that was a stamp; 0 is none. */
+  readonly #stamps = new Map<string, number>([['', 0]]);
   readonly #identities: Identities;
   /** By the identity of the resource. */
   readonly #resources = new Map<number, Resource>();
@@ -83,35 +85,47 @@ export class OtlpDecoder {
     registerMetrics(options.registry, this.#deltas, this.originals, this.#identities);
   }
 
-  /** Stores the points of a decompressed body. Throws `bad_body`, and has then stored nothing. */
-  store(body: Uint8Array, tally: Tally): void {
+  /**
+   * Stores the points of a decompressed body; `stamp` is the namespace that its sender's identity puts on its series. Throws
+   * `bad_body`, and has then stored nothing.
+   */
+  store(body: Uint8Array, tally: Tally, stamp = ''): void {
     if (this.#identities.makeRoom()) this.#resources.clear();
-    const resources = this.#identities.walk(body);
+    const resources = this.#identities.walk(body, this.#numberOf(stamp));
     if (resources === null) {
-      this.#storeWhole(body, tally);
+      this.#storeWhole(body, stamp, tally);
       return;
     }
     for (const resource of resources) checkOdd(body, resource);
-    const walk = this.#walk(body, tally);
+    const walk = this.#walk(body, stamp, tally);
     if (!this.#appendKnown(walk)) {
       // A series was removed meanwhile. To store a sample twice changes nothing; so all is done again.
-      this.#storeWhole(body, tally);
+      this.#storeWhole(body, stamp, tally);
       return;
     }
     for (const resource of resources) this.#storeResource(walk, resource);
   }
 
-  #storeWhole(body: Uint8Array, tally: Tally): void {
+  /** The same bytes of senders with different stamps are different series. */
+  #numberOf(stamp: string): number {
+    const known = this.#stamps.get(stamp);
+    if (known !== undefined) return known;
+    this.#stamps.set(stamp, this.#stamps.size);
+    return this.#stamps.size - 1;
+  }
+
+  #storeWhole(body: Uint8Array, stamp: string, tally: Tally): void {
     checkBody(body, EXPORT_REQUEST);
-    const walk = this.#walk(body, tally);
+    const walk = this.#walk(body, stamp, tally);
     eachField(walk.reader, 1, () => storeResourceMetrics(walk));
   }
 
-  #walk(body: Uint8Array, tally: Tally): Walk {
+  #walk(body: Uint8Array, stamp: string, tally: Tally): Walk {
     const { head, clock, settings, exemplars, metadata } = this.#options;
     return {
       reader: new WireReader(body),
       head,
+      stamp,
       settings,
       names: this.#names,
       deltas: this.#deltas,
@@ -205,7 +219,8 @@ export class OtlpDecoder {
     let metric = odd.identity === 0 ? null : odd.identity;
     return {
       storeNew: ({ name }) => {
-        if (!odd.isPlain) return null;
+        // Labels that are made beside the kernel know of no stamp.
+        if (!odd.isPlain || walk.stamp !== '') return null;
         metric ??= identities.learnMetric(resourceIdentity, odd);
         if (metric === 0) return null;
         const isTaught =

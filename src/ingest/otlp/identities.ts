@@ -30,6 +30,7 @@ import {
   ID_RESOURCES,
   ID_ROW_COUNT,
   ID_ROWS,
+  ID_STAMP,
   ID_TEACH,
   ID_URL_COUNTS,
   LBL_WIRE,
@@ -225,12 +226,16 @@ export class Identities {
     return true;
   }
 
-  /** Walks a body; null if it is malformed, or has more than can be listed. */
-  walk(body: Uint8Array): WalkedResource[] | null {
+  /**
+   * Walks a body; null if it is malformed, or has more than can be listed. `stamp` numbers what its sender's identity puts on
+   * the series: what is known or learnt of a body is known under its number alone.
+   */
+  walk(body: Uint8Array, stamp = 0): WalkedResource[] | null {
     if (body.length > LIMITS.otlpBodyBytesMax) return null;
     this.#memory ??= openMemory(this.#options);
     const memory = this.#memory;
     memory.u8.set(body, memory.u32[ID_BODY >>> 2]!);
+    memory.u32[ID_STAMP >>> 2] = stamp;
     if (memory.walk(body.length) === 0) return null;
     const at = memory.u32[ID_RESOURCES >>> 2]!;
     return Array.from({ length: memory.u32[ID_RESOURCE_COUNT >>> 2]! }, (_, i) =>

@@ -46,7 +46,8 @@ export const ID_KEY_END = OWN + 208;
 export const ID_NEW_STORED = OWN + 212;
 export const ID_NEW_EARLIEST = OWN + 216; // f64
 export const ID_NEW_LATEST = OWN + 224; // f64
-
+/** Number of what the identity of the body's sender puts on its series; 0 for nothing. */
+export const ID_STAMP = OWN + 232;
 /** 1 if the schema URL of a scope is a label: then it is of the identity, and is left to others. */
 export const ID_URL_COUNTS = OWN + 56;
 

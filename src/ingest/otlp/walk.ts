@@ -10,6 +10,7 @@ import { appendSample, seriesOrReason } from '../appender.ts';
 import { WIRE, type WireReader } from '../protobuf.ts';
 import { type Reason, reasonOf } from '../reasons.ts';
 import { labelsRefusal, withLabel } from '../series-labels.ts';
+import { withStamp } from '../stamp.ts';
 import type { Tally } from '../tally.ts';
 import { readAttribute } from './attributes.ts';
 import type { DeltaSums } from './delta.ts';
@@ -44,6 +45,8 @@ export interface PointFilter {
 export interface Walk {
   readonly reader: WireReader;
   readonly head: HeadWriter;
+  /** The namespace that the sender's identity puts on its series; '' for none. */
+  readonly stamp: string;
   readonly settings: OtlpSettings;
   readonly names: LabelNames;
   readonly deltas: DeltaSums;
@@ -381,10 +384,11 @@ function storeCumulative(walk: Walk, resource: Resource, scope: Scope, metric: M
 }
 
 /** The labels of the point, without a metric name. */
-function labelsOf({ point, names }: Walk, resource: Resource, scope: Scope): readonly string[] | Reason {
+function labelsOf({ point, names, stamp }: Walk, resource: Resource, scope: Scope): readonly string[] | Reason {
   if (!point.validUtf8) return 'invalid_utf8';
   if (point.timeUnset) return 'timestamp_unset';
-  return pointLabels(point.attributes, resource.labels, scope.labels, names);
+  const labels = pointLabels(point.attributes, resource.labels, scope.labels, names);
+  return typeof labels === 'string' ? labels : withStamp(labels, stamp);
 }
 
 /** Fills `walk.series` from `walk.point`. */
@@ -505,11 +509,12 @@ const ONE_HIGH = 0x3ff00000;
 
 /** Writes `target_info` over the span of the points that were stored, close enough for every lookback to find it. */
 export function storeTargetInfo(
-  { head, settings, tally, metadata }: Walk,
+  { head, settings, stamp, tally, metadata }: Walk,
   { labels, earliestMs, latestMs }: Pick<Resource, 'labels' | 'earliestMs' | 'latestMs'>,
 ): void {
-  const { targetInfo } = labels;
-  if (targetInfo === null || latestMs < earliestMs || labelsRefusal(targetInfo) !== null) return;
+  if (labels.targetInfo === null) return;
+  const targetInfo = withStamp(labels.targetInfo, stamp);
+  if (latestMs < earliestMs || labelsRefusal(targetInfo) !== null) return;
   if (metadata.of(TARGET_INFO).length === 0) metadata.add(TARGET_INFO, TARGET_INFO_METADATA);
   const stepMs = settings.lookbackMs / 2;
   const store = (timestampMs: number): void => {

@@ -9,6 +9,7 @@ import { type Metadata, metricTypeOf } from '../../tsdb/metadata.ts';
 import { checkBody, FIELD, type MessageSchema, WireReader } from '../protobuf.ts';
 import type { Reason } from '../reasons.ts';
 import { canonicalLabels } from '../series-labels.ts';
+import { stampedLabels } from '../stamp.ts';
 import type { Tally } from '../tally.ts';
 import { keepExemplar, readOrNull, type SeriesInHand, type Sink, storeHistogram, storeSample } from './items.ts';
 
@@ -21,13 +22,13 @@ const TIME_SERIES: MessageSchema = [undefined, LABEL, SAMPLE, bytes, bytes];
 /** 1 type, 2 family, 4 help, 5 unit. */
 const METADATA: MessageSchema = [undefined, varint, bytes, undefined, bytes, bytes];
 
-/** Stores one TimeSeries message: canonical labels first, then its items. Throws `bad_body`, and has then stored nothing. */
-export function storeTimeSeries(message: Uint8Array, sink: Sink): void {
+/** Stores one TimeSeries message: canonical labels first, with the stamp of its sender, then its items. Throws `bad_body`, and has then stored nothing. */
+export function storeTimeSeries(message: Uint8Array, sink: Sink, stamp = ''): void {
   checkBody(message, TIME_SERIES);
   const reader = new WireReader(message);
   const received: string[] = [];
   const validUtf8 = readLabels(reader, received);
-  const labels = validUtf8 ? canonicalLabels(received) : 'invalid_utf8';
+  const labels = validUtf8 ? stampedLabels(canonicalLabels(received), stamp) : 'invalid_utf8';
   reader.position = 0;
   if (typeof labels === 'string') refuseSeries(reader, labels, received, sink.tally);
   else storeItems(reader, labels, sink);

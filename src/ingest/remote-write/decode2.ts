@@ -10,6 +10,7 @@ import { familyOf, type Metadata, metricTypeOf } from '../../tsdb/metadata.ts';
 import { checkBody, FIELD, type MessageSchema, WIRE, WireReader } from '../protobuf.ts';
 import type { Reason } from '../reasons.ts';
 import { canonicalLabels } from '../series-labels.ts';
+import { stampedLabels } from '../stamp.ts';
 import type { Tally } from '../tally.ts';
 import { keepExemplar, readOrNull, type SeriesInHand, type Sink, storeHistogram, storeSample } from './items.ts';
 
@@ -20,11 +21,13 @@ export interface Symbols {
   text(i: number): string | null;
 }
 
-/** A TimeSeries message, its symbols, and the series if that is known. */
+/** A TimeSeries message, its symbols, the stamp of its sender, and the series if that is known. */
 export interface ReceivedSeries {
   readonly timeSeries: Uint8Array;
   readonly symbols: Symbols;
   readonly ref: SeriesRef | null;
+  /** '' or absent for none. */
+  readonly stamp?: string;
 }
 
 const { varint, fixed64 } = FIELD;
@@ -33,6 +36,7 @@ const EXEMPLAR: MessageSchema = [undefined, undefined, fixed64, varint];
 
 /** Stores one TimeSeries: labels first, then its items as they come. */
 export function storeSeries(received: ReceivedSeries, sink: Sink): void {
+  const { stamp = '' } = received;
   const reader = new WireReader(received.timeSeries);
   const { refs, createdMs: startTimestampMs } = readHead(reader);
   reader.position = 0;
@@ -40,14 +44,14 @@ export function storeSeries(received: ReceivedSeries, sink: Sink): void {
     // Labels as strings are needed for exemplars and refusals only.
     let labels: Labels | null = null;
     const known = () => {
-      labels ??= canonicalLabels(textsOf(refs, received.symbols).texts) as Labels;
+      labels ??= stampedLabels(canonicalLabels(textsOf(refs, received.symbols).texts), stamp) as Labels;
       return labels;
     };
     storeItems(reader, { labels: known, startTimestampMs, ref: received.ref }, received.symbols, sink);
     return;
   }
   const { texts, fault } = textsOf(refs, received.symbols);
-  const labels = fault ?? canonicalLabels(texts);
+  const labels = fault ?? stampedLabels(canonicalLabels(texts), stamp);
   if (typeof labels === 'string') refuseSeries(reader, labels, texts, sink.tally);
   else storeItems(reader, { labels: () => labels, startTimestampMs, ref: null }, received.symbols, sink);
 }

@@ -19,6 +19,8 @@ export type RemoteWriteHead = HeadWriter &
 /** Where a body goes: `head` is the one of `sink`. */
 export interface RemoteWriteTarget {
   readonly head: RemoteWriteHead;
+  /** The namespace that the sender's identity puts on its series; '' for none. */
+  readonly stamp: string;
   readonly metadata: Metadata;
   readonly sink: Sink;
 }
@@ -28,24 +30,24 @@ export interface RemoteWriteTarget {
  * stored nothing; `overloaded` if memory has no room for samples of known series, which a sender repeats.
  */
 export function storeRemoteWrite(body: Uint8Array, connection: number, target: RemoteWriteTarget): void {
-  const { head, metadata, sink } = target;
-  const counts = head.writeRemoteWrite(body, connection);
+  const { head, stamp, metadata, sink } = target;
+  const counts = head.writeRemoteWrite(body, connection, stamp);
   count(counts, readSeriesLabels, sink.tally);
   if (counts.metadata > 0) storeMetadata(head.lastBody(), metadata, sink.tally);
-  for (const message of counts.odd) storeTimeSeries(message, sink);
+  for (const message of counts.odd) storeTimeSeries(message, sink, stamp);
   expectRoom(counts.noMemory);
 }
 
 /** As {@link storeRemoteWrite}, of a 2.0 body. */
 export function storeRequest(body: Uint8Array, connection: number, target: RemoteWriteTarget): void {
-  const { head, metadata, sink } = target;
-  const counts = head.writeRequest(body, connection);
+  const { head, stamp, metadata, sink } = target;
+  const counts = head.writeRequest(body, connection, stamp);
   const { symbols } = counts;
   count(counts, (timeSeries) => readSeriesLabels2(timeSeries, symbols), sink.tally);
   for (const { symbol, message } of head.lastMetadata((low, high) => metadata.isSeen(low, high))) {
     if (!addMetadata(symbols.text(symbol), message, symbols, metadata)) sink.tally.metadataIgnored++;
   }
-  for (const { ref, timeSeries } of counts.odd) storeSeries({ ref, timeSeries, symbols }, sink);
+  for (const { ref, timeSeries } of counts.odd) storeSeries({ ref, timeSeries, symbols, stamp }, sink);
   expectRoom(counts.noMemory);
 }
 

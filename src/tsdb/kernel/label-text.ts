@@ -19,6 +19,7 @@ import {
   SB_NAMES,
   SB_PAIRS_FREED,
   SB_RECORDS,
+  STAMP_BYTES_MAX,
 } from './layout.ts';
 
 /** Pairs whose strings are remembered. */
@@ -161,4 +162,17 @@ export class LabelTexts {
 
 function lengthBytes(length: number): number {
   return length < 0x80 ? 1 : 2;
+}
+
+const STAMP_NAME = 'namespace';
+
+/** The label `namespace` as it comes over the wire, all lengths of one byte. */
+export function stampLabel(namespace: string): Uint8Array {
+  const value = Buffer.from(namespace);
+  const inner = 4 + STAMP_NAME.length + value.length;
+  assert(inner + 2 <= STAMP_BYTES_MAX, `a namespace of ${value.length} bytes cannot be a stamp`);
+  const name = Buffer.from(STAMP_NAME);
+  return Buffer.concat(
+    [[0x0a, inner, 0x0a, name.length], name, [0x12, value.length], value].map((part) => Buffer.from(part)),
+  );
 }

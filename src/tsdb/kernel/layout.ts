@@ -130,6 +130,16 @@ export const SB_RESULT = SUPERBLOCK + 40960;
 export const SB_REFUSED = SUPERBLOCK + 41472;
 export const REFUSED_MAX = 16;
 export const REFUSED_BYTES = 24;
+/**
+ * The stamp of the body in hand: the label that its sender's identity puts on each of its series, as it comes over the wire.
+ * 0 bytes: none. Its hash, and its pair and blob while some series has it.
+ */
+export const SB_STAMP_BYTES = SUPERBLOCK + 41984;
+export const SB_STAMP_HASH = SUPERBLOCK + 41988;
+export const SB_STAMP_PAIR = SUPERBLOCK + 41992;
+export const SB_STAMP_BLOB = SUPERBLOCK + 41996;
+export const SB_STAMP_LABEL = SUPERBLOCK + 42112;
+export const STAMP_BYTES_MAX = 128;
 export const SB_ODD = SUPERBLOCK + 45056;
 export const ODD_MAX = 2048;
 export const ODD_BYTES = 8;

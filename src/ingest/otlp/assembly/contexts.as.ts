@@ -41,6 +41,7 @@ import {
   ID_FRAME,
   ID_KNOWN,
   ID_RESERVE,
+  ID_STAMP,
   IDY_ATTRIBUTES,
   IDY_BYTES,
   IDY_CONTEXT,
@@ -69,7 +70,8 @@ export function hasRoom(): bool {
 
 /** The context of a resource, or 0. */
 export function resourceFind(start: usize, end: usize): usize {
-  return contextFind(0, 0, start, end, end, end, end, end, end, end, end, end);
+  // Where a metric has its kind, a resource has the stamp of its sender.
+  return contextFind(0, load<u32>(ID_STAMP), start, end, end, end, end, end, end, end, end, end);
 }
 
 /** The context of the metric of ID_FRAME under a resource and a scope, or 0. */
@@ -140,7 +142,7 @@ function partsEqual(
 /** Learns the context of a resource; 0 if there is no room. */
 export function resourceLearn(start: usize, end: usize): usize {
   const known = resourceFind(start, end);
-  return known != 0 ? known : contextLearn(0, 0, start, end, end, end, end, end, end, end, end, end);
+  return known != 0 ? known : contextLearn(0, load<u32>(ID_STAMP), start, end, end, end, end, end, end, end, end, end);
 }
 
 /** Learns the context of the metric of ID_FRAME; 0 if there is no room. */

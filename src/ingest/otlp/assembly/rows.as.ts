@@ -96,7 +96,7 @@ function seriesOfRow(row: usize, model: usize): u32 {
   const end = labels + load<u32>(row, NEW_LABEL_BYTES);
   const n = labelsParse(labels, end, model);
   if (n < 0 || load<u32>(labelEntry(n), LABEL_WIRE) != <u32>end) return 0;
-  const known = identityFind(load<u32>(labelEntry(n), LABEL_HASH), labels, end);
+  const known = identityFind(load<u32>(labelEntry(n), LABEL_HASH), labels, end, 0);
   if (known != 0) return known;
   const made = seriesCreate(n);
   return made == SERIES_LIMIT ? 0 : made;

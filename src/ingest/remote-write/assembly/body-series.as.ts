@@ -50,7 +50,7 @@ function seriesAt(p: usize, end: usize, previous: u32, time: f64): u32 {
   const labels = labelsParse(p, end, recordOf(previous));
   if (labels < 0) return 0;
   behind = <usize>load<u32>(labelEntry(labels), LABEL_WIRE);
-  return isOfTime(behind, end, time) ? identityFind(load<u32>(labelEntry(labels), LABEL_HASH), p, end) : 0;
+  return isOfTime(behind, end, time) ? identityFind(load<u32>(labelEntry(labels), LABEL_HASH), p, end, 0) : 0;
 }
 
 function isOfTime(p: usize, end: usize, time: f64): bool {

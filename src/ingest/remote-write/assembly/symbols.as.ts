@@ -19,6 +19,7 @@ import {
   SB_LABELS_MAX,
   SB_NAME_BYTES_MAX,
   SB_RESULT,
+  SB_STAMP_BLOB,
   SB_VALUE_BYTES_MAX,
   SET_ENTRY_BYTES,
   SYMBOL_BYTES,
@@ -78,12 +79,31 @@ function readRef(p: usize, end: usize): usize {
 // @ts-ignore: decorator
 @inline
 export function refsMatch(record: usize, p: usize, end: usize): bool {
+  return refsMatchWith(record, p, end, false);
+}
+
+/** As refsMatch, of a series that has the stamp beside them; a sender may say the same of itself. */
+export function refsMatchStamped(record: usize, p: usize, end: usize): bool {
+  return load<u32>(SB_STAMP_BLOB) != 0 && refsMatchWith(record, p, end, true);
+}
+
+// @ts-ignore: decorator
+@inline
+function refsMatchWith(record: usize, p: usize, end: usize, stamped: bool): bool {
   let entry = <usize>load<u32>(record, REC_SET);
   if (entry == 0) return false;
   const last = entry + <usize>load<u8>(record, REC_LABELS) * SET_ENTRY_BYTES;
   const table = <usize>load<u32>(SB_IN);
   const count = symbolCount();
+  let isStamped = !stamped;
   while (entry < last) {
+    if (stamped && load<u32>(entry) == load<u32>(SB_STAMP_BLOB)) {
+      isStamped = true;
+      if (!isLabelAt(load<u32>(entry), p, end)) {
+        entry += SET_ENTRY_BYTES;
+        continue;
+      }
+    }
     // Both references by one load where they take a byte or two each; the rest is read in full.
     const word = load<u32>(p);
     let name = word & 0x7f;
@@ -122,7 +142,15 @@ export function refsMatch(record: usize, p: usize, end: usize): bool {
     }
     entry += SET_ENTRY_BYTES;
   }
-  return p == end;
+  return isStamped && p == end;
+}
+
+/** True if the references at p stand for the label of a blob. */
+function isLabelAt(blob: usize, p: usize, end: usize): bool {
+  p = readRef(p, end);
+  if (p == 0) return false;
+  const name = symbolEntry(<u32>varint());
+  return readRef(p, end) != 0 && isLabel(blob, name, symbolEntry(<u32>varint()));
 }
 
 /** True if the label of a blob has this name and this value. */

@@ -54,6 +54,8 @@ import {
   SB_REFUSED,
   SB_RESULT,
   SB_SAMPLES_APPENDED,
+  SB_STAMP_BLOB,
+  SB_STAMP_BYTES,
   SB_UNKNOWN,
   SB_VERDICT_GIVEN,
   SERIES_LIMIT,
@@ -66,7 +68,16 @@ import { append } from '../../../tsdb/kernel/assembly/append';
 import { LABEL_HASH, LABEL_WIRE, labelEntry } from '../../../tsdb/kernel/assembly/labels';
 import { noteRefused, passesOver, resetVerdict } from '../../../tsdb/kernel/assembly/verdict';
 import { openPeriod, periodAt } from '../../../tsdb/kernel/assembly/period';
-import { identityFind, isLive, labelsMatch, labelsParse, recordOf, seriesCreate } from '../../../tsdb/kernel/assembly/series';
+import {
+  identityFind,
+  isLive,
+  labelsMatch,
+  labelsParse,
+  recordOf,
+  seriesCreate,
+  stampedMatch,
+} from '../../../tsdb/kernel/assembly/series';
+import { stampResolve } from '../../../tsdb/kernel/assembly/stamp';
 
 import { isPlainSample, plainTime } from './sample.as';
 import { SNAPPY_SLACK, snappyDecode } from './snappy.as';
@@ -93,6 +104,7 @@ const MALFORMED: u32 = 0xffffffff;
 export function ingest(n: u32, connection: u32): u32 {
   memory.fill(SB_RESULT, 0, 256);
   resetVerdict();
+  stampResolve();
   if (n > load<u32>(SB_IN_BYTES_MAX)) return STATUS_SNAPPY_TOO_LARGE;
   const body = <usize>load<u32>(SB_BODY);
   const status = snappyDecode(load<u32>(SB_IN), n, body, load<u32>(SB_BODY_BYTES_MAX), SB_RESULT + RESULT_BODY_BYTES);
@@ -133,6 +145,7 @@ function checkBody(start: usize, end: usize, previous: u32): bool {
   store<u32>(SB_ITEM_COUNT, 0);
   store<u32>(SB_UNKNOWN, 0);
   const records = <usize>load<u32>(SB_RECORDS);
+  const stamped = load<u32>(SB_STAMP_BYTES);
   const items = <usize>load<u32>(SB_ITEMS);
   let itemsEnd = items + ITEMS_MAX * ITEM_BYTES;
   let item = items;
@@ -147,7 +160,7 @@ function checkBody(start: usize, end: usize, previous: u32): bool {
       next = p + (field >>> 2);
       // What nearly all are: the predicted series with one plain sample. Its count is noted when another one comes.
       const guess = load<u32>(records + previous * RECORD_BYTES, REC_NEXT);
-      const behind = item < itemsEnd ? labelsMatch(records + guess * RECORD_BYTES, series, next) : 0;
+      const behind = item < itemsEnd ? matches(records + guess * RECORD_BYTES, series, next, stamped) : 0;
       if (behind != 0 && isPlainSample(behind, next)) {
         store<u32>(item, guess | (ITEM_PLAIN << 28));
         store<u32>(item, <u32>behind, 4);
@@ -219,6 +232,12 @@ function checkSeries(p: usize, end: usize, previous: u32): u32 {
   return checkRest(item, p, end) ? id : MALFORMED;
 }
 
+// @ts-ignore: decorator
+@inline
+function matches(record: usize, p: usize, end: usize, stamped: u32): usize {
+  return stamped == 0 ? labelsMatch(record, p, end) : stampedMatch(record, p, end);
+}
+
 /** Looks a series up by its label bytes, without making it; notes id and the end of its labels in the item. */
 // @ts-ignore: decorator
 @inline
@@ -226,7 +245,7 @@ function known(previous: u32, p: usize, end: usize, item: usize): u32 {
   store<u64>(item, ITEM_UNRESOLVED);
   const guess = load<u32>(recordOf(previous), REC_NEXT);
   if (guess != 0) {
-    const behind = labelsMatch(recordOf(guess), p, end);
+    const behind = matches(recordOf(guess), p, end, load<u32>(SB_STAMP_BYTES));
     if (behind != 0) {
       store<u32>(item, guess);
       store<u32>(item, <u32>behind, 4);
@@ -240,7 +259,7 @@ function knownByHash(p: usize, end: usize, item: usize, previous: u32): u32 {
   const n = labelsParse(p, end, recordOf(previous));
   if (n < 0) return 0;
   const behind = labelEntry(n);
-  const id = identityFind(load<u32>(behind, LABEL_HASH), p, end);
+  const id = identityFind(load<u32>(behind, LABEL_HASH), p, end, load<u32>(SB_STAMP_BYTES));
   store<u32>(item, id);
   store<u32>(item, load<u32>(behind, LABEL_WIRE), 4);
   return id;
@@ -466,7 +485,8 @@ function odd(start: usize, end: usize): void {
 function storeUnresolved(start: usize, end: usize): void {
   const previous = recordOf(load<u32>(SB_RESULT, RESULT_PREVIOUS));
   const guess = load<u32>(previous, REC_NEXT);
-  const behind = guess == 0 ? 0 : labelsMatch(recordOf(guess), start, end);
+  const stamped = load<u32>(SB_STAMP_BYTES);
+  const behind = guess == 0 ? 0 : matches(recordOf(guess), start, end, stamped);
   if (behind != 0) {
     storeRest(guess, start, behind, end);
     return;
@@ -477,7 +497,7 @@ function storeUnresolved(start: usize, end: usize): void {
     return;
   }
   const rest = <usize>load<u32>(labelEntry(n), LABEL_WIRE);
-  const id = identityFind(load<u32>(labelEntry(n), LABEL_HASH), start, end);
+  const id = identityFind(load<u32>(labelEntry(n), LABEL_HASH), start, end, stamped);
   if (id != 0) storeRest(id, start, rest, end);
   else storeNew(n, start, rest, end);
 }
@@ -503,6 +523,7 @@ function storeNew(n: u32, start: usize, rest: usize, end: usize): void {
     return;
   }
   count(RESULT_CREATED, 1);
+  if (load<u32>(SB_STAMP_BLOB) == 0) stampResolve();
   follow(id);
   storeFields(id, start, rest, end);
 }

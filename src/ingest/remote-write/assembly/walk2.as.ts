@@ -37,6 +37,8 @@ import {
   SB_ODD,
   SB_REFUSED,
   SB_RESULT,
+  SB_STAMP_BLOB,
+  SB_STAMP_BYTES,
   SB_VERDICT_GIVEN,
   SERIES_LIMIT,
   STATUS_DONE,
@@ -49,9 +51,10 @@ import { append, appendBeside } from '../../../tsdb/kernel/assembly/append';
 import { noteRefused, passesOver, resetVerdict } from '../../../tsdb/kernel/assembly/verdict';
 import { LABEL_HASH, labelEntry } from '../../../tsdb/kernel/assembly/labels';
 import { identityFind, isLive, labelsParse, recordOf, seriesCreate } from '../../../tsdb/kernel/assembly/series';
+import { stampResolve } from '../../../tsdb/kernel/assembly/stamp';
 import { isPlainSample, plainBits, plainTime } from './sample.as';
 import { SNAPPY_SLACK, snappyDecode } from './snappy.as';
-import { noteMetadata, refsMatch, symbolAdd, writeLabels } from './symbols.as';
+import { noteMetadata, refsMatch, refsMatchStamped, symbolAdd, writeLabels } from './symbols.as';
 import { noteStored } from './walk.as';
 import { readLength, readTag, readVarint, skipField, varint } from './wire.as';
 
@@ -73,6 +76,7 @@ const ODD_FIELDS: u32 = 0xffffffff;
 export function ingest2(n: u32, connection: u32): u32 {
   memory.fill(SB_RESULT, 0, 256);
   resetVerdict();
+  stampResolve();
   if (n > load<u32>(SB_IN_BYTES_MAX)) return STATUS_SNAPPY_TOO_LARGE;
   const body = <usize>load<u32>(SB_BODY);
   const decoded = snappyDecode(load<u32>(SB_IN), n, body, load<u32>(SB_BODY_BYTES_MAX), SB_RESULT + RESULT_BODY_BYTES);
@@ -273,7 +277,11 @@ function storeSeries(start: usize, end: usize): void {
   const rest = refs + <usize>varint();
   const previous = recordOf(load<u32>(SB_RESULT, RESULT_PREVIOUS));
   const guess = load<u32>(previous, REC_NEXT);
-  if (guess != 0 && refsMatch(recordOf(guess), refs, rest)) {
+  const stamped = load<u32>(SB_STAMP_BYTES);
+  if (
+    guess != 0 &&
+    (stamped == 0 ? refsMatch(recordOf(guess), refs, rest) : refsMatchStamped(recordOf(guess), refs, rest))
+  ) {
     storeKnown(guess, start, refs, rest, end);
     return;
   }
@@ -284,7 +292,7 @@ function storeSeries(start: usize, end: usize): void {
     odd(0, start, end);
     return;
   }
-  const id = identityFind(load<u32>(labelEntry(n), LABEL_HASH), input, input + bytes);
+  const id = identityFind(load<u32>(labelEntry(n), LABEL_HASH), input, input + bytes, stamped);
   if (id != 0) storeKnown(id, start, refs, rest, end);
   else storeNew(n, start, refs, rest, end);
 }
@@ -326,6 +334,7 @@ function storeNew(n: u32, start: usize, refs: usize, rest: usize, end: usize): v
     return;
   }
   count(RESULT_CREATED, 1);
+  if (load<u32>(SB_STAMP_BLOB) == 0) stampResolve();
   link(id);
   storeFields(id, start, rest, end);
 }

@@ -41,6 +41,8 @@ import {
   SB_VALUE_BYTES_MAX,
   SERIES_LIMIT,
   SERIES_ODD,
+  SB_STAMP_BLOB,
+  SB_STAMP_BYTES,
   SET_ENTRY_BYTES,
   TABLE_ADDRESS,
   TABLE_ENTRY_BYTES,
@@ -63,6 +65,7 @@ import {
 } from './labels';
 import { allocate, bytesCompare, bytesEqual, pagesFree } from './memory';
 import { postingAdd } from './postings';
+import { stampLabels } from './stamp';
 import { tableInsert, tableRoom, TOMBSTONE } from './table';
 import { utf8Valid } from './utf8';
 
@@ -108,6 +111,29 @@ export function labelsMatch(record: usize, p: usize, end: usize): usize {
   return p < end && load<u8>(p) == 0x0a ? 0 : p;
 }
 
+/**
+ * As labelsMatch, of a series that has the stamp beside the labels at p. A sender may say the same of itself: the stamp's
+ * label is passed over at its place, and nowhere else.
+ */
+export function stampedMatch(record: usize, p: usize, end: usize): usize {
+  let entry = <usize>load<u32>(record, REC_SET);
+  const stamp = load<u32>(SB_STAMP_BLOB);
+  if (entry == 0 || stamp == 0) return 0;
+  if (p + load<u32>(record, REC_LABEL_BYTES) > end + load<u32>(SB_STAMP_BYTES)) return 0;
+  const last = entry + <usize>load<u8>(record, REC_LABELS) * SET_ENTRY_BYTES;
+  let isStamped = false;
+  while (entry < last) {
+    const blob = load<u32>(entry);
+    const length = <u32>load<u16>(blob, BLOB_WIRE_BYTES);
+    if (!v128.any_true(labelDiffers(<usize>blob + BLOB_HEADER_BYTES, p, length))) p += length;
+    else if (blob != stamp) return 0;
+    if (blob == stamp) isStamped = true;
+    entry += SET_ENTRY_BYTES;
+  }
+  if (!isStamped || p > end) return 0;
+  return p < end && load<u8>(p) == 0x0a ? 0 : p;
+}
+
 /** Zero if n bytes at a and b are equal, 1 <= n; reads up to 15 bytes past. Few labels are shorter than 16 bytes, or longer than 32. */
 // @ts-ignore: decorator
 @inline
@@ -129,21 +155,25 @@ function firstBytes(n: u32): v128 {
   return i8x16.lt_u(places, i8x16.splat(<i8>n));
 }
 
-/** Id of the series with exactly the labels at p, or 0. */
-export function identityFind(hash: u32, p: usize, end: usize): u32 {
-  const id = identityIn(load<u32>(SB_IDENTITY_TABLE, TABLE_ADDRESS), load<u32>(SB_IDENTITY_TABLE, TABLE_MASK), hash, p, end);
+/** Id of the series with exactly the labels at p, and the stamp if it is to have it; or 0. */
+export function identityFind(hash: u32, p: usize, end: usize, stamped: u32): u32 {
+  const table = load<u32>(SB_IDENTITY_TABLE, TABLE_ADDRESS);
+  const id = identityIn(table, load<u32>(SB_IDENTITY_TABLE, TABLE_MASK), hash, p, end, stamped);
   const old = load<u32>(SB_IDENTITY_TABLE, TABLE_OLD);
   if (id != 0 || old == 0) return id;
-  return identityIn(old, load<u32>(SB_IDENTITY_TABLE, TABLE_OLD_MASK), hash, p, end);
+  return identityIn(old, load<u32>(SB_IDENTITY_TABLE, TABLE_OLD_MASK), hash, p, end, stamped);
 }
 
-function identityIn(base: usize, mask: u32, hash: u32, p: usize, end: usize): u32 {
+function identityIn(base: usize, mask: u32, hash: u32, p: usize, end: usize, stamped: u32): u32 {
   let i = hash & mask;
   while (true) {
     const slot = base + i * TABLE_ENTRY_BYTES;
     const id = load<u32>(slot, 4);
     if (id == 0) return 0;
-    if (load<u32>(slot) == hash && id != TOMBSTONE && labelsMatch(recordOf(id), p, end) != 0) return id;
+    if (load<u32>(slot) == hash && id != TOMBSTONE) {
+      const record = recordOf(id);
+      if ((stamped == 0 ? labelsMatch(record, p, end) : stampedMatch(record, p, end)) != 0) return id;
+    }
     i = (i + 1) & mask;
   }
   return 0;
@@ -152,20 +182,29 @@ function identityIn(base: usize, mask: u32, hash: u32, p: usize, end: usize): u3
 /**
  * Reads the labels at p into SB_LABELS: their number, or ODD. The entry behind the last one holds the address behind
  * the labels and the hash of them all. `model` is the record of a series that probably has most of the labels (the one
- * sent before): a label that is equal to the model's at the same place needs no parsing, no hash and no look-up.
+ * sent before): a label that is equal to the model's at the same place needs no parsing, no hash and no look-up. The stamp
+ * of the body is one of the labels.
  */
 export function labelsParse(p: usize, end: usize, model: usize): i32 {
   const labelsMax = load<u32>(SB_LABELS_MAX);
   const set = <usize>load<u32>(model, REC_SET);
   const modelLabels: u32 = set == 0 ? 0 : <u32>load<u8>(model, REC_LABELS);
+  const stampBlob = load<u32>(SB_STAMP_BLOB);
   let n: u32 = 0;
+  let m: u32 = 0;
   let hash: u64 = 0;
   let named = false;
   let seenBefore = false;
   while (p < end && load<u8>(p) == 0x0a) {
     if (n == labelsMax) return ODD;
     const label = labelEntry(n);
-    let next: usize = n < modelLabels ? labelSeen(label, p, end, load<u32>(set + n * SET_ENTRY_BYTES)) : 0;
+    let next: usize = 0;
+    if (m < modelLabels) {
+      const blob = load<u32>(set + m++ * SET_ENTRY_BYTES);
+      next = labelSeen(label, p, end, blob);
+      // Where the model has the stamp, the wire mostly has what follows it.
+      if (next == 0 && blob == stampBlob && m < modelLabels) next = labelSeen(label, p, end, load<u32>(set + m++ * SET_ENTRY_BYTES));
+    }
     const seen = next != 0;
     if (!seen) next = labelParse(label, p, end);
     if (next == 0) return ODD;
@@ -179,8 +218,19 @@ export function labelsParse(p: usize, end: usize, model: usize): i32 {
     n++;
   }
   if (!named) return ODD;
+  if (load<u32>(SB_STAMP_BYTES) != 0) return noteStamped(n, p, labelsMax);
   noteEnd(n, p, hash);
   return n;
+}
+
+/** Puts the stamp among n labels, and notes what stands behind them. */
+function noteStamped(n: u32, p: usize, labelsMax: u32): i32 {
+  const all = stampLabels(n, labelsMax);
+  if (all < 0) return ODD;
+  let hash: u64 = 0;
+  for (let i: u32 = 0; i < <u32>all; i++) hash = hashFold(hash, load<u32>(labelEntry(i), LABEL_HASH));
+  noteEnd(<u32>all, p, hash);
+  return all;
 }
 
 // @ts-ignore: decorator
@@ -279,8 +329,10 @@ export function seriesCreate(n: u32): u32 {
   memory.fill(record, 0, RECORD_BYTES);
   const set = allocate(KIND_SET, n * SET_ENTRY_BYTES);
   if (set == 0) unreachable();
+  let labelBytes: u32 = 0;
   for (let i: u32 = 0; i < n; i++) {
     const pair = pairIntern(i);
+    labelBytes += load<u32>(labelEntry(i), LABEL_WIRE_BYTES);
     postingAdd(pair, id);
     postingAdd(load<u32>(nameAddress(load<u32>(pair, PAIR_NAME)), NAME_ALL), id);
     // A pair begins with the address of its blob.
@@ -291,7 +343,7 @@ export function seriesCreate(n: u32): u32 {
   store<u32>(record, set, REC_SET);
   store<u32>(record, hash, REC_HASH);
   store<u8>(record, n, REC_LABELS);
-  store<u32>(record, n == 0 ? 0 : load<u32>(behind, LABEL_WIRE) - load<u32>(labelEntry(0), LABEL_WIRE), REC_LABEL_BYTES);
+  store<u32>(record, labelBytes, REC_LABEL_BYTES);
   store<u32>(record, generation + 1, REC_GENERATION);
   tableInsert(SB_IDENTITY_TABLE, hash, id);
   store<u32>(SB_SERIES, load<u32>(SB_SERIES) + 1);
@@ -325,7 +377,8 @@ export function seriesOf(bytes: u32, create: bool): u32 {
   const n = trustedParse(start, start + bytes);
   if (n < 0) return SERIES_ODD;
   const hash = load<u32>(labelEntry(n), LABEL_HASH);
-  const known = identityFind(hash, start, start + bytes);
+  // Labels that come by this door have their stamp already.
+  const known = identityFind(hash, start, start + bytes, 0);
   return known != 0 || !create ? known : seriesCreate(n);
 }
 
