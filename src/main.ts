@@ -253,7 +253,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
           await registerOpenApi(app, TIDEGAUGE_VERSION);
           registerOps(app, { registry, isReady, isStopping });
           registerPush(app, { writer, logger });
-          registerScale(app, { readings, recorder, head });
+          registerScale(app, { readings, recorder, head, kedify });
           registerUi(app, { recorder, registry, folder: WEB_FOLDER });
           if (kedify !== null) registerMemstore(app, { head, names, clock, kedify, info: () => infoOf(config) });
           registerPrometheus(app, {

@@ -102,21 +102,12 @@ function explainSelector(
   const { windowMs } = cover.look;
   // As far back as coverage looked, so that silent series are seen with the age of their newest sample.
   const fromMs = cover.endMs - windowMs - LIMITS.forgetAfterMs;
-  const selection = head.select({ matchers, fromMs, toMs: cover.endMs, scope });
-  const series: ExplainedSeries[] = [];
-  const buffer = new SampleBuffer(64);
-  for (let i = 0; i < selection.count && series.length < LIMITS.explainedSeriesMax; i++) {
-    const count = selection.read(i, fromMs, cover.endMs, buffer);
-    if (count > 0) series.push(explainSeries(selection.labels(i), buffer, count));
-  }
-  const seriesCount = selection.count;
-  selection.close();
+  const found = explainSeriesOf(head, { matchers, fromMs, toMs: cover.endMs, scope });
   return {
     selector: selectorText(matchers),
     window: windowMs === 0 ? null : formatDuration(windowMs),
     until: formatTime(cover.endMs),
-    seriesCount,
-    series,
+    ...found,
     sourcesExpected: cover.expected,
     sourcesSeen: cover.seen,
     sources: cover.sources.slice(0, LIMITS.explainedSeriesMax).map((source) => ({
@@ -127,6 +118,23 @@ function explainSelector(
       staleAfter: formatDuration(Math.round(source.staleAfterMs)),
     })),
   };
+}
+
+/** The first series of a selection that have samples in (fromMs, toMs], each with its newest; and how many it has in all. */
+export function explainSeriesOf(
+  head: Pick<HeadReader, 'select'>,
+  where: Parameters<HeadReader['select']>[0],
+): Pick<ExplainedSelector, 'seriesCount' | 'series'> {
+  const selection = head.select(where);
+  const series: ExplainedSeries[] = [];
+  const buffer = new SampleBuffer(64);
+  for (let i = 0; i < selection.count && series.length < LIMITS.explainedSeriesMax; i++) {
+    const count = selection.read(i, where.fromMs, where.toMs, buffer);
+    if (count > 0) series.push(explainSeries(selection.labels(i), buffer, count));
+  }
+  const seriesCount = selection.count;
+  selection.close();
+  return { seriesCount, series };
 }
 
 function explainSeries(labels: Labels, buffer: SampleBuffer, count: number): ExplainedSeries {

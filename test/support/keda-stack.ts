@@ -74,7 +74,7 @@ export class KedaStack extends ScalingStack {
   openWeb(): Promise<string> {
     const { engine, head, clock, kedify, names, readings, recorder } = this;
     return this.#open((app) => {
-      registerScale(app, { readings, recorder, head });
+      registerScale(app, { readings, recorder, head, kedify });
       registerMemstore(app, { head, names, clock, kedify, info: () => ({ version: '0.0.0' }) });
       registerPrometheus(app, {
         engine,

@@ -53,9 +53,12 @@ export const DECISIONS: Described = {
 export const EXPLAIN: Described = {
   tag: 'scale',
   summary: 'Why: the whole chain of one answer',
-  description: 'Of a query with its policy, of what a ScaledObject asked last (name), or of one decision.',
+  description:
+    'Of a query or a metricQuery with its policy, of what a ScaledObject asked last (name), or of one decision.',
   parameters: {
     query: { description: 'A PromQL expression.', example: 'sum(up)' },
+    metricQuery: { description: 'Instead of it, a question in the language of Kedify’s scaler.' },
+    operationOverTime: { description: 'Of a metricQuery: last_one, min, max, avg, rate or count.' },
     ...WHO,
     decision: { description: 'The id of a decision.' },
     scope: { description: 'A namespace that is seen; may be given several times. All, if absent.' },

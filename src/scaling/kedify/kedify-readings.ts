@@ -84,6 +84,16 @@ interface Last {
   readonly timeMs: number;
 }
 
+/** How an answer came about. */
+export interface KedifyExplanation {
+  readonly reading: Reading;
+  /** What the store says; null if the query cannot be evaluated. */
+  readonly result: KedifyResult | null;
+  /** Names under which the metric is stored. */
+  readonly stored: readonly string[];
+  readonly windowMs: number;
+}
+
 /** What there is instead of a value: why, and which not-found rule it falls under. */
 interface Missing {
   readonly code: Extract<ErrorCode, 'unknown_metric' | 'no_series'>;
@@ -123,6 +133,22 @@ export class KedifyReadings {
     this.#outcomes.with(outcomeOf(reading)).value++;
     if (asker !== undefined) this.#record(request, asker, reading, beganMs);
     return reading;
+  }
+
+  /** The same with what led to it; neither counted nor recorded. */
+  async explain(request: KedifyRequest): Promise<KedifyExplanation> {
+    const timeMs = request.timeMs ?? this.#options.clock.nowMs();
+    const windowMs = request.windowMs ?? this.settings.windowMs;
+    const { asker: _, ...question } = request;
+    const reading = await this.#answer({ ...question, timeMs });
+    try {
+      const stored = this.#options.names.find(this.#parse(request.metricQuery).metric).map(({ name }) => name);
+      const result = await this.#evaluate(this.#question(request, timeMs));
+      return { reading, result, stored: [...new Set(stored)], windowMs };
+    } catch (error) {
+      if (error instanceof CodedError) return { reading, result: null, stored: [], windowMs };
+      throw error;
+    }
   }
 
   /** What the store says, before any policy. Throws `bad_metadata` and `query_too_large`. */
@@ -326,7 +352,7 @@ function keyOf(request: KedifyRequest): string {
 }
 
 /** What differs from the default, as it could be written. */
-function policyText({ operation, clampMin, clampMax, windowMs, freshnessMs, noData }: KedifyRequest): string {
+export function policyText({ operation, clampMin, clampMax, windowMs, freshnessMs, noData }: KedifyRequest): string {
   const parts: string[] = [];
   if (operation !== 'last_one') parts.push(`operationOverTime=${operation}`);
   if (clampMin !== null) parts.push(`clampMin=${clampMin}`);

@@ -49,6 +49,60 @@ test('what is held can be seen, and a metricQuery tried', async (t) => {
   t.ok(Object.values(info).every((value) => typeof value === 'string'));
 });
 
+test('an answer to a metricQuery is explained: as it is asked, and as it was asked before', async (t) => {
+  const stack = new KedaStack();
+  const web = await stack.openWeb();
+  t.teardown(() => stack.close());
+  const explain = async (search: Record<string, string>) => {
+    const reply = await fetch(`http://${web}/api/v1/scale/explain?${new URLSearchParams(search)}`);
+    return (await reply.json()) as { data?: object; error?: string };
+  };
+  const nowMs = stack.clock.nowMs();
+  for (const pod of ['a', 'b']) {
+    stack.put({ __name__: 'depth', pod }, 3, nowMs - 10_000);
+    stack.put({ __name__: 'depth', pod }, 5);
+  }
+  stack.put({ __name__: 'depth', pod: 'gone' }, 9, nowMs - 200_000);
+  const asked = { metricQuery: 'sum(depth)', operationOverTime: 'avg' };
+  t.match(await explain({ ...asked, clampMax: '6', targetValue: '2', replicas: '1' }), {
+    data: {
+      query: 'sum(depth)',
+      evaluated: 'sum(depth) over 2m by avg',
+      policy: 'operationOverTime=avg clampMax=6',
+      outcome: 'value',
+      value: 6,
+      selectors: [{ selector: 'depth', window: '2m', series: [{ value: '5' }, { value: '5' }] }],
+      steps: [
+        { step: 'names', says: 'stored as depth' },
+        { step: 'select', says: '2 live series count' },
+        { step: 'evaluate', says: 'the query gives 8' },
+        { step: 'clamp', says: '8 becomes 6' },
+      ],
+      hpa: { replicas: 3 },
+    },
+  });
+  t.match(await explain({ metricQuery: 'nothing' }), {
+    data: { outcome: 'no_data', value: 0, steps: [{ says: /no metric of that name/ }, {}, {}, { step: 'not found' }] },
+  });
+  t.match(await explain({ metricQuery: 'nothing', noData: 'error' }), {
+    data: { outcome: 'unknown_metric', value: null },
+  });
+  t.match(await explain({ metricQuery: 'm{' }), { data: { outcome: 'bad_metadata', reason: /unable to parse/ } });
+  t.match(await explain({ metricQuery: 'depth', query: 'depth' }), { error: /want one of them/ });
+  t.match(await explain({ metricQuery: 'depth', operationOverTime: 'p99' }), {
+    error: /unknown operationOverTime: p99/,
+  });
+
+  const asker = { namespace: 'shop', name: 'web', call: 'GetMetrics', target: 4, activation: 0 };
+  const one = { clampMin: null, clampMax: null, windowMs: null, freshnessMs: null, noData: null, scope: null, asker };
+  await stack.kedify.read({ ...one, metricQuery: 'max(depth)', operation: 'max' });
+  stack.clock.advance(60_000);
+  for (const pod of ['a', 'b']) stack.put({ __name__: 'depth', pod }, 40);
+  t.match(await explain({ name: 'web' }), { data: { query: 'max(depth)', value: 40 } });
+  t.match(await explain({ decision: '0', replicas: '2' }), { data: { value: 5, hpa: { says: /./ } } });
+  t.equal(stack.recorder.count, 1, 'explaining is no answer to anybody');
+});
+
 test('a reset is refused to everybody', async (t) => {
   const stack = new KedaStack();
   const web = await stack.openWeb();

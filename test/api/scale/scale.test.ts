@@ -139,7 +139,7 @@ test('wrong questions are refused with the parameter that is wrong', async (t) =
   await f('decisions?limit=0', 400, /"limit": got "0", want a whole number from 1 to 1000/);
   await f('decisions?nmae=web', 400, /unknown parameter "nmae"/);
   await f('decisions?start=yesterday', 400, /"start"/);
-  await f('explain', 400, /want a query, a name, or the id of a decision/);
+  await f('explain', 400, /want a query, a metricQuery, a name, or the id of a decision/);
   await f('explain?name=nobody', 404, /no such decision/);
   await f('explain?decision=7', 404, /no such decision/);
   await f('explain?query=x&noData=nil', 400, /cannot read noData/);
