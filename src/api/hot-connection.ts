@@ -37,7 +37,7 @@ const NOT_PLAIN = new Set([
 ]);
 
 /** A request's head, as far as a hot route wants to know it. */
-export interface Head {
+interface Head {
   readonly route: HotRoute;
   readonly headers: HotHeaders;
   readonly bodyBytes: number;
@@ -47,7 +47,7 @@ export interface Head {
  * Reads the heads of one connection. A sender changes nothing in its own but the length, so what stands before and behind
  * that is remembered, and a head between the two needs no parsing.
  */
-export class HeadReader {
+class HeadReader {
   readonly #routes: ReadonlyMap<string, HotRoute>;
   #last: Head | null = null;
   #before = '';
@@ -416,7 +416,7 @@ function timedOut(): Error {
 }
 
 /** A reply as Node's server writes it. */
-export function replyOf({ status, headers, text }: Answer, isLast: boolean, keepAliveMs: number): string {
+function replyOf({ status, headers, text }: Answer, isLast: boolean, keepAliveMs: number): string {
   let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'unknown'}\r\n`;
   if (headers !== undefined) for (const name in headers) head += `${name}: ${headers[name]}\r\n`;
   if (text !== undefined) head += 'content-type: text/plain; charset=utf-8\r\n';

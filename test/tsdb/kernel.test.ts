@@ -235,6 +235,34 @@ test('long and sparse histories are read whole', async (t) => {
   head.verify();
 });
 
+test('steps of every size between repetitions of every number, in rhythm and out of it', async (t) => {
+  const { clock, head, append } = setup({ retentionMs: 24 * HOUR, periodMs: 10 * 60_000, memoryBytes: 48 * 2 ** 20 });
+  const ref = head.series(labelsOf(1));
+  const steps = [-4096, -18, -17, -16, -15, -1, 0.5, 1, 2, 110, 111, 112, 113, 127, 128, 4096, 2 ** 40, Number.NaN, -0];
+  const times: number[] = [];
+  const values: number[] = [];
+  // Runs of up to 71 samples are past the longest one; what comes every 100 ms fills cells and turns periods.
+  for (let turn = 0; turn < 1500; turn++) {
+    const step = steps[(turn * 7) % steps.length]!;
+    const before = values.at(-1) ?? 0;
+    const value = step === 0 || Number.isNaN(step) ? step : (Number.isNaN(before) ? 0 : before) + step;
+    for (let repeats = turn % 3 === 0 ? (turn * 31) % 71 : turn % 2; repeats >= 0; repeats--) {
+      times.push((times.at(-1) ?? T0) + (turn % 40 === 39 ? 1007 : 1000));
+      values.push(value);
+      clock.set(times.at(-1)!);
+      if (append(ref, times.at(-1)!, value) !== APPENDED.stored) t.fail(`sample ${times.length} was not stored`);
+    }
+  }
+  head.verify();
+  const into = new SampleBuffer(1);
+  const selection = head.select(ALL);
+  t.equal(selection.read(0, 0, T0 * 2, into), times.length);
+  t.strictSame([...into.timesMs.subarray(0, times.length)], times);
+  const differ = values.findIndex((value, i) => !Object.is(value, into.values[i]));
+  t.equal(differ, -1, 'every value came back');
+  selection.close();
+});
+
 test('histograms of any size and number are read whole', async (t) => {
   const { clock, head } = setup({ retentionMs: 10 * HOUR });
   const ref = head.series(['__name__', 'h']);

@@ -35,37 +35,40 @@ export function snappyDecode(source: usize, n: u32, target: usize, bytesMax: u32
 function decodeElements(at: usize, end: usize, target: usize, limit: usize): u32 {
   let out = target;
   while (at < end) {
-    const word = load<u64>(at);
-    const kind = <u32>word & 3;
-    const lengthBits = (<u32>word >>> 2) & 63;
-    if (kind == 0 && lengthBits < 16) {
-      v128.store(out, v128.load(at, 1));
-      at += 2 + lengthBits;
-      out += 1 + lengthBits;
-    } else if (kind == 0) {
-      const length = literalLength(lengthBits, at, end);
-      const from = at + (lengthBits < 60 ? 1 : lengthBits - 58);
-      if (length == 0 || length > <u32>(end - from) || length > <u32>(limit - out)) return STATUS_SNAPPY_CORRUPT;
-      memory.copy(out, from, length);
-      at = from + length;
+    const word = load<u32>(at);
+    const kind = word & 3;
+    const lengthBits = (word >>> 2) & 63;
+    let length = lengthBits + 1;
+    let offset = (word >>> 8) & 0xffff;
+    // Most elements are copies with an offset of two bytes.
+    if (kind == 2) at += 3;
+    else if (kind == 0) {
+      if (lengthBits < 16) {
+        v128.store(out, v128.load(at, 1));
+        at += 2 + lengthBits;
+      } else {
+        length = literalLength(lengthBits, at, end);
+        const from = at + (lengthBits < 60 ? 1 : lengthBits - 58);
+        if (length == 0 || length > <u32>(end - from) || length > <u32>(limit - out)) return STATUS_SNAPPY_CORRUPT;
+        memory.copy(out, from, length);
+        at = from + length;
+      }
       out += length;
+      if (out > limit) return STATUS_SNAPPY_CORRUPT;
+      continue;
+    } else if (kind == 1) {
+      length = 4 + (lengthBits & 7);
+      offset = ((word & 0xe0) << 3) | (offset & 0xff);
+      at += 2;
     } else {
-      const next = <u32>(word >>> 8);
-      let length = lengthBits + 1;
-      let offset = next;
-      if (kind == 2) {
-        offset = next & 0xffff;
-        at += 3;
-      } else if (kind == 1) {
-        length = 4 + (lengthBits & 7);
-        offset = ((<u32>word & 0xe0) << 3) | (next & 0xff);
-        at += 2;
-      } else at += 5;
-      if (offset - 1 >= <u32>(out - target)) return STATUS_SNAPPY_CORRUPT;
-      if (offset >= 16) copy64(out, out - offset);
-      else copyPattern(out, offset, length);
-      out += length;
+      offset = load<u32>(at, 1);
+      at += 5;
     }
+    if (<u32>(offset < 16) | <u32>(offset > <u32>(out - target))) {
+      if (offset - 1 >= <u32>(out - target)) return STATUS_SNAPPY_CORRUPT;
+      copyPattern(out, offset, length);
+    } else copy64(out, out - offset);
+    out += length;
     if (out > limit) return STATUS_SNAPPY_CORRUPT;
   }
   return out == limit && at == end ? STATUS_DONE : STATUS_SNAPPY_CORRUPT;
