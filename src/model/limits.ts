@@ -63,6 +63,9 @@ export const LIMITS = {
   planCacheEntriesMax: 16_384,
   /** Compiled matchers kept. */
   matcherCacheEntriesMax: 4096,
+  /** Series of large selections that are known again, all together; groupings kept of each such selection. */
+  seriesSetIdsMax: 1_000_000,
+  groupingsOfSetMax: 4,
   /** Samples looked at to say why a query of an autoscaler has no answer. */
   diagnosisSamplesMax: 100_000,
   /** Bytes of a request to the KEDA external scaler. */

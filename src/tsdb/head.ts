@@ -67,6 +67,13 @@ export interface Selection {
    * caller reads the samples and computes.
    */
   rates(kind: RateKind, from: number, to: number, windows: RateWindows, into: WholeColumn): boolean;
+  /**
+   * The same as `lastValues` and `rates`, added up by group instead of handed out; absent where the store cannot. At most
+   * `sumSlotsMax` sums at a time. `addRates` returns the first row that it did not take, and the caller goes on from there.
+   */
+  readonly sumSlotsMax?: number;
+  addLastValues?(from: number, to: number, atMs: number, lookbackMs: number, into: GroupSums): void;
+  addRates?(kind: RateKind, from: number, to: number, windows: RateWindows, into: GroupSums): number;
   /** Writes the rhythms (rhythm.ts) of the series from <= i < to, of their floats alone, RHYTHM_SIZE numbers each. */
   rhythms(from: number, to: number, request: RhythmRequest, into: Float64Array): void;
   /**
@@ -74,11 +81,31 @@ export interface Selection {
    * values; 0 where it is absent; below 2^30.
    */
   labelCodes(name: string, from?: number, to?: number): Uint32Array;
+  /**
+   * The same object for selections of the very same series in the same order, while what is known of their labels holds;
+   * null where the store does not tell.
+   */
+  identity?(): object | null;
   /** False if no series of the store has the label. */
   mayHave(name: string): boolean;
   /** The value that a number of `labelCodes` stands for; '' for 0. */
   labelText(code: number): string;
   close(): void;
+}
+
+/** Sums of groups × steps, group-major, by Kahan and Neumaier. All three arrays have one length. */
+export interface GroupSums {
+  /** Row → group; null if all rows are of the only one. */
+  readonly of: Int32Array | null;
+  readonly sum: Float64Array;
+  /** What the sums have lost to rounding. */
+  readonly lost: Float64Array;
+  /** 1 where anything was added. */
+  readonly seen: Uint8Array;
+  /** Of the last call: what `WholeColumn` says, and the first row with a value, or -1. */
+  samples: number;
+  newestMs: number;
+  first: number;
 }
 
 export type RateKind = 'rate' | 'increase' | 'delta';

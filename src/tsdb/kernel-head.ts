@@ -92,6 +92,7 @@ import {
 import { Matching, RESULT } from './kernel/matching.ts';
 import { RequestSymbols } from './kernel/request-symbols.ts';
 import { KernelSelection } from './kernel/selection.ts';
+import { SeriesSets } from './kernel/series-sets.ts';
 import { joinVerdict, Refusals, splitVerdict } from './verdict.ts';
 
 export interface KernelHeadOptions {
@@ -198,6 +199,7 @@ export class KernelHead {
   readonly #options: KernelHeadOptions;
   readonly #kernel: Kernel;
   readonly #texts: LabelTexts;
+  readonly #sets: SeriesSets;
   readonly #matching: Matching;
   /** Open selections and when they were opened. */
   readonly #open = new Map<KernelSelection, number>();
@@ -231,6 +233,7 @@ export class KernelHead {
       ...(options.wasm === undefined ? {} : { wasm: options.wasm }),
     });
     this.#texts = new LabelTexts(this.#kernel);
+    this.#sets = new SeriesSets(this.#kernel);
     this.#matching = new Matching(this.#kernel, this.#texts);
   }
 
@@ -425,7 +428,15 @@ export class KernelHead {
   }
 
   #selectionOf(ids: Uint32Array, samplesMax: number, extras: number): KernelSelection {
-    const selection = new KernelSelection(this.#kernel, this.#texts, ids, samplesMax, extras, this.#onClose);
+    const selection = new KernelSelection(
+      this.#kernel,
+      this.#texts,
+      this.#sets,
+      ids,
+      samplesMax,
+      extras,
+      this.#onClose,
+    );
     if (ids.length > 0) {
       this.#open.set(selection, this.#options.clock.monotonicMs());
       this.#unfrozen.add(selection);

@@ -4,12 +4,13 @@
  * Each operator accumulates into columns of groups × steps; the rows of its input are streamed through once.
  */
 import { compareCodePoints, type Labels } from '../../model/labels.ts';
+import { LIMITS } from '../../model/limits.ts';
 import { KahanMean } from '../functions/sums.ts';
 import type { AggregateExpr, AggregateOp } from '../syntax/ast.ts';
 import { type Column, FLOAT, newColumn } from './column.ts';
 import { HistogramGroups } from './histogram-aggregate.ts';
 import { LabelTable } from './label-table.ts';
-import { isMetadataLabel, type Rows, rowsOf } from './rows.ts';
+import { isMetadataLabel, type LabelCodes, type Rows, rowsOf } from './rows.ts';
 import { LABEL_WORK, ROW_WORK, type Run, type Slices } from './run.ts';
 import type { BoundVector } from './vector.ts';
 
@@ -52,12 +53,7 @@ function zeros(count: number): Int32Array {
  */
 function* groupsByCodes(run: Run, input: Rows, names: readonly string[]): Slices<Groups> {
   const columns = [...new Set(names)].sort(compareCodePoints).map((name) => ({ name, codes: input.codes!(name) }));
-  const of = new Int32Array(input.count);
-  let firsts: number[] = input.count === 0 ? [] : [0];
-  for (const { codes } of columns) {
-    if (codes.range !== null) firsts = yield* splitGroups(run, of, codes.range);
-  }
-  const named: Labels[] = [];
+  const { of, firsts, named } = yield* keptParts(run, input, columns);
   const labelsOfRow = (row: number): Labels => {
     return columns.flatMap(({ name, codes }) => {
       const code = codes.range?.(row, row + 1)[0] ?? 0;
@@ -72,6 +68,50 @@ function* groupsByCodes(run: Run, input: Rows, names: readonly string[]): Slices
     codes: null,
   };
   return { of, rows };
+}
+
+interface CodeColumn {
+  readonly name: string;
+  readonly codes: LabelCodes;
+}
+
+/** What of a grouping depends on the series alone. */
+interface Parts {
+  /** Row → group. */
+  readonly of: Int32Array;
+  /** First row of each group. */
+  readonly firsts: readonly number[];
+  /** Labels of groups that were asked for. */
+  readonly named: Labels[];
+}
+
+/** Groupings of series that may be selected again, by their labels. */
+const kept = new WeakMap<object, Map<string, Parts>>();
+/** More groups than that are not kept: their labels take too much. */
+const KEPT_GROUPS_MAX = 10_000;
+
+function* keptParts(run: Run, input: Rows, columns: readonly CodeColumn[]): Slices<Parts> {
+  const identity = input.identity?.() ?? null;
+  if (identity === null) return yield* partsOf(run, input.count, columns);
+  const groupings = kept.get(identity) ?? new Map<string, Parts>();
+  const key = JSON.stringify(columns.map(({ name, codes }) => [name, codes.range !== null]));
+  const known = groupings.get(key);
+  if (known !== undefined) return known;
+  const parts = yield* partsOf(run, input.count, columns);
+  if (parts.firsts.length > KEPT_GROUPS_MAX) return parts;
+  for (const oldest of groupings.keys()) if (groupings.size >= LIMITS.groupingsOfSetMax) groupings.delete(oldest);
+  groupings.set(key, parts);
+  kept.set(identity, groupings);
+  return parts;
+}
+
+function* partsOf(run: Run, count: number, columns: readonly CodeColumn[]): Slices<Parts> {
+  const of = new Int32Array(count);
+  let firsts: number[] = count === 0 ? [] : [0];
+  for (const { codes } of columns) {
+    if (codes.range !== null) firsts = yield* splitGroups(run, of, codes.range);
+  }
+  return { of, firsts, named: [] };
 }
 
 const CODES_AT_ONCE = 4096;
@@ -155,6 +195,8 @@ export interface Accumulator {
   take(group: number, column: Column): void;
   /** Takes one step of many rows: slot i < count goes to group of[from + i]. The same as `take` for each of them. */
   takeBatch?(of: Int32Array, from: number, count: number, column: Pick<Column, 'values' | 'present'>): void;
+  /** Where plain sums are all that is kept: the store may add to them. */
+  readonly sums?: { readonly sum: Float64Array; readonly lost: Float64Array; readonly seen: Uint8Array };
   /** Writes the result of a group; slots without members stay absent. */
   finish(group: number, into: Column): void;
 }
@@ -171,7 +213,12 @@ export function aggregate(expr: AggregateExpr, child: BoundVector, groups: Group
       run.charge(groups.rows.count * grid.count);
       const accumulator = newAccumulator(groups.rows.count, grid.count);
       let histograms: HistogramGroups | null = null;
-      if (child.batches != null && accumulator.takeBatch !== undefined) {
+      const { sums } = accumulator;
+      const summing = sums !== undefined && isSummed(groups, child) ? child.summing! : null;
+      if (summing !== null) {
+        const into = { ...sums!, of: groups.rows.count === 1 ? null : groups.of, samples: 0, newestMs: 0, first: -1 };
+        yield* summing.add(run, into, (row, column) => accumulator.take(groups.of[row]!, column));
+      } else if (child.batches != null && accumulator.takeBatch !== undefined) {
         yield* child.batches(run, (from, count, column) => accumulator.takeBatch!(groups.of, from, count, column));
       } else {
         yield* child.stream(run, (row, column) => {
@@ -192,6 +239,15 @@ export function aggregate(expr: AggregateExpr, child: BoundVector, groups: Group
   };
 }
 
+/** Values that are added up in the store at least: sums of fewer are not worth the way in and out. */
+const SUMMED_MIN = 4096;
+
+/** Of many groups at one step a batch is added up here as fast as in the store. */
+function isSummed({ rows: groups }: Groups, { rows, grid, summing }: BoundVector): boolean {
+  if (summing == null || rows.count * grid.count < SUMMED_MIN || (grid.count === 1 && groups.count !== 1)) return false;
+  return groups.count * grid.count <= summing.slotsMax;
+}
+
 const ACCUMULATORS: Readonly<Record<SimpleOp, (groups: number, steps: number) => Accumulator>> = {
   sum: sums,
   avg: means,
@@ -208,6 +264,7 @@ function sums(groups: number, steps: number): Accumulator {
   const compensation = new Float64Array(groups * steps);
   const seen = new Uint8Array(groups * steps);
   return {
+    sums: { sum, lost: compensation, seen },
     take: (group, column) => addSums(column, sum, compensation, seen, group * steps, steps),
     takeBatch:
       groups === 1

@@ -69,6 +69,7 @@ export function selectionRows(selection: Selection, sameName: boolean): Rows {
     labels: (row) => selection.labels(row),
     marked: () => false,
     sameName,
+    identity: () => selection.identity?.() ?? null,
     codes: (name) =>
       selection.mayHave(name)
         ? {

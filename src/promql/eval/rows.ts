@@ -23,6 +23,8 @@ export interface Rows {
    * it are series of the store: all of them are marked, or none.
    */
   readonly codes: ((name: string) => LabelCodes) | null;
+  /** With `codes`: the same object for the very same rows, or null; what is known of it may be kept for the next query. */
+  readonly identity?: () => object | null;
 }
 
 /** A label of all rows: equal numbers, equal values; 0 where it is absent. */
@@ -119,6 +121,7 @@ function rowsView(rows: Rows): Rows {
     marked: (row) => rows.marked(row),
     sameName: rows.sameName,
     codes: rows.codes,
+    ...(rows.identity === undefined ? {} : { identity: rows.identity }),
   };
 }
 

@@ -2,7 +2,7 @@
 import { METRIC_NAME } from '../../model/labels.ts';
 import type { Matcher } from '../../model/matcher.ts';
 import { SampleBuffer } from '../../model/sample.ts';
-import type { Selection } from '../../tsdb/head.ts';
+import type { GroupSums, Selection } from '../../tsdb/head.ts';
 import { type DurationContext, durationMs, positiveDurationMs } from '../plan/durations.ts';
 import type { AtModifier, DurationExpr, MatrixSelector, VectorSelector } from '../syntax/ast.ts';
 import { ABSENT, BATCH_ROWS, type Column, FLOAT, type Grid, newColumn, putHistogram, sharedBatch } from './column.ts';
@@ -78,6 +78,10 @@ export function* bindSelector(
       grid.count === 1 && pointOf === 'value' && !selection.anyHistograms
         ? (now, take) => newestInBatches(now, selection, toMs, lookbackMs, take)
         : null,
+    summing:
+      grid.count === 1 && pointOf === 'value' && !selection.anyHistograms && selection.addLastValues !== undefined
+        ? { slotsMax: selection.sumSlotsMax!, add: (now, into) => addNewest(now, selection, toMs, lookbackMs, into) }
+        : null,
   };
 }
 
@@ -141,6 +145,16 @@ function* newestInBatches(
     selection.lastValues(from, to, atMs, lookbackMs, batch);
     take(from, to - from, batch);
     run.noteRead(batch.samples, batch.newestMs);
+    if (run.work(to - from)) yield;
+  }
+}
+
+/** The same, added up. */
+function* addNewest(run: Run, selection: Selection, atMs: number, lookbackMs: number, into: GroupSums): Slices<void> {
+  for (let from = 0; from < selection.count; from += BATCH_ROWS) {
+    const to = Math.min(from + BATCH_ROWS, selection.count);
+    selection.addLastValues!(from, to, atMs, lookbackMs, into);
+    run.noteRead(into.samples, into.newestMs);
     if (run.work(to - from)) yield;
   }
 }

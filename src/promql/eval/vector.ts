@@ -4,6 +4,7 @@
  * A vector streams its rows: each row that has a point is visited once, in any order, as a column that is borrowed until
  * `visit` returns. So an aggregation of a hundred thousand series never holds more than one of them.
  */
+import type { GroupSums } from '../../tsdb/head.ts';
 import {
   ABSENT,
   anyPresent,
@@ -29,6 +30,16 @@ export interface BoundVector {
    * `stream`, and saves a call a row where the next operator can take more.
    */
   readonly batches?: ((run: Run, take: TakeBatch) => Slices<void>) | null;
+  /** Floats only. Null where rows can only be visited. */
+  readonly summing?: Summing | null;
+}
+
+/** A vector whose rows the store adds up by itself. */
+export interface Summing {
+  /** Sums that it takes at most. */
+  readonly slotsMax: number;
+  /** Adds all rows to the sums; those that the store cannot do are visited instead. */
+  add(run: Run, into: GroupSums, visit: Visit): Slices<void>;
 }
 
 /** Slot i of the column, 0 <= i < count, is row from + i. Batches follow one another without gaps; the column is borrowed. */

@@ -5,7 +5,7 @@
 
 import type { FloatHistogram } from '../../model/histogram.ts';
 import { labelValue, METRIC_NAME } from '../../model/labels.ts';
-import type { RateKind, RateWindows, Selection } from '../../tsdb/head.ts';
+import type { GroupSums, RateKind, RateWindows, Selection } from '../../tsdb/head.ts';
 import { startsOverlap } from '../functions/starts.ts';
 import {
   ABSENT,
@@ -101,6 +101,12 @@ export function rangeCall(parts: RangeCallParts): BoundVector {
       merger?.finish(visit);
     },
     batches: isWhole ? (run, take) => bulkInBatches(run, bulk, parts, take) : null,
+    summing: canSum(bulk, parts)
+      ? {
+          slotsMax: bulk!.selection.sumSlotsMax!,
+          add: (run, into, visit) => bulkSums(run, bulk!, parts, into, visit),
+        }
+      : null,
   };
 }
 
@@ -243,6 +249,39 @@ function* bulkInBatches(run: Run, { selection, kind }: Bulk, parts: RangeCallPar
     rest.present[row - from] = column.present[0]!;
   });
   take(from, selection.count - from, rest);
+}
+
+/** Sums tell of one row with a value, not of all: that is enough where all have the same to say. */
+function canSum(bulk: Bulk | null, { source, renamed, notes }: RangeCallParts): boolean {
+  if (bulk === null || bulk.selection.addRates === undefined || renamed.merge !== null) return false;
+  return notes?.row == null || (source.rows.sameName && notes.isAboutName);
+}
+
+/** All rows, added up. */
+function* bulkSums(
+  run: Run,
+  { selection, kind }: Bulk,
+  parts: RangeCallParts,
+  into: GroupSums,
+  visit: Visit,
+): Slices<void> {
+  const windows = rateWindows(parts.source);
+  const rows = Math.max(1, Math.min(BATCH_ROWS, Math.floor(BULK_SLOTS / windows.steps)));
+  let note = parts.notes?.row ?? null;
+  let from = 0;
+  while (from < selection.count) {
+    const to = Math.min(from + rows, selection.count);
+    const done = selection.addRates!(kind, from, to, windows, into);
+    run.noteRead(into.samples, into.newestMs);
+    if (note !== null && into.first >= 0) {
+      note(into.first);
+      note = null;
+    }
+    if (run.work(into.samples + (done - from) * windows.steps)) yield;
+    from = done;
+    if (done < to) break;
+  }
+  if (from < selection.count) yield* streamRows(run, parts, from, visit);
 }
 
 /** Says what there is to say about rows; true if no later row has anything to add, because all have one name. */

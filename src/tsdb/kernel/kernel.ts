@@ -88,6 +88,16 @@ export interface KernelExports {
     outValues: number,
     outValid: number,
   ): number;
+  addUp(
+    values: number,
+    valid: number,
+    rows: number,
+    steps: number,
+    groups: number,
+    sums: number,
+    lost: number,
+    seen: number,
+  ): number;
   rhythms(
     sources: number,
     copies: number,

@@ -8,7 +8,7 @@ import { strict as assert } from 'node:assert';
 import { type HistogramSamples, NO_HISTOGRAM_SAMPLES } from '../../model/histogram.ts';
 import type { Labels } from '../../model/labels.ts';
 import type { SampleBuffer } from '../../model/sample.ts';
-import type { RateKind, RateWindows, Selection, SeriesRef, WholeColumn } from '../head.ts';
+import type { GroupSums, RateKind, RateWindows, Selection, SeriesRef, WholeColumn } from '../head.ts';
 import { RHYTHM_SIZE, type RhythmRequest } from '../rhythm.ts';
 import type { Kernel } from './kernel.ts';
 import type { LabelTexts } from './label-text.ts';
@@ -19,6 +19,7 @@ import {
   LOG_BLOB_BYTES,
   LOG_TIME,
   PAIR_BLOB,
+  RATE_STEP_BYTES,
   REC_SAMPLES,
   RECORD_BYTES,
   RESULT_READ_NEWEST,
@@ -32,6 +33,7 @@ import {
   SB_SERIAL,
   SB_SOURCE,
 } from './layout.ts';
+import type { SeriesSets } from './series-sets.ts';
 import { newWords, setWords } from './words.ts';
 
 /** Samples that are decoded at a time. */
@@ -40,6 +42,23 @@ const DECODED_MAX = 32_768;
 const BATCH = 4096;
 /** Below this, a loop copies faster than a call of `set` does. */
 const LOOP_MAX = 24;
+
+/** A sum, what it has lost, and whether anything was added to it. */
+const SUM_BYTES = 17;
+/** Sums that go into the kernel and out again with each batch. */
+const SUM_SLOTS_MAX = 8192;
+
+/** Addresses in the columns of the query scratch. */
+interface Places {
+  readonly batch: number;
+  readonly sources: number;
+  readonly values: number;
+  readonly valid: number;
+  readonly of: number;
+  readonly sums: number;
+  readonly columns: number;
+  readonly capacity: number;
+}
 
 const RATE_KIND: Readonly<Record<RateKind, number>> = { delta: 0, increase: 1, rate: 2 };
 
@@ -50,6 +69,7 @@ export class KernelSelection implements Selection {
   readonly #kernel: Kernel;
   readonly #texts: LabelTexts;
   readonly #ids: Uint32Array;
+  readonly #sets: SeriesSets;
   readonly #onClose: (selection: KernelSelection) => void;
   /** Cells of extras that had been written by then: histograms that came later are not in the selection. */
   readonly #serial: number;
@@ -59,6 +79,7 @@ export class KernelSelection implements Selection {
   constructor(
     kernel: Kernel,
     texts: LabelTexts,
+    sets: SeriesSets,
     ids: Uint32Array,
     samplesMax: number,
     extras: number,
@@ -70,6 +91,7 @@ export class KernelSelection implements Selection {
     this.#serial = kernel.f64[SB_SERIAL >>> 3]!;
     this.#kernel = kernel;
     this.#texts = texts;
+    this.#sets = sets;
     this.#ids = ids;
     this.#onClose = onClose;
   }
@@ -107,6 +129,11 @@ export class KernelSelection implements Selection {
       for (let i = 0, at = out >>> 2; i < ids.length; i++) codes[from - first + i] = u32[at + i]! >>> 6;
     }
     return codes;
+  }
+
+  identity(): object | null {
+    this.#assertOpen();
+    return this.#sets.identityOf(this.#ids);
   }
 
   mayHave(name: string): boolean {
@@ -150,41 +177,140 @@ export class KernelSelection implements Selection {
 
   rates(kind: RateKind, first: number, end: number, windows: RateWindows, into: WholeColumn): boolean {
     this.#assertOpen();
-    const { u32, f64, u8 } = this.#kernel;
-    const { firstEndMs, stepMs, steps, rangeMs } = windows;
-    const sources = u32[SB_COLUMNS >>> 2]!;
-    const bytes = u32[SB_COLUMN_BYTES >>> 2]!;
-    // Half of the columns are for results, what the sources leave of the other half for samples.
-    const batch = Math.min(BATCH, Math.floor(bytes / 2 / (9 * steps + RECORD_BYTES + 8)));
-    if (batch === 0) return false;
-    const values = sources + batch * RECORD_BYTES;
-    const valid = values + batch * steps * 8;
-    const columns = ((valid + batch * steps + 63) & ~63) >>> 0;
-    const capacity = Math.floor((sources + bytes - columns) / 16);
+    const { f64, u8 } = this.#kernel;
+    const { steps } = windows;
+    const places = this.#places(steps, 0);
+    if (places === null) return false;
+    const { batch, values, valid } = places;
     into.samples = 0;
     into.newestMs = -Infinity;
     for (let from = first; from < end; from += batch) {
-      const n = this.#writeSources(sources, from, Math.min(batch, end - from));
-      const done = this.#kernel.rates(
-        RATE_KIND[kind],
-        sources,
-        Number(this.isFrozen),
-        n,
-        firstEndMs,
-        stepMs,
-        steps,
-        rangeMs,
-        columns,
-        capacity,
-        values,
-        valid,
-      );
-      if (done < n) return false;
+      const n = Math.min(batch, end - from);
+      if (!this.#rateBatch(kind, from, n, windows, places)) return false;
       into.values.set(f64.subarray(values >>> 3, (values >>> 3) + n * steps), (from - first) * steps);
       into.present.set(u8.subarray(valid, valid + n * steps), (from - first) * steps);
       this.#noteRead(into);
     }
     return true;
+  }
+
+  get sumSlotsMax(): number {
+    return Math.min(SUM_SLOTS_MAX, Math.floor(this.#kernel.u32[SB_COLUMN_BYTES >>> 2]! / 8 / SUM_BYTES));
+  }
+
+  addLastValues(first: number, end: number, atMs: number, lookbackMs: number, into: GroupSums): void {
+    this.#assertOpen();
+    const places = this.#places(1, into.sum.length);
+    assert(places !== null, 'no room for sums');
+    const { batch, sources, values, valid } = places;
+    this.#writeSums(places.sums, into);
+    for (let from = first; from < end; from += batch) {
+      const n = this.#writeSources(sources, from, Math.min(batch, end - from));
+      this.#kernel.lastValues(sources, Number(this.isFrozen), n, atMs, lookbackMs, values, valid);
+      this.#addUp(places, from, n, 1, into);
+    }
+    this.#readSums(places.sums, into);
+  }
+
+  addRates(kind: RateKind, first: number, end: number, windows: RateWindows, into: GroupSums): number {
+    this.#assertOpen();
+    const places = this.#places(windows.steps, into.sum.length);
+    if (places === null) return first;
+    this.#writeSums(places.sums, into);
+    let from = first;
+    while (from < end) {
+      const n = Math.min(places.batch, end - from);
+      if (!this.#rateBatch(kind, from, n, windows, places)) break;
+      this.#addUp(places, from, n, windows.steps, into);
+      from += n;
+    }
+    this.#readSums(places.sums, into);
+    return from;
+  }
+
+  /** Where in the columns a batch has its sources, results, sums, and samples; null if there is no room for one row. */
+  #places(steps: number, slots: number): Places | null {
+    const { u32 } = this.#kernel;
+    const sources = u32[SB_COLUMNS >>> 2]!;
+    const bytes = u32[SB_COLUMN_BYTES >>> 2]! - slots * SUM_BYTES - steps * RATE_STEP_BYTES;
+    // Half of the columns are for results, what the sources leave of the other half for samples.
+    const batch = Math.min(BATCH, Math.floor(bytes / 2 / (9 * steps + RECORD_BYTES + 12)));
+    if (batch <= 0) return null;
+    const values = sources + batch * RECORD_BYTES;
+    const valid = values + batch * steps * 8;
+    const of = ((valid + batch * steps + 63) & ~63) >>> 0;
+    const sums = ((of + batch * 4 + 63) & ~63) >>> 0;
+    const columns = ((sums + slots * SUM_BYTES + 63) & ~63) >>> 0;
+    const end = sources + u32[SB_COLUMN_BYTES >>> 2]!;
+    const capacity = Math.floor((end - columns - steps * RATE_STEP_BYTES) / 16);
+    return capacity <= 0 ? null : { batch, sources, values, valid, of, sums, columns, capacity };
+  }
+
+  /** Rates of n series in their places; false if one has more samples than there is room for. */
+  #rateBatch(kind: RateKind, from: number, n: number, windows: RateWindows, places: Places): boolean {
+    const { firstEndMs, stepMs, steps, rangeMs } = windows;
+    const { sources, columns, capacity, values, valid } = places;
+    this.#writeSources(sources, from, n);
+    const isFrozen = Number(this.isFrozen);
+    const done = this.#kernel.rates(
+      RATE_KIND[kind],
+      sources,
+      isFrozen,
+      n,
+      firstEndMs,
+      stepMs,
+      steps,
+      rangeMs,
+      columns,
+      capacity,
+      values,
+      valid,
+    );
+    return done === n;
+  }
+
+  #addUp({ values, valid, of, sums }: Places, from: number, n: number, steps: number, into: GroupSums): void {
+    const { u32, f64 } = this.#kernel;
+    if (into.of !== null) u32.set(into.of.subarray(from, from + n), of >>> 2);
+    const slots = into.sum.length;
+    const lost = sums + slots * 8;
+    const row = this.#kernel.addUp(values, valid, n, steps, into.of === null ? 0 : of, sums, lost, lost + slots * 8);
+    if (into.first < 0 && row < n) into.first = from + row;
+    into.samples += f64[(SB_RESULT + RESULT_READ_SAMPLES) >>> 3]!;
+    into.newestMs = Math.max(into.newestMs, f64[(SB_RESULT + RESULT_READ_NEWEST) >>> 3]!);
+  }
+
+  #writeSums(at: number, into: GroupSums): void {
+    const { f64, u8 } = this.#kernel;
+    const slots = into.sum.length;
+    into.samples = 0;
+    into.newestMs = -Infinity;
+    into.first = -1;
+    if (slots > LOOP_MAX) {
+      f64.set(into.sum, at >>> 3);
+      f64.set(into.lost, (at >>> 3) + slots);
+      u8.set(into.seen, at + slots * 16);
+      return;
+    }
+    for (let i = 0; i < slots; i++) {
+      f64[(at >>> 3) + i] = into.sum[i]!;
+      f64[(at >>> 3) + slots + i] = into.lost[i]!;
+      u8[at + slots * 16 + i] = into.seen[i]!;
+    }
+  }
+
+  #readSums(at: number, into: GroupSums): void {
+    const { f64, u8 } = this.#kernel;
+    const slots = into.sum.length;
+    for (let i = 0; slots <= LOOP_MAX && i < slots; i++) {
+      into.sum[i] = f64[(at >>> 3) + i]!;
+      into.lost[i] = f64[(at >>> 3) + slots + i]!;
+      into.seen[i] = u8[at + slots * 16 + i]!;
+    }
+    if (slots <= LOOP_MAX) return;
+    into.sum.set(f64.subarray(at >>> 3, (at >>> 3) + slots));
+    into.lost.set(f64.subarray((at >>> 3) + slots, (at >>> 3) + 2 * slots));
+    into.seen.set(u8.subarray(at + slots * 16, at + slots * 17));
   }
 
   rhythms(first: number, end: number, request: RhythmRequest, into: Float64Array): void {

@@ -7,6 +7,7 @@
  * (prometheus/prometheus, promql/functions.go, extrapolatedRate).
  */
 import {
+  RATE_STEP_BYTES,
   REC_BITS,
   REC_SAMPLES,
   REC_TIME,
@@ -113,7 +114,7 @@ function rateOnce(
     }
     const firstTime = load<f64>(SEEN, WINDOW_FIRST_TIME);
     const lastTime = load<f64>(SEEN, WINDOW_LAST_TIME);
-    store<f64>(outValues + (i << 3), extrapolated(kind, result, first, firstTime, lastTime, count, start, end));
+    store<f64>(outValues + (i << 3), extrapolated(MEMO, kind, result, first, firstTime, lastTime, count, start, end));
   }
   store<f64>(SB_RESULT + RESULT_READ_SAMPLES, read);
   store<f64>(SB_RESULT + RESULT_READ_NEWEST, newest);
@@ -129,7 +130,7 @@ function increaseIn(columns: usize, capacity: u32, decoded: u32): f64 {
 
 /**
  * rate, increase or delta of each series at `steps` times, the first at `start`, over windows (t - range, t].
- * Samples are decoded into columns of `capacity`; returns how many series were done: fewer than n if the next one has
+ * Samples are decoded into columns of `capacity`, behind RATE_STEP_BYTES a step; returns how many series were done: fewer than n if the next one has
  * more samples than that. How many were read, and the newest one's time, stand in the result area.
  */
 export function rates(
@@ -146,10 +147,14 @@ export function rates(
   outValues: usize,
   outValid: usize,
 ): u32 {
-  forgetTimes();
-  if (steps == 1) return rateOnce(kind, sources, copies, n, start, range, columns, capacity, outValues, outValid);
-  const timesTop = columns;
-  const valuesTop = columns + (capacity << 3);
+  if (steps == 1) {
+    store<f64>(MEMO, NaN, MEMO_FIRST_TIME);
+    return rateOnce(kind, sources, copies, n, start, range, columns, capacity, outValues, outValid);
+  }
+  // A memo a step, in front of the columns.
+  for (let k: u32 = 0; k < steps; k++) store<f64>(columns + k * MEMO_BYTES, NaN, MEMO_FIRST_TIME);
+  const timesTop = columns + steps * MEMO_BYTES;
+  const valuesTop = timesTop + (capacity << 3);
   const end = start + step * <f64>(steps - 1);
   let read: f64 = 0;
   let newest: f64 = -Infinity;
@@ -164,7 +169,7 @@ export function rates(
       newest = max(newest, load<f64>(timesTop + skipped + ((count - 1) << 3)));
     }
     const done = i * steps;
-    slide(kind, timesTop + skipped, valuesTop + skipped, count, start, step, steps, range, outValues + (done << 3), outValid + done);
+    slide(kind, columns, timesTop + skipped, valuesTop + skipped, count, start, step, steps, range, outValues + (done << 3), outValid + done);
   }
   store<f64>(SB_RESULT + RESULT_READ_SAMPLES, read);
   store<f64>(SB_RESULT + RESULT_READ_NEWEST, newest);
@@ -186,9 +191,13 @@ function dropStale(times: usize, values: usize, n: u32): u32 {
   return kept;
 }
 
-/** Moves a window over the samples of one series. */
+/**
+ * Moves a window over the samples of one series. Where the value last fell says whether a window holds a fall; only then
+ * are its samples walked once more.
+ */
 function slide(
   kind: u32,
+  memos: usize,
   times: usize,
   values: usize,
   count: u32,
@@ -201,23 +210,30 @@ function slide(
 ): void {
   let lo: u32 = 0;
   let hi: u32 = 0;
+  let lastFall: u32 = 0;
+  let before: f64 = NaN;
   for (let k: u32 = 0; k < steps; k++) {
     const end = start + step * <f64>k;
-    while (hi < count && load<f64>(times + (hi << 3)) <= end) hi++;
+    while (hi < count && load<f64>(times + (hi << 3)) <= end) {
+      const value = load<f64>(values + (hi << 3));
+      if (value < before) lastFall = hi;
+      before = value;
+      hi++;
+    }
     while (lo < hi && load<f64>(times + (lo << 3)) <= end - range) lo++;
     const valid = hi - lo >= 2;
     store<u8>(outValid + k, valid ? 1 : 0);
-    if (valid) {
-      store<f64>(outValues + (k << 3), windowed(kind, times + (lo << 3), values + (lo << 3), hi - lo, end - range, end));
-    }
+    if (!valid) continue;
+    const from = lo << 3;
+    const last = (hi - 1) << 3;
+    const first = load<f64>(values + from);
+    const result = kind != DELTA && lastFall > lo ? increase(values + from, hi - lo) : load<f64>(values + last) - first;
+    const memo = memos + k * MEMO_BYTES;
+    store<f64>(
+      outValues + (k << 3),
+      extrapolated(memo, kind, result, first, load<f64>(times + from), load<f64>(times + last), hi - lo, end - range, end),
+    );
   }
-}
-
-function windowed(kind: u32, times: usize, values: usize, n: u32, start: f64, end: f64): f64 {
-  const last = (n - 1) << 3;
-  const first = load<f64>(values);
-  const result = kind == DELTA ? load<f64>(values + last) - first : increase(values, n);
-  return extrapolated(kind, result, first, load<f64>(times), load<f64>(times + last), n, start, end);
 }
 
 /** What a counter grew by: where it fell, it began again from zero. */
@@ -236,7 +252,7 @@ function increase(values: usize, n: u32): f64 {
 
 /**
  * What of the extrapolation depends on times alone. Series of one target have their samples at the same times, so it
- * is kept from one series to the next, and with it most of the divisions.
+ * is kept from one series to the next (of a grid for each step), and with it most of the divisions.
  */
 const MEMO: usize = SB_RESULT + 352;
 const MEMO_FIRST_TIME: usize = 0;
@@ -249,16 +265,14 @@ const MEMO_TO_END: usize = 48;
 const MEMO_FACTOR: usize = 56;
 /** A counter that began above its increase times this cannot have been zero within what is added at the start. */
 const MEMO_ABOVE: usize = 64;
+const MEMO_BYTES: u32 = RATE_STEP_BYTES;
 /** Many times what rounding may come to. */
 const ROUNDING: f64 = 1e-9;
-
-function forgetTimes(): void {
-  store<f64>(MEMO, NaN, MEMO_FIRST_TIME);
-}
 
 // @ts-ignore: decorator
 @inline
 function extrapolated(
+  memo: usize,
   kind: u32,
   result: f64,
   first: f64,
@@ -269,20 +283,20 @@ function extrapolated(
   end: f64,
 ): f64 {
   const known =
-    firstTime == load<f64>(MEMO, MEMO_FIRST_TIME) &&
-    lastTime == load<f64>(MEMO, MEMO_LAST_TIME) &&
-    start == load<f64>(MEMO, MEMO_START) &&
-    n == load<u32>(MEMO, MEMO_COUNT);
-  if (!known) noteTimes(kind, firstTime, lastTime, n, start, end);
-  if (kind != DELTA && result > 0 && first >= 0 && !(first > result * load<f64>(MEMO, MEMO_ABOVE))) {
-    const sampled = load<f64>(MEMO, MEMO_SAMPLED);
+    firstTime == load<f64>(memo, MEMO_FIRST_TIME) &&
+    lastTime == load<f64>(memo, MEMO_LAST_TIME) &&
+    start == load<f64>(memo, MEMO_START) &&
+    n == load<u32>(memo, MEMO_COUNT);
+  if (!known) noteTimes(memo, kind, firstTime, lastTime, n, start, end);
+  if (kind != DELTA && result > 0 && first >= 0 && !(first > result * load<f64>(memo, MEMO_ABOVE))) {
+    const sampled = load<f64>(memo, MEMO_SAMPLED);
     const toZero = sampled * (first / result);
-    if (toZero < load<f64>(MEMO, MEMO_TO_START)) return result * factorOf(kind, sampled, toZero, start, end);
+    if (toZero < load<f64>(memo, MEMO_TO_START)) return result * factorOf(memo, kind, sampled, toZero, start, end);
   }
-  return result * load<f64>(MEMO, MEMO_FACTOR);
+  return result * load<f64>(memo, MEMO_FACTOR);
 }
 
-function noteTimes(kind: u32, firstTime: f64, lastTime: f64, n: u32, start: f64, end: f64): void {
+function noteTimes(memo: usize, kind: u32, firstTime: f64, lastTime: f64, n: u32, start: f64, end: f64): void {
   const sampled = (lastTime - firstTime) / 1000;
   const average = sampled / <f64>(n - 1);
   const threshold = average * 1.1;
@@ -290,18 +304,77 @@ function noteTimes(kind: u32, firstTime: f64, lastTime: f64, n: u32, start: f64,
   if (toStart >= threshold) toStart = average / 2;
   let toEnd = (end - lastTime) / 1000;
   if (toEnd >= threshold) toEnd = average / 2;
-  store<f64>(MEMO, firstTime, MEMO_FIRST_TIME);
-  store<f64>(MEMO, lastTime, MEMO_LAST_TIME);
-  store<f64>(MEMO, start, MEMO_START);
-  store<u32>(MEMO, n, MEMO_COUNT);
-  store<f64>(MEMO, sampled, MEMO_SAMPLED);
-  store<f64>(MEMO, toStart, MEMO_TO_START);
-  store<f64>(MEMO, toEnd, MEMO_TO_END);
-  store<f64>(MEMO, (toStart / sampled) * (1 + ROUNDING), MEMO_ABOVE);
-  store<f64>(MEMO, factorOf(kind, sampled, toStart, start, end), MEMO_FACTOR);
+  store<f64>(memo, firstTime, MEMO_FIRST_TIME);
+  store<f64>(memo, lastTime, MEMO_LAST_TIME);
+  store<f64>(memo, start, MEMO_START);
+  store<u32>(memo, n, MEMO_COUNT);
+  store<f64>(memo, sampled, MEMO_SAMPLED);
+  store<f64>(memo, toStart, MEMO_TO_START);
+  store<f64>(memo, toEnd, MEMO_TO_END);
+  store<f64>(memo, (toStart / sampled) * (1 + ROUNDING), MEMO_ABOVE);
+  store<f64>(memo, factorOf(memo, kind, sampled, toStart, start, end), MEMO_FACTOR);
 }
 
-function factorOf(kind: u32, sampled: f64, toStart: f64, start: f64, end: f64): f64 {
-  const factor = (sampled + toStart + load<f64>(MEMO, MEMO_TO_END)) / sampled;
+function factorOf(memo: usize, kind: u32, sampled: f64, toStart: f64, start: f64, end: f64): f64 {
+  const factor = (sampled + toStart + load<f64>(memo, MEMO_TO_END)) / sampled;
   return kind == RATE ? factor / ((end - start) / 1000) : factor;
+}
+
+/**
+ * Adds the values of n rows, `steps` each, to the sums of their `groups` (0: all rows are of the only one): Kahan and
+ * Neumaier's sum and what it has lost (prometheus/prometheus, promql/functions.go, kahanSumInc). Returns the first row
+ * with a value, or n.
+ */
+export function addUp(
+  values: usize,
+  valid: usize,
+  n: u32,
+  steps: u32,
+  groups: usize,
+  sums: usize,
+  lost: usize,
+  seen: usize,
+): u32 {
+  if (groups == 0 && steps == 1) return addUpOnce(values, valid, n, sums, lost, seen);
+  let first = n;
+  for (let i: u32 = 0; i < n; i++) {
+    const slot = groups == 0 ? 0 : load<u32>(groups + (i << 2)) * steps;
+    const row = i * steps;
+    for (let k: u32 = 0; k < steps; k++) {
+      if (load<u8>(valid + row + k) == 0) continue;
+      first = min<u32>(first, i);
+      const value = load<f64>(values + ((row + k) << 3));
+      const at = (slot + k) << 3;
+      const old = load<f64>(sums + at);
+      const sum = old + value;
+      if (sum == Infinity || sum == -Infinity) store<f64>(lost + at, 0);
+      else {
+        const rest = abs<f64>(old) >= abs<f64>(value) ? old - sum + value : value - sum + old;
+        store<f64>(lost + at, load<f64>(lost + at) + rest);
+      }
+      store<f64>(sums + at, sum);
+      store<u8>(seen + slot + k, 1);
+    }
+  }
+  return first;
+}
+
+/** The same for one sum of all, which then need not go through memory. */
+function addUpOnce(values: usize, valid: usize, n: u32, sums: usize, lost: usize, seen: usize): u32 {
+  let total = load<f64>(sums);
+  let rest = load<f64>(lost);
+  let first = n;
+  for (let i: u32 = 0; i < n; i++) {
+    if (load<u8>(valid + i) == 0) continue;
+    first = min<u32>(first, i);
+    const value = load<f64>(values + (i << 3));
+    const sum = total + value;
+    if (sum == Infinity || sum == -Infinity) rest = 0;
+    else rest += abs<f64>(total) >= abs<f64>(value) ? total - sum + value : value - sum + total;
+    total = sum;
+  }
+  store<f64>(sums, total);
+  store<f64>(lost, rest);
+  if (first < n) store<u8>(seen, 1);
+  return first;
 }
