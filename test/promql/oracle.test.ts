@@ -178,7 +178,8 @@ function headOf(all: readonly OracleSeries[]): KernelHead {
   return head;
 }
 
-function oracleAnswer(world: OracleWorld, text: string, times: readonly number[]): Answer {
+function oracleAnswer(ends: Omit<OracleWorld, 'firstMs' | 'lastMs'>, text: string, times: readonly number[]): Answer {
+  const world = { ...ends, firstMs: times[0]!, lastMs: times.at(-1)! };
   const answer = new Map<string, Map<number, number>>();
   const expr = parseExpr(text, { features: FEATURES, depthMax: 128 });
   try {

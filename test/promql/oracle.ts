@@ -41,6 +41,9 @@ export interface OracleWorld {
   /** Ends of the query. */
   readonly startMs: number;
   readonly endMs: number;
+  /** First and last time of what is evaluated: the query's own steps, or the grid of the subquery around it. */
+  readonly firstMs: number;
+  readonly lastMs: number;
 }
 
 /** What the language calls an error of the evaluation. */
@@ -142,8 +145,15 @@ function subqueryWindow(world: OracleWorld, expr: SubqueryExpr, timeMs: number):
   const startMs = endMs - msOf(expr.range);
   const stepMs = expr.step === null ? world.subqueryStepMs : msOf(expr.step);
   const rows = new Map<string, { labels: OracleLabels; points: [number, number][] }>();
-  for (let at = (Math.floor(startMs / stepMs) + 1) * stepMs; at <= endMs; at += stepMs) {
-    for (const { labels, value } of vectorOf(world, expr.expr, at)) {
+  // The whole grid is evaluated once for all steps: what is an error between two windows is an error.
+  const lastMs = movedTo(world, world.lastMs, expr.at, expr.offset);
+  const firstMs =
+    (Math.floor((movedTo(world, world.firstMs, expr.at, expr.offset) - msOf(expr.range)) / stepMs) + 1) * stepMs;
+  const inner = { ...world, firstMs, lastMs };
+  for (let at = firstMs; at <= lastMs; at += stepMs) {
+    const elements = vectorOf(inner, expr.expr, at);
+    if (at <= startMs || at > endMs) continue;
+    for (const { labels, value } of elements) {
       const row = rows.get(keyOf(labels)) ?? { labels, points: [] };
       rows.set(keyOf(labels), row);
       row.points.push([at, value]);
