@@ -6,19 +6,15 @@
  *
  *     node bench/keda.mjs '{"series":10000,"rounds":20,"runs":1}'
  */
-import { execFileSync, spawn } from 'node:child_process';
 import { Agent, request as httpRequest } from 'node:http';
-import { availableParallelism } from 'node:os';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import protobuf from 'protobufjs/minimal.js';
 import { Loader } from './peers/lib/loader.mjs';
 import { cpuTotal } from './peers/lib/proc.mjs';
 import { median, quantile } from './peers/lib/stats.mjs';
+import { daemonCore, flood, startDaemon } from './support/daemon.mjs';
 import { RawGrpc } from './support/raw-grpc.mjs';
 
-const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const SERVICE = '/externalscaler.ExternalScaler/';
 const CALLS_PER_SECOND = 3000;
 const PROBES_PER_SECOND = 50;
@@ -29,8 +25,7 @@ const CHANNELS = 4;
 /** The longest that a phase may last beyond its own time. */
 const DRAIN_MS_MAX = 5000;
 const PUSH_MS_MAX = 30_000;
-/** What the daemon has to itself, and what everything else shares; null where cores cannot be given out. */
-const cores = coresOf();
+const core = daemonCore();
 const agent = new Agent({ keepAlive: true });
 
 const { series, rounds, runs } = JSON.parse(process.argv[2]);
@@ -57,7 +52,7 @@ function record(name, unit, value) {
 }
 
 async function withDaemon() {
-  const daemon = await startDaemon();
+  const daemon = await startDaemon(['web', 'otlp.grpc', 'otlp.http', 'keda'], [], core);
   const openClient = (method) => RawGrpc.open(daemon.listen.keda, `${SERVICE}${method}`);
   const clients = await Promise.all(Array.from({ length: CHANNELS + 1 }, () => openClient('GetMetrics')));
   const loader = new Loader({ series: FLOOD_SERIES, variant: 'base', lanes: CHANNELS });
@@ -69,10 +64,10 @@ async function withDaemon() {
     await callsFor(daemon, clients, WARM_SECONDS, null);
     await callsFor(daemon, clients, rounds, 'alone');
     await loader.connect(`http://${daemon.listen.web}`, { concurrency: CHANNELS });
-    const flood = floodUntil(loader);
+    const load = flood(loader);
     await sleep(1000);
     await callsFor(daemon, clients, rounds, 'beside ingest without pause');
-    await flood.stop();
+    await Promise.race([load.stop(), sleep(DRAIN_MS_MAX)]);
     await send(daemon, 0, 1, 3);
     const pushes = await openClient('StreamIsActive');
     clients.push(pushes);
@@ -164,24 +159,6 @@ async function pushLatency(daemon, client) {
   record(`${what}, p99`, 'ms', quantile(latencies, 0.99));
 }
 
-function floodUntil(loader) {
-  let isOver = false;
-  let startTs = Date.now() - 3_600_000;
-  const running = (async () => {
-    while (!isOver) {
-      const { errors, firstError } = await loader.run({ rounds: 2, startTs });
-      if (errors > 0) throw new Error(`cannot load: ${firstError}`);
-      startTs += 30_000;
-    }
-  })();
-  return {
-    stop: () => {
-      isOver = true;
-      return Promise.race([running, sleep(DRAIN_MS_MAX)]);
-    },
-  };
-}
-
 /** Every hundredth trigger gives its value; a query that cannot be answered is refused. */
 async function check(client) {
   for (let trigger = 0; trigger < series; trigger += 100) {
@@ -243,40 +220,4 @@ function post(url, body) {
     asked.once('error', reject);
     asked.end(body);
   });
-}
-
-/** The last core for the daemon, the others for this process and its threads. */
-function coresOf() {
-  const count = availableParallelism();
-  if (count < 2) return null;
-  try {
-    execFileSync('taskset', ['-a', '-c', '-p', `0-${count - 2}`, String(process.pid)], { stdio: 'ignore' });
-    return { daemon: String(count - 1) };
-  } catch {
-    console.error('keda: no taskset, so the daemon has no core of its own');
-    return null;
-  }
-}
-
-async function startDaemon() {
-  const addresses = ['web', 'otlp.grpc', 'otlp.http', 'keda'].map((name) => `--${name}.listen-address=127.0.0.1:0`);
-  const flags = [
-    'serve',
-    '--log.format=json',
-    '--scaling.warm-up=false',
-    '--kubernetes.listen-address=off',
-    ...addresses,
-  ];
-  const command = [process.execPath, MAIN, ...flags];
-  const [program, ...args] = cores === null ? command : ['taskset', '-c', cores.daemon, ...command];
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  process.once('exit', () => child.kill('SIGTERM'));
-  for await (const line of createInterface({ input: child.stdout })) {
-    const { event, listen } = JSON.parse(line);
-    if (event === 'ready') {
-      child.stdout.resume();
-      return { child, listen };
-    }
-  }
-  throw new Error('the daemon ended before it was ready');
 }

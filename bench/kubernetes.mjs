@@ -13,7 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Loader } from './peers/lib/loader.mjs';
 import { cpuTotal } from './peers/lib/proc.mjs';
 import { median, quantile } from './peers/lib/stats.mjs';
-import { flood, startDaemon } from './support/daemon.mjs';
+import { daemonCore, flood, startDaemon } from './support/daemon.mjs';
 
 const GROUP = '/apis/external.metrics.k8s.io/v1beta1';
 const RULES = `
@@ -32,6 +32,7 @@ const HPAS = 1000;
 const HPA_SECONDS = 15;
 const TURNS = 5;
 
+const core = daemonCore();
 const { series, rounds, runs } = JSON.parse(process.argv[2]);
 const values = new Map();
 for (let run = 1; run <= runs; run++) {
@@ -60,7 +61,7 @@ async function withDaemon() {
   const rules = join(folder, 'adapter.yaml');
   writeFileSync(rules, RULES);
   const flags = [`--kubernetes.adapter-config=${rules}`, `--kubernetes.cert-dir=${folder}`, '--kubernetes.auth=none'];
-  const daemon = await startDaemon(['web', 'kubernetes'], flags);
+  const daemon = await startDaemon(['web', 'kubernetes'], flags, core);
   const ask = asker(daemon.listen.kubernetes, readFileSync(join(folder, 'ca.crt'), 'utf8'));
   const loader = new Loader({ series: FLOOD_SERIES, variant: 'base', lanes: LANES });
   try {

@@ -1,18 +1,34 @@
 /** The built daemon in a process of its own, on free ports of the loopback interface, and a load of samples beside it. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const SURFACES = ['web', 'otlp.grpc', 'otlp.http', 'keda', 'kubernetes'];
 
+/** Keeps this process and its threads off the last core, which is the daemon's; null where cores cannot be given out. */
+export function daemonCore() {
+  const count = availableParallelism();
+  if (count < 2) return null;
+  try {
+    execFileSync('taskset', ['-a', '-c', '-p', `0-${count - 2}`, String(process.pid)], { stdio: 'ignore' });
+    return String(count - 1);
+  } catch {
+    console.error('no taskset, so the daemon has no core of its own');
+    return null;
+  }
+}
+
 /** Starts it with these surfaces and waits for its ready line: addresses by surface, and the process. */
-export async function startDaemon(surfaces, flags = []) {
+export async function startDaemon(surfaces, flags = [], core = null) {
   const addresses = SURFACES.map(
     (name) => `--${name}.listen-address=${surfaces.includes(name) ? '127.0.0.1:0' : 'off'}`,
   );
-  const args = [MAIN, 'serve', '--log.format=json', '--scaling.warm-up=false', ...addresses, ...flags];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const serve = [MAIN, 'serve', '--log.format=json', '--scaling.warm-up=false', ...addresses, ...flags];
+  const command = [process.execPath, ...serve];
+  const [program, ...args] = core === null ? command : ['taskset', '-c', core, ...command];
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   process.once('exit', () => child.kill('SIGTERM'));
   for await (const line of createInterface({ input: child.stdout })) {
     const { event, listen } = JSON.parse(line);
