@@ -166,6 +166,31 @@ test('what the kernel takes by itself is what the plain decoder takes', async (t
   f('more odd ones than the list holds', 2500, many);
 });
 
+test('known and new series in any order, under other numbers of their symbols each time', async (t) => {
+  for (let seed = 1; seed <= 12; seed++) {
+    const random = randomOf(seed * 2654435761);
+    const { kernel, model } = heads(5000, 2 ** 20);
+    for (let round = 0; round < 12; round++) {
+      const metadata = { type: 1, help: 'What it counts.', unit: random(2) === 0 ? '' : 'seconds' };
+      const series: Series2ToEncode[] = Array.from({ length: 10 + random(60) }, (_, i) => {
+        // Mostly the next one, now and then any other; more of them each round.
+        const number = random(12) === 0 ? random(20 + 8 * round) : i;
+        const labels: LabelPairs = [...NAME, ['a', `${number}`], ['b', `${number >> 3}`], ['c', 'm']];
+        const samples = Array.from({ length: random(15) === 0 ? random(3) : 1 }, (_, k) =>
+          at(round * 1000 + k, number),
+        );
+        return { labels, samples, ...(random(3) > 0 ? { metadata } : {}), unpacked: random(40) === 0 };
+      });
+      const padding = [0, 0, 110, 200, 16_370][random(5)]!;
+      const body = encodePlainRequest(series, { padding, symbolsLast: random(8) === 0 });
+      storePlainRequest(body, model, new Tally());
+      write(kernel, body, 1 + random(2));
+      t.strictSame(dump(kernel), dump(model), `seed ${seed}, round ${round}`);
+    }
+    kernel.verify();
+  }
+});
+
 test('metadata is noted once a metric, and only when it says something new', async (t) => {
   const { kernel } = heads();
   const seen = new Set<string>();

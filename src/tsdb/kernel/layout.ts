@@ -408,7 +408,8 @@ export const SYMBOL_BYTES = 32;
 export const SYMBOL_TEXT = 0;
 export const SYMBOL_LENGTH = 4;
 /** As a label's value: the symbol of the name that it was last seen with, and the blob of the two behind it. */
-export const SYMBOL_NAME = 8; // u64
+export const SYMBOL_NAME = 8;
+export const SYMBOL_BLOB = 12;
 /** As a metric's name: its Metadata message (at its length), the next symbol with one, + 1, and a hash of what it says. */
 export const SYMBOL_METADATA = 16;
 export const SYMBOL_NEXT = 20;

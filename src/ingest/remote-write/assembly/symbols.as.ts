@@ -22,6 +22,7 @@ import {
   SB_STAMP_BLOB,
   SB_VALUE_BYTES_MAX,
   SET_ENTRY_BYTES,
+  SYMBOL_BLOB,
   SYMBOL_BYTES,
   SYMBOL_HASH,
   SYMBOL_LENGTH,
@@ -61,7 +62,7 @@ export function symbolAdd(text: usize, length: u32): bool {
   const entry = symbolEntry(count);
   store<u32>(entry, <u32>text, SYMBOL_TEXT);
   store<u32>(entry, length, SYMBOL_LENGTH);
-  store<u64>(entry, 0, SYMBOL_NAME);
+  store<u64>(entry, 0, SYMBOL_NAME); // and SYMBOL_BLOB
   store<u64>(entry, 0, SYMBOL_METADATA);
   store<u32>(SB_RESULT, count + 1, RESULT_SYMBOLS);
   return true;
@@ -79,70 +80,72 @@ function readRef(p: usize, end: usize): usize {
 // @ts-ignore: decorator
 @inline
 export function refsMatch(record: usize, p: usize, end: usize): bool {
-  return refsMatchWith(record, p, end, false);
-}
-
-/** As refsMatch, of a series that has the stamp beside them; a sender may say the same of itself. */
-export function refsMatchStamped(record: usize, p: usize, end: usize): bool {
-  return load<u32>(SB_STAMP_BLOB) != 0 && refsMatchWith(record, p, end, true);
-}
-
-// @ts-ignore: decorator
-@inline
-function refsMatchWith(record: usize, p: usize, end: usize, stamped: bool): bool {
   let entry = <usize>load<u32>(record, REC_SET);
   if (entry == 0) return false;
   const last = entry + <usize>load<u8>(record, REC_LABELS) * SET_ENTRY_BYTES;
   const table = <usize>load<u32>(SB_IN);
   const count = symbolCount();
-  let isStamped = !stamped;
   while (entry < last) {
-    if (stamped && load<u32>(entry) == load<u32>(SB_STAMP_BLOB)) {
-      isStamped = true;
-      if (!isLabelAt(load<u32>(entry), p, end)) {
-        entry += SET_ENTRY_BYTES;
-        continue;
-      }
-    }
-    // Both references by one load where they take a byte or two each; the rest is read in full.
-    const word = load<u32>(p);
-    let name = word & 0x7f;
-    let rest = word >>> 8;
-    let next = p + 1;
-    if ((word & 0x80) != 0) {
-      name |= (word >>> 1) & 0x3f80;
-      rest = word >>> 16;
-      next = p + 2;
-    }
-    let value = rest & 0x7f;
-    let length: usize = 1;
-    if ((rest & 0x80) != 0) {
-      value |= (rest >>> 1) & 0x3f80;
-      length = 2;
-    }
-    next += length;
-    // A third byte of either would stand where this one's second has its high bit.
-    if ((word & 0x8080) == 0x8080 || (rest & 0x8080) == 0x8080 || next > end) {
-      next = readVarint(p, end);
-      if (next == 0) return false;
-      name = <u32>min<u64>(varint(), u32.MAX_VALUE);
-      next = readVarint(next, end);
-      if (next == 0) return false;
-      value = <u32>min<u64>(varint(), u32.MAX_VALUE);
-    }
-    p = next;
-    if (value >= count) return false;
-    const symbol = table + <usize>value * SYMBOL_BYTES;
+    p = refMatch(load<u32>(entry), p, end, table, count);
+    if (p == 0) return false;
+    entry += SET_ENTRY_BYTES;
+  }
+  return p == end;
+}
+
+/** As refsMatch, of a series that has the stamp beside them; a sender may say the same of itself. */
+export function refsMatchStamped(record: usize, p: usize, end: usize): bool {
+  let entry = <usize>load<u32>(record, REC_SET);
+  const stamp = load<u32>(SB_STAMP_BLOB);
+  if (entry == 0 || stamp == 0) return false;
+  const last = entry + <usize>load<u8>(record, REC_LABELS) * SET_ENTRY_BYTES;
+  const table = <usize>load<u32>(SB_IN);
+  const count = symbolCount();
+  let isStamped = false;
+  while (entry < last) {
     const blob = load<u32>(entry);
-    // Name and blob in one compare; a name that stands there was looked at before.
-    const seen = <u64>name | (<u64>blob << 32);
-    if (load<u64>(symbol, SYMBOL_NAME) != seen) {
-      if (name >= count || !isLabel(blob, table + <usize>name * SYMBOL_BYTES, symbol)) return false;
-      store<u64>(symbol, seen, SYMBOL_NAME);
-    }
+    if (blob != stamp || isLabelAt(blob, p, end)) p = refMatch(blob, p, end, table, count);
+    if (p == 0) return false;
+    if (blob == stamp) isStamped = true;
     entry += SET_ENTRY_BYTES;
   }
   return isStamped && p == end;
+}
+
+/**
+ * Address behind the two references at p if they stand for the label of a blob, else 0. The short way, for a name of one
+ * byte and a value of one or two that were seen together before, may step over `end`: no series' references end there.
+ */
+// @ts-ignore: decorator
+@inline
+function refMatch(blob: u32, p: usize, end: usize, table: usize, count: u32): usize {
+  const word = load<u32>(p);
+  let next = p + 2;
+  let value = (word >>> 8) & 0x7f;
+  if ((word & 0x8000) != 0) {
+    value |= (word >>> 9) & 0x3f80;
+    next = p + 3;
+  }
+  const symbol = table + <usize>value * SYMBOL_BYTES;
+  // A third byte of the value would stand where this one's second has its high bit.
+  const short = (word & 0x80) == 0 && (word & 0x808000) != 0x808000;
+  if (short && value < count && load<u32>(symbol, SYMBOL_BLOB) == blob && load<u32>(symbol, SYMBOL_NAME) == (word & 0x7f)) return next;
+  return refMatchAny(blob, p, end);
+}
+
+/** The same of references of any length, which are noted. */
+function refMatchAny(blob: u32, p: usize, end: usize): usize {
+  p = readRef(p, end);
+  if (p == 0) return 0;
+  const name = <u32>varint();
+  p = readRef(p, end);
+  if (p == 0) return 0;
+  const symbol = symbolEntry(<u32>varint());
+  if (load<u32>(symbol, SYMBOL_BLOB) == blob && load<u32>(symbol, SYMBOL_NAME) == name) return p;
+  if (!isLabel(blob, symbolEntry(name), symbol)) return 0;
+  store<u32>(symbol, name, SYMBOL_NAME);
+  store<u32>(symbol, blob, SYMBOL_BLOB);
+  return p;
 }
 
 /** True if the references at p stand for the label of a blob. */
@@ -247,7 +250,10 @@ export function noteMetadata(refs: usize, refsEnd: usize, message: usize): void 
   const symbol = bytes == 0 ? 0 : metricSymbol(refs, refsEnd);
   if (symbol == 0) return;
   const known = <usize>load<u32>(symbol, SYMBOL_METADATA);
-  if (known != 0 && bytesEqual(known, message, bytes + 1)) return;
+  // Nearly all messages have less than eight bytes.
+  if (known != 0 && bytes < 8) {
+    if (((load<u64>(known) ^ load<u64>(message)) << ((7 - <u64>bytes) << 3)) == 0) return;
+  } else if (known != 0 && bytesEqual(known, message, bytes + 1)) return;
   noteNewMetadata(symbol, known, message, bytes);
 }
 

@@ -81,6 +81,7 @@ import { stampResolve } from '../../../tsdb/kernel/assembly/stamp';
 
 import { isPlainSample, plainTime } from './sample.as';
 import { SNAPPY_SLACK, snappyDecode } from './snappy.as';
+import { noteMetadata } from './symbols.as';
 import { readLength, readTag, readVarint, skipField, varint } from './wire.as';
 
 const TAG_TIME_SERIES: u32 = 0x0a;
@@ -95,7 +96,7 @@ const TAG_SAMPLE_VALUE: u32 = 0x09;
 const TAG_SAMPLE_TIME: u32 = 0x10;
 
 /** After so many unknown series in a row the first walk only checks: they are being created. */
-const UNKNOWN_IN_A_ROW: u32 = 4;
+export const UNKNOWN_IN_A_ROW: u32 = 4;
 const MALFORMED: u32 = 0xffffffff;
 
 // ---- the door
@@ -151,7 +152,7 @@ function checkBody(start: usize, end: usize, previous: u32): bool {
   let item = items;
   let p = start;
   while (p < end) {
-    const field = seriesField(p);
+    const field = seriesField(p, TAG_TIME_SERIES);
     let series: usize;
     let next: usize;
     if (field != 0) {
@@ -206,11 +207,11 @@ function checkBody(start: usize, end: usize, previous: u32): bool {
  */
 // @ts-ignore: decorator
 @inline
-function seriesField(p: usize): u32 {
+export function seriesField(p: usize, tag: u32): u32 {
   const head = load<u32>(p);
-  // 0x0a, then a byte without its high bit, or one with it and one without that is not zero.
-  if ((head & 0x80ff) == 0x000a) return ((2 + ((head >>> 8) & 0x7f)) << 2) | 2;
-  if ((head & 0x8080ff) != 0x00800a) return 0;
+  // The tag, then a byte without its high bit, or one with it and one without that is not zero.
+  if ((head & 0x80ff) == tag) return ((2 + ((head >>> 8) & 0x7f)) << 2) | 2;
+  if ((head & 0x8080ff) != (0x008000 | tag)) return 0;
   return ((3 + ((head >>> 8) & 0x7f) + ((head >>> 9) & 0x3f80)) << 2) | 3;
 }
 
@@ -336,7 +337,7 @@ function storeBody(): u32 {
   let p = body + load<u32>(SB_RESULT, RESULT_RESUME);
   while (p < end) {
     // A replay passes over samples: those of the short way are not looked at one by one.
-    if (load<u32>(SB_VERDICT_GIVEN) == 0) p = storePlain(p, end);
+    if (load<u32>(SB_VERDICT_GIVEN) == 0) p = storePlain(p, end, TAG_TIME_SERIES);
     if (p >= end) break;
     const field = p;
     p = readTag(p, end);
@@ -358,10 +359,13 @@ function storeBody(): u32 {
   return STATUS_DONE;
 }
 
-/** Stores series from p on as long as they are what nearly all are: found in the first walk, with one plain sample. */
+/**
+ * Stores series from p on as long as they are what nearly all are: found in the first walk, with one plain sample. The tag
+ * is that of a TimeSeries; in 2.0 metadata may stand behind the sample.
+ */
 // @ts-ignore: decorator
 @inline
-function storePlain(p: usize, end: usize): usize {
+export function storePlain(p: usize, end: usize, tag: u32): usize {
   const records = <usize>load<u32>(SB_RECORDS);
   const first = <usize>load<u32>(SB_ITEMS) + load<u32>(SB_RESULT, RESULT_ITEM) * ITEM_BYTES;
   const itemsEnd = <usize>load<u32>(SB_ITEMS) + load<u32>(SB_ITEM_COUNT) * ITEM_BYTES;
@@ -372,14 +376,19 @@ function storePlain(p: usize, end: usize): usize {
   while (p < end && item < itemsEnd) {
     const found = load<u32>(item);
     // What is plain was found plain by the first walk, so this is a TimeSeries unless its length is a long one.
-    const field = seriesField(p);
+    const field = seriesField(p, tag);
     if (field == 0 || found >>> 28 != ITEM_PLAIN) break;
     const id = found & 0x0fffffff;
     link(records + previous * RECORD_BYTES, previous, id);
     previous = id;
     const sample = <usize>load<u32>(item, 4);
     const next = p + (field >>> 2);
-    const time = <f64>plainTime(sample, next);
+    let sampleEnd = next;
+    if (tag != TAG_TIME_SERIES) {
+      sampleEnd = sample + 2 + load<u8>(sample, 1);
+      if (sampleEnd != next) noteMetadata(p + (field & 3) + 2, sample, sampleEnd + 1);
+    }
+    const time = <f64>plainTime(sample, sampleEnd);
     const outcome = append(records + id * RECORD_BYTES, time, load<i64>(sample, 3));
     if (outcome != OUTCOME_STORED) {
       if (outcome > <u32>OUTCOME_DUPLICATE) {

@@ -1,9 +1,9 @@
 /**
  * Remote-write 2.0 in the kernel: from a compressed body to samples in their series.
  *
- * The first walk checks the structure of the whole body before anything is stored, and notes the symbols (symbols.as.ts).
- * The second finds each series, by prediction and, where that fails, by its labels written out as 1.0 writes them, makes
- * what is new, and appends. Successor links and connections are those of 1.0 (walk.as.ts).
+ * Two walks, as in 1.0 (walk.as.ts), and the same successor links, connections and items. The first checks the structure
+ * of the whole body before anything is stored, notes the symbols (symbols.as.ts), and finds the series that are known, by
+ * prediction and, where that fails, by their labels written out as 1.0 writes them. The second makes what is new, and appends.
  *
  * What is not plain (labels in no canonical form, histograms, exemplars, the time of creation of the first drafts) goes
  * on the odd list with the series' id, if it is known, for TypeScript to decode (../decode2.ts).
@@ -11,6 +11,11 @@
  */
 import {
   CONNECTIONS,
+  ITEM_BYTES,
+  ITEM_GENERAL,
+  ITEM_PLAIN,
+  ITEM_UNRESOLVED,
+  ITEMS_MAX,
   ODD_SERIES_BYTES,
   ODD_SERIES_MAX,
   OUTCOME_DUPLICATE,
@@ -22,6 +27,7 @@ import {
   RESULT_BODY_BYTES,
   RESULT_CONNECTION,
   RESULT_CREATED,
+  RESULT_ITEM,
   RESULT_ODD,
   RESULT_OUTCOMES,
   RESULT_PREVIOUS,
@@ -33,6 +39,8 @@ import {
   SB_CONNECTIONS,
   SB_IN,
   SB_IN_BYTES_MAX,
+  SB_ITEM_COUNT,
+  SB_ITEMS,
   SB_LABEL_INPUT,
   SB_ODD,
   SB_REFUSED,
@@ -55,7 +63,7 @@ import { stampResolve } from '../../../tsdb/kernel/assembly/stamp';
 import { isPlainSample, plainBits, plainTime } from './sample.as';
 import { SNAPPY_SLACK, snappyDecode } from './snappy.as';
 import { noteMetadata, refsMatch, refsMatchStamped, symbolAdd, writeLabels } from './symbols.as';
-import { noteStored } from './walk.as';
+import { noteStored, seriesField, storePlain, UNKNOWN_IN_A_ROW } from './walk.as';
 import { readLength, readTag, readVarint, skipField, varint } from './wire.as';
 
 const TAG_SYMBOL: u32 = 0x22;
@@ -87,8 +95,9 @@ export function ingest2(n: u32, connection: u32): u32 {
   store<u32>(SB_RESULT, lane, RESULT_CONNECTION);
   // The series that this connection wrote last may be gone; then nothing must be written into its record.
   const last = load<u32>(SB_CONNECTIONS + (lane << 2));
-  store<u32>(SB_RESULT, isLive(recordOf(last)) ? last : 0, RESULT_PREVIOUS);
-  const status = checkRequest(body, body + bytes);
+  const previous = isLive(recordOf(last)) ? last : 0;
+  store<u32>(SB_RESULT, previous, RESULT_PREVIOUS);
+  const status = checkRequest(body, body + bytes, previous);
   return status == STATUS_DONE ? ingest2More() : status;
 }
 
@@ -105,9 +114,25 @@ export function ingest2More(): u32 {
 
 // ---- first walk: check, and note the symbols
 
-function checkRequest(start: usize, end: usize): u32 {
+function checkRequest(start: usize, end: usize, previous: u32): u32 {
+  const stamped = load<u32>(SB_STAMP_BYTES);
+  const items = <usize>load<u32>(SB_ITEMS);
+  let itemsEnd = items + ITEMS_MAX * ITEM_BYTES;
+  let item = items;
+  let unknown: u32 = 0;
   let p = start;
   while (p < end) {
+    // What nearly all are: the predicted series, with one plain sample.
+    const sample = item < itemsEnd ? predictedSample(p, end, previous, stamped) : 0;
+    if (sample != 0) {
+      previous = load<u32>(recordOf(previous), REC_NEXT);
+      store<u32>(item, previous | (ITEM_PLAIN << 28));
+      store<u32>(item, <u32>sample, 4);
+      item += ITEM_BYTES;
+      unknown = 0;
+      p += seriesField(p, TAG_TIME_SERIES) >>> 2;
+      continue;
+    }
     p = readTag(p, end);
     if (p == 0) return STATUS_PROTOBUF;
     const tag = <u32>varint();
@@ -124,10 +149,60 @@ function checkRequest(start: usize, end: usize): u32 {
     const next = p + length;
     if (tag == TAG_SYMBOL) {
       if (!symbolAdd(p, length)) return STATUS_SYMBOLS;
-    } else if (!checkSeries(p, next)) return STATUS_PROTOBUF;
+    } else {
+      if (!checkSeries(p, next)) return STATUS_PROTOBUF;
+      if (item < itemsEnd) {
+        const id = known(previous, p, next, stamped);
+        store<u64>(item, id == 0 ? ITEM_UNRESOLVED : id | (ITEM_GENERAL << 28));
+        item += ITEM_BYTES;
+        unknown = id == 0 ? unknown + 1 : 0;
+        if (id != 0) previous = id;
+        // Items stand for the first so many series: once one has been left out, there are no more.
+        if (unknown == UNKNOWN_IN_A_ROW) itemsEnd = items;
+      }
+    }
     p = next;
   }
+  store<u32>(SB_ITEM_COUNT, <u32>(item - items) / ITEM_BYTES);
   return STATUS_DONE;
+}
+
+/** Address of the sample if a TimeSeries stands at p that is the predicted one and plain, else 0. */
+// @ts-ignore: decorator
+@inline
+function predictedSample(p: usize, end: usize, previous: u32, stamped: u32): usize {
+  const field = seriesField(p, TAG_TIME_SERIES);
+  if (field == 0 || field >>> 2 > <u32>(end - p)) return 0;
+  const next = p + (field >>> 2);
+  const refs = p + (field & 3) + 2;
+  const bytes = <usize>load<u8>(refs - 1);
+  const rest = refs + bytes;
+  if (load<u8>(refs - 2) != <u8>TAG_REFS || bytes >= 0x80 || rest + 2 > next) return 0;
+  const sampleEnd = rest + 2 + load<u8>(rest, 1);
+  if (sampleEnd > next || !isPlainSample(rest, sampleEnd)) return 0;
+  if (sampleEnd != next && !isPlainMetadata(sampleEnd, next)) return 0;
+  // References that match need no check of their own.
+  return matches(recordOf(load<u32>(recordOf(previous), REC_NEXT)), refs, rest, stamped) ? rest : 0;
+}
+
+// @ts-ignore: decorator
+@inline
+function matches(record: usize, refs: usize, rest: usize, stamped: u32): bool {
+  return stamped == 0 ? refsMatch(record, refs, rest) : refsMatchStamped(record, refs, rest);
+}
+
+/** The series of a TimeSeries whose structure was checked, without making it; 0 if it is new, or odd. */
+function known(previous: u32, start: usize, end: usize, stamped: u32): u32 {
+  if (start == end || load<u8>(start) != <u8>TAG_REFS) return 0;
+  const refs = readLength(start + 1, end);
+  const rest = refs + <usize>varint();
+  const record = recordOf(previous);
+  const guess = load<u32>(record, REC_NEXT);
+  if (guess != 0 && matches(recordOf(guess), refs, rest, stamped)) return guess;
+  const input = <usize>load<u32>(SB_LABEL_INPUT);
+  const bytes = writeLabels(refs, rest);
+  const n = bytes == 0 ? -1 : labelsParse(input, input + bytes, record);
+  return n < 0 ? 0 : identityFind(load<u32>(labelEntry(n), LABEL_HASH), input, input + bytes, stamped);
 }
 
 /** Checks one TimeSeries. Histograms and exemplars are checked when they are decoded. */
@@ -248,6 +323,9 @@ function storeRequest(): u32 {
   const end = body + load<u32>(SB_RESULT, RESULT_BODY_BYTES);
   let p = body + load<u32>(SB_RESULT, RESULT_RESUME);
   while (p < end) {
+    // A replay passes over samples: those of the short way are not looked at one by one.
+    if (load<u32>(SB_VERDICT_GIVEN) == 0) p = storePlain(p, end, TAG_TIME_SERIES);
+    if (p >= end) break;
     const field = p;
     p = readTag(p, end);
     const tag = <u32>varint();
@@ -269,19 +347,29 @@ function storeRequest(): u32 {
 
 function storeSeries(start: usize, end: usize): void {
   count(RESULT_TIME_SERIES, 1);
+  const i = load<u32>(SB_RESULT, RESULT_ITEM);
+  store<u32>(SB_RESULT, i + 1, RESULT_ITEM);
   if (start == end || load<u8>(start) != <u8>TAG_REFS) {
     odd(0, start, end);
     return;
   }
   const refs = readLength(start + 1, end);
   const rest = refs + <usize>varint();
+  if (i < load<u32>(SB_ITEM_COUNT)) {
+    const id = load<u32>(<usize>load<u32>(SB_ITEMS) + i * ITEM_BYTES) & 0x0fffffff;
+    if (id != 0) {
+      storeKnown(id, start, refs, rest, end);
+      return;
+    }
+  }
+  storeUnresolved(start, refs, rest, end);
+}
+
+function storeUnresolved(start: usize, refs: usize, rest: usize, end: usize): void {
   const previous = recordOf(load<u32>(SB_RESULT, RESULT_PREVIOUS));
   const guess = load<u32>(previous, REC_NEXT);
   const stamped = load<u32>(SB_STAMP_BYTES);
-  if (
-    guess != 0 &&
-    (stamped == 0 ? refsMatch(recordOf(guess), refs, rest) : refsMatchStamped(recordOf(guess), refs, rest))
-  ) {
+  if (guess != 0 && matches(recordOf(guess), refs, rest, stamped)) {
     storeKnown(guess, start, refs, rest, end);
     return;
   }
