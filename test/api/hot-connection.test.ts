@@ -27,12 +27,15 @@ class Echo implements HotRoute {
   readonly bodyBytesMax = BODY_BYTES_MAX;
   /** Who read each body that was answered. */
   readonly readers: ('hot' | 'node')[] = [];
+  /** What each request that was checked said of who sends it. */
+  readonly authorizations: (string | undefined)[] = [];
   /** Requests that were checked and are not over. */
   inFlight = 0;
   /** Answers that are waited for. */
   readonly waiting: (() => void)[] = [];
 
-  check(headers: { 'content-type'?: string | undefined }, whenOver: (release: () => void) => void): void {
+  check({ headers }: Parameters<HotRoute['check']>[0], whenOver: (release: () => void) => void): void {
+    this.authorizations.push(headers.authorization);
     if (headers['content-type'] === 'text/refused') throw new Error('not taken');
     this.inFlight++;
     whenOver(() => {
