@@ -1,4 +1,7 @@
 /** Who is let in where: tokens, certificates, waivers, and how they change while the daemon runs. Real sockets. */
+import { once } from 'node:events';
+import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
+import { connect as connectHttp2 } from 'node:http2';
 import { connect as connectTls } from 'node:tls';
 import { type ChannelCredentials, Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import snappy from 'snappyjs';
@@ -6,11 +9,13 @@ import { type Test, test } from 'tap';
 import { identityOf, roleOf } from '../src/api/access.ts';
 import { labelValue } from '../src/model/labels.ts';
 import { metric, stored } from './ingest/support.ts';
+import { startDaemon } from './support/daemon.ts';
 import { DoorsSite } from './support/doors.ts';
 import { httpsClient } from './support/https-client.ts';
 import { KedaClient } from './support/keda-client.ts';
 import { KedaStack } from './support/keda-stack.ts';
 import { encodeExportRequest } from './support/otlp-encoder.ts';
+import { frame, headers as headersOf, RawHttp2 } from './support/raw-http2.ts';
 import { encodeRequest } from './support/remote-write-2-encoder.ts';
 import { encodeWriteRequest } from './support/remote-write-encoder.ts';
 import { waitFor } from './support/wait.ts';
@@ -125,6 +130,30 @@ test('every way to send takes the token of somebody who may, and stamps what com
   t.equal(metric(one.registry, 'tidegauge_auth_identities'), 3);
 });
 
+test('remote-write by way of the HTTP server, where nothing of it is plain', async (t) => {
+  const one = site(t);
+  one.open(WEB_FILE);
+  const host = await one.web();
+  const send = (token: string | null) =>
+    new Promise<number>((resolve, reject) => {
+      const headers = { 'transfer-encoding': 'chunked', ...(token === null ? {} : bearer(token)) };
+      const sending = request(`http://${host}/api/v1/write`, { method: 'POST', headers }, (response) => {
+        response.resume();
+        resolve(response.statusCode!);
+      });
+      sending.on('error', reject);
+      sending.end(encodeWriteRequest([{ labels: LABELS, samples: sample() }]));
+    });
+  t.equal(await send(null), 401);
+  t.equal(await send(READER), 403);
+  t.equal(stored(one.bench.head).length, 0);
+  t.equal(await send(TEAM_A), 204);
+  t.strictSame(
+    stored(one.bench.head).map(({ labels }) => labelValue(labels, 'namespace')),
+    ['team-a'],
+  );
+});
+
 test('OTLP over gRPC', async (t) => {
   const one = site(t);
   one.open(WEB_FILE);
@@ -148,6 +177,25 @@ test('OTLP over gRPC', async (t) => {
     stored(one.bench.head).map(({ labels }) => labelValue(labels, 'namespace')),
     ['team-a'],
   );
+});
+
+test('a gRPC call of somebody unknown is refused before its message comes', async (t) => {
+  const one = site(t);
+  one.open(WEB_FILE);
+  const address = await one.otlpGrpc();
+  const session = connectHttp2(`http://${address}`);
+  t.teardown(() => session.destroy());
+  const fields = { ':method': 'POST', ':path': EXPORT, 'content-type': 'application/grpc' };
+  const [answer] = (await once(session.request(fields), 'response')) as [Readonly<Record<string, string>>];
+  t.equal(answer['grpc-status'], String(status.UNAUTHENTICATED));
+  t.match(answer['grpc-message'], /bearer token or a certificate that may write/);
+  const raw = await new RawHttp2(address).open();
+  t.teardown(() => raw.socket.destroy());
+  const twice = ['nobody-knows-this-token', TEAM_A].map((token) => headersOf(bearer(token)));
+  const block = Buffer.concat([headersOf({ ...fields, ':scheme': 'http', ':authority': 'x' }), ...twice]);
+  raw.write(frame(1, 4, 1, block));
+  await raw.until('the refusal', () => raw.frames.some(({ type, stream }) => type === 1 && stream === 1));
+  t.match(raw.frames.find(({ type }) => type === 1)!.payload.toString('latin1'), /the token is not known/);
 });
 
 test('queries, scaling and administration', async (t) => {
@@ -407,6 +455,93 @@ test('a body of somebody unknown is not read', async (t) => {
     metric(one.bench.registry, 'tidegauge_ingest_requests_total{protocol="remote_write",outcome="unauthenticated"}'),
     1,
   );
+});
+
+/** With Node's client, which adds nothing that a page of a browser would say. */
+async function ask(
+  url: string,
+  method: string,
+  headers: Readonly<Record<string, string>>,
+  body = '',
+): Promise<{ readonly status: number; readonly headers: IncomingHttpHeaders; readonly text: string }> {
+  const asking = request(url, { method, headers, agent: false });
+  asking.end(body);
+  const [response] = (await once(asking, 'response')) as [IncomingMessage];
+  const parts: Buffer[] = [];
+  for await (const part of response) parts.push(part as Buffer);
+  return { status: response.statusCode!, headers: response.headers, text: Buffer.concat(parts).toString() };
+}
+
+test('every route of the daemon, by the short way and the long one', async (t) => {
+  const one = site(t);
+  const daemon = await startDaemon([`--web.config.file=${one.write('web.yml', WEB_FILE)}`]);
+  t.teardown(() => daemon.stop());
+  const base = `http://${daemon.listen.web}`;
+  for (const path of ['/openapi', '/openapi.json', '/api/v1/live/decisions'])
+    t.equal((await ask(`${base}${path}`, 'GET', {})).status, 401, path);
+  const { text } = await ask(`${base}/openapi.json`, 'GET', bearer(READER));
+  const { paths } = JSON.parse(text) as { readonly paths: Readonly<Record<string, object>> };
+  const open: string[] = [];
+  for (const [path, operations] of Object.entries(paths)) {
+    for (const method of Object.keys(operations)) {
+      const { status: got } = await ask(`${base}${path.replaceAll(/[{}]/g, '')}`, method.toUpperCase(), {});
+      if (got !== 401) open.push(`${method} ${path} ${got}`);
+    }
+  }
+  t.strictSame(open, ['get /-/healthy 200', 'head /-/healthy 200', 'get /-/ready 200', 'head /-/ready 200']);
+  t.ok(Object.keys(paths).length > 40, `${Object.keys(paths).length} paths`);
+  t.equal((await ask(`${base}/scaling`, 'GET', {})).status, 200, 'the page');
+  t.equal((await ask(`${base}/memstore/reset`, 'POST', bearer(READER))).status, 403);
+  const form = { 'content-type': 'application/x-www-form-urlencoded', 'content-length': '7' };
+  const questions = [
+    ['GET', '/api/v1/query?query=1', {}, ''],
+    ['POST', '/api/v1/query', form, 'query=1'],
+    ['GET', '/api/v1/query_range?query=1&start=0&end=1&step=1', {}, ''],
+  ] as const;
+  for (const [method, path, headers, body] of questions) {
+    for (const [token, want] of [
+      ['', 401],
+      ['nobody-knows-this-token', 401],
+      [TEAM_A, 403],
+      [READER, 200],
+    ] as const) {
+      const given = { ...headers, ...(token === '' ? {} : bearer(token)) };
+      const short = await ask(`${base}${path}`, method, given, body);
+      // A page of a browser goes the long way.
+      const long = await ask(`${base}${path}`, method, { ...given, origin: base }, body);
+      const what = `${method} ${path} ${token.slice(0, 12)}`;
+      t.equal(short.status, want, what);
+      t.equal(short.status, long.status, what);
+      if (want !== 200) t.equal(short.text, long.text, what);
+      for (const name of ['www-authenticate', 'x-content-type-options', 'content-type', 'connection'])
+        t.equal(short.headers[name], long.headers[name], `${what}: ${name}`);
+    }
+  }
+});
+
+test('KEDA by any port that serves it', async (t) => {
+  const one = site(t);
+  const daemon = await startDaemon([`--web.config.file=${one.write('web.yml', WEB_FILE)}`]);
+  t.teardown(() => daemon.stop());
+  for (const address of [daemon.listen.keda, daemon.listen.otlpHttp]) {
+    const client = new Client(address, credentials.createInsecure());
+    t.teardown(() => client.close());
+    const call = (path: string, token: string | null) =>
+      new Promise<number>((resolve) => {
+        const metadata = new Metadata();
+        if (token !== null) metadata.set('authorization', `Bearer ${token}`);
+        const bytes = (value: Buffer) => value;
+        client.makeUnaryRequest(path, bytes, bytes, Buffer.alloc(0), metadata, (error: ServiceError | null) =>
+          resolve(error === null ? status.OK : error.code),
+        );
+      });
+    const isActive = '/externalscaler.ExternalScaler/IsActive';
+    t.equal(await call(isActive, null), status.UNAUTHENTICATED, address);
+    t.equal(await call(isActive, TEAM_A), status.PERMISSION_DENIED, address);
+    t.equal(await call(isActive, READER), status.INVALID_ARGUMENT, 'let in, with nothing to ask');
+    t.equal(await call('/externalscaler.ExternalScaler/StreamIsActive', null), status.UNAUTHENTICATED);
+    t.equal(await call('/grpc.health.v1.Health/Check', null), status.OK, 'probes show nothing');
+  }
 });
 
 test('what is not known to be harmless is administration', async (t) => {

@@ -18,7 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   api: ['model', 'telemetry'],
   'api/prometheus': ['model', 'telemetry', 'tsdb', 'promql', 'api'],
   // A protocol that two surfaces speak, and no surface itself.
-  'api/grpc': ['model', 'telemetry'],
+  'api/grpc': ['model', 'telemetry', 'api'],
   'api/push': ['model', 'telemetry', 'ingest', 'api', 'api/grpc'],
   'api/keda': ['model', 'telemetry', 'promql', 'scaling', 'api', 'api/grpc'],
   'api/kubernetes': ['model', 'telemetry', 'promql', 'scaling', 'api'],

@@ -103,7 +103,7 @@ const GET_AND_POST = ['GET', 'POST'];
 
 function routeQueries(scope: FastifyInstance, deps: PrometheusDeps): void {
   const { isReady } = deps;
-  const common = { isReady, log: scope.log };
+  const common = { guard: deps.guard ?? null, isReady, log: scope.log };
   addShortWay(scope, {
     ...common,
     url: '/api/v1/query',
