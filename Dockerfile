@@ -15,14 +15,16 @@ COPY --from=build /build/dist/main.js ./main.js
 COPY --from=build /build/dist/web ./web
 COPY LICENSE ./
 USER 65532:65532
-# Inside a container the loopback interface reaches nobody. The Kubernetes port stays on loopback until its callers can
-# be authenticated, or --kubernetes.insecure-allow-unauthenticated says that they need not be.
+# Inside a container the loopback interface reaches nobody, so whoever reaches its ports may send until --web.config.file names
+# who may. The Kubernetes port stays on loopback until its callers can be authenticated, or
+# --kubernetes.insecure-allow-unauthenticated says that they need not be.
 ENV NODE_ENV=production \
     TIDEGAUGE_LOG_FORMAT=json \
     TIDEGAUGE_WEB_LISTEN_ADDRESS=:9090 \
     TIDEGAUGE_OTLP_GRPC_LISTEN_ADDRESS=:4317 \
     TIDEGAUGE_OTLP_HTTP_LISTEN_ADDRESS=:4318 \
-    TIDEGAUGE_KEDA_LISTEN_ADDRESS=:6000
+    TIDEGAUGE_KEDA_LISTEN_ADDRESS=:6000 \
+    TIDEGAUGE_AUTH_WAIVE=write
 EXPOSE 9090 4317 4318 6000 6443
 ENTRYPOINT ["/nodejs/bin/node", "/app/main.js"]
 CMD ["serve"]

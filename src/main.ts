@@ -5,11 +5,10 @@
 import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
-import { bindHost, buildHttp, listenHttp } from './api/http.ts';
+import { bindHost } from './api/http.ts';
 import { registerMemstore } from './api/keda/memstore.ts';
-import { type KedaPort, openKeda, type TlsFiles } from './api/keda/server.ts';
+import { type KedaPort, openKeda } from './api/keda/server.ts';
 import { ClusterClient } from './api/kubernetes/cluster/client.ts';
 import { WatchedPods } from './api/kubernetes/cluster/pod-states.ts';
 import type { IdentityMode } from './api/kubernetes/identity/gatekeeper.ts';
@@ -29,8 +28,10 @@ import { type Command, helpText, parseCommand } from './config/load.ts';
 import { effectiveYaml } from './config/print.ts';
 import type { Config } from './config/schema.ts';
 import type { Address } from './config/values.ts';
+import { Doors } from './doors.ts';
 import { openStore, type Store, watchMemory } from './durability.ts';
 import { defaultExemplars, Writer } from './ingest/write.ts';
+import type { PortName } from './model/access.ts';
 import { type Clock, systemClock } from './model/clock.ts';
 import { CodedError } from './model/errors.ts';
 import { LIMITS } from './model/limits.ts';
@@ -126,9 +127,11 @@ async function serve(config: Config): Promise<void> {
   });
   const registry = new Registry();
   registerProcessMetrics({ registry, version: TIDEGAUGE_VERSION, startTimeMs: STARTED_MS });
+  const doors = openDoorsOrEnd(config, logger, registry);
+  if (doors === null) return;
   const store = await openStoreOrEnd(config, logger, registry);
   if (store === null) return;
-  const daemon = assemble(config, logger, registry, store);
+  const daemon = assemble(config, logger, registry, store, doors);
   try {
     await daemon.open();
   } catch (error) {
@@ -138,9 +141,24 @@ async function serve(config: Config): Promise<void> {
     return;
   }
   announce(config, logger, daemon.listening());
-  process.on('SIGHUP', () => daemon.reload());
+  process.on('SIGHUP', () => {
+    daemon.reload();
+    doors.refresh();
+  });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => void stop(daemon, logger, signal));
+  }
+}
+
+/** Who may come in, or null after an error that was logged; then the process ends with status 1. */
+function openDoorsOrEnd(config: Config, logger: Logger, registry: Registry): Doors | null {
+  try {
+    return new Doors({ config, logger, registry });
+  } catch (error) {
+    if (!(error instanceof CodedError)) throw error;
+    logger.fatal(`cannot start: ${error.message}`);
+    process.exitCode = 1;
+    return null;
   }
 }
 
@@ -175,7 +193,7 @@ interface Daemon {
 }
 
 /** Builds every floor, from the bottom up, and says how to open and close them. */
-function assemble(config: Config, logger: Logger, registry: Registry, store: Store): Daemon {
+function assemble(config: Config, logger: Logger, registry: Registry, store: Store, doors: Doors): Daemon {
   const clock = systemClock;
   const { head, storage } = store;
   registerHeadMetrics(registry, head);
@@ -249,10 +267,10 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     web: {
       address: config.web.listenAddress,
       open: (address) =>
-        openHttp(address, buildHttp({ logger, registry }), async (app) => {
+        doors.openHttp('web', address, async (app, guard) => {
           await registerOpenApi(app, TIDEGAUGE_VERSION);
           registerOps(app, { registry, isReady, isStopping });
-          registerPush(app, { writer, logger });
+          registerPush(app, { writer, logger, guard });
           registerScale(app, { readings, recorder, head, kedify });
           registerUi(app, { recorder, registry, folder: WEB_FOLDER });
           if (kedify !== null) registerMemstore(app, { head, names, clock, kedify, info: () => infoOf(config) });
@@ -264,6 +282,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
             clock,
             isReady,
             isStopping,
+            guard,
             version: TIDEGAUGE_VERSION,
             flags: config.flags,
             retentionMs: config.storage.retentionMs,
@@ -278,13 +297,16 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
           });
         }),
     },
-    otlpGrpc: { address: config.otlp.grpc.listenAddress, open: (listen) => openOtlpGrpc({ listen, writer, logger }) },
+    otlpGrpc: {
+      address: config.otlp.grpc.listenAddress,
+      open: (listen) => openOtlpGrpc({ listen, writer, logger, ...doorOf(doors, 'otlp_grpc') }),
+    },
     otlpHttp: {
       address: config.otlp.http.listenAddress,
       open: (address) =>
-        openHttp(address, buildHttp({ logger, registry }), async (app) => {
+        doors.openHttp('otlp_http', address, async (app) => {
           registerOtlpHttp(app, { writer, logger });
-          if (sharesPort(config))
+          if (sharesPort(config, doors))
             sharePort(app.server, (socket) => (keda === null ? socket.destroy() : keda.accept(socket)));
         }),
     },
@@ -293,7 +315,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
       async open(listen) {
         const push = { subscriptions, engine, names };
         const { tenancy } = config.keda;
-        keda = await openKeda({ listen, readings, kedify, tenancy, push, readTls: kedaTls(config), logger, registry });
+        keda = await openKeda({ listen, readings, kedify, tenancy, push, ...doorOf(doors, 'keda'), logger, registry });
         return keda;
       },
     },
@@ -328,6 +350,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     async close() {
       state = 'stopping';
       clearInterval(retention);
+      doors.close();
       pods?.stop();
       await scraping.close();
       await Promise.all([...listeners.values()].map((listener) => listener.close()));
@@ -335,15 +358,6 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     },
     listening: () => Object.fromEntries([...listeners].map(([name, { address }]) => [name, address])),
   };
-}
-
-async function openHttp(
-  address: Address,
-  app: FastifyInstance,
-  register: (app: FastifyInstance) => Promise<void>,
-): Promise<Listener> {
-  await register(app);
-  return { address: await listenHttp(app, address), close: () => app.close() };
 }
 
 /**
@@ -414,21 +428,17 @@ function infoOf({ keda, otlp, web }: Config): Record<string, string> {
   };
 }
 
-/** Whoever must show a certificate on the KEDA port must not get around it by another one. */
-function sharesPort({ compat, keda }: Config): boolean {
-  return (
-    compat.kedify.enabled && compat.kedify.sharedPort && keda.listenAddress !== null && keda.tlsClientCaFile === ''
-  );
+/**
+ * Whoever must show a certificate on the KEDA port must not get around it by another one; and what is TLS cannot be told apart
+ * by its first bytes.
+ */
+function sharesPort({ compat, keda }: Config, doors: Doors): boolean {
+  if (!compat.kedify.enabled || !compat.kedify.sharedPort || keda.listenAddress === null) return false;
+  return doors.readTls('otlp_http') === null && (doors.readTls('keda')?.().clientCaPem ?? null) === null;
 }
 
-/** Reads the files of the KEDA port anew each time, or null for plain text. */
-function kedaTls({ keda: { tlsCertFile, tlsPrivateKeyFile, tlsClientCaFile } }: Config): (() => TlsFiles) | null {
-  if (tlsCertFile === '') return null;
-  return () => ({
-    certPem: readFileSync(tlsCertFile, 'utf8'),
-    keyPem: readFileSync(tlsPrivateKeyFile, 'utf8'),
-    clientCaPem: tlsClientCaFile === '' ? null : readFileSync(tlsClientCaFile, 'utf8'),
-  });
+function doorOf(doors: Doors, port: PortName) {
+  return { guard: doors.guard(port), readTls: doors.readTls(port) };
 }
 
 function readText(path: string): string {

@@ -72,6 +72,7 @@ class HeadReader {
     const route = lines.length > HEADERS_MAX ? null : this.#routeOf(lines[0]!);
     if (route === null) return null;
     const headers: HotHeaders = {
+      authorization: undefined,
       'content-type': undefined,
       'content-encoding': undefined,
       'content-length': undefined,
@@ -88,7 +89,7 @@ class HeadReader {
       if (name === 'host') {
         if (isHostGiven) return null;
         isHostGiven = true;
-      } else if (name === 'content-length' || name === 'content-type' || name === 'content-encoding') {
+      } else if (isKept(name)) {
         if (headers[name] !== undefined) return null;
         headers[name] = value;
         if (name === 'content-length') lengthAt = at + line.indexOf(value, colon + 1);
@@ -110,6 +111,12 @@ class HeadReader {
     const route = this.#routes.get(question < 0 ? target : target.slice(0, question));
     return route === undefined || !TARGET.test(target) ? null : route;
   }
+}
+
+function isKept(name: string): name is keyof HotHeaders {
+  return (
+    name === 'content-length' || name === 'content-type' || name === 'content-encoding' || name === 'authorization'
+  );
 }
 
 /** Null if the body is larger than the route takes. */
@@ -286,7 +293,7 @@ class HotConnection {
     this.#deadlineMs = performance.now() + this.#all.server.requestTimeout;
     this.#state = 'body';
     try {
-      route.check(headers, (release) => {
+      route.check(this, (release) => {
         this.#release = release;
       });
     } catch (error) {

@@ -26,6 +26,7 @@ export interface Answer {
 
 /** The headers that a hot route may ask for. */
 export interface HotHeaders {
+  authorization?: string | undefined;
   'content-type'?: string | undefined;
   'content-encoding'?: string | undefined;
   'content-length'?: string | undefined;
@@ -44,7 +45,7 @@ export interface HotRoute {
    * Looks at a request before its body is read, and throws if it is not to be read. What it gives to `whenOver` is called
    * when the request was answered, or its connection is gone.
    */
-  check(headers: HotHeaders, whenOver: (release: () => void) => void): void;
+  check(request: HotRequest, whenOver: (release: () => void) => void): void;
   /**
    * The reply to a whole body; catches what goes wrong with it. A promise only if something must be waited for: else the
    * body's bytes are used for the next one as soon as this returns.
@@ -133,7 +134,7 @@ function serve(route: HotRoute, request: IncomingMessage, response: ServerRespon
   request.on('error', () => {});
   try {
     // However it ends: answered, or gone.
-    route.check(request.headers, (release) => response.once('close', release));
+    route.check(request, (release) => response.once('close', release));
   } catch (error) {
     reply(route.refuse(error));
     return;

@@ -3,6 +3,7 @@
  * over the file, the file over the default. Whatever is unknown or cannot be read is `bad_config`: a setting that is
  * silently not applied is worse than a daemon that does not start.
  */
+import type { AccessRules } from '../model/access.ts';
 import { CodedError } from '../model/errors.ts';
 import { nearest } from '../model/nearest.ts';
 import { parseAdapterFile } from './adapter-file.ts';
@@ -20,6 +21,7 @@ import {
   type Setting,
 } from './schema.ts';
 import { BOOLEAN, formatAddress, isLoopback } from './values.ts';
+import { NO_WEB_FILE, parseWebFile } from './web-file.ts';
 
 /** What the command line asks for. */
 export type Command =
@@ -62,6 +64,7 @@ export function loadConfig(argv: readonly string[], env: Environment, readFile: 
     file.values.get(setting.name) ?? { text: defaultOf(setting, machine), origin: 'its default' };
   const config = buildConfig(given, file);
   checkTogether(config, env.KUBERNETES_SERVICE_HOST !== undefined);
+  checkSenders(config, readWebFile(config, readFile));
   return config;
 }
 
@@ -177,14 +180,16 @@ function readVariables(env: Environment): ReadonlyMap<string, Value> {
 }
 
 function readConfigFile(path: string, readFile: ReadFile): FileContent {
-  let text: string;
+  return parseFile(readTextFile(path, readFile), path);
+}
+
+function readTextFile(path: string, readFile: ReadFile): string {
   try {
-    text = readFile(path);
+    return readFile(path);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new CodedError('bad_config', `cannot read the configuration file ${quote(path)}: ${reason}`, { cause });
   }
-  return parseFile(text, path);
 }
 
 function defaultOf(setting: Setting<unknown>, machine: Machine): string {
@@ -204,7 +209,12 @@ function buildConfig(given: Given, file: FileContent): Config {
   return {
     flags,
     configFile: read(SETTINGS.configFile),
-    web: { listenAddress: read(SETTINGS.webListenAddress), corsOrigin: read(SETTINGS.webCorsOrigin) },
+    web: {
+      listenAddress: read(SETTINGS.webListenAddress),
+      corsOrigin: read(SETTINGS.webCorsOrigin),
+      configFile: read(SETTINGS.webConfigFile),
+    },
+    auth: { waive: read(SETTINGS.authWaive) },
     otlp: {
       grpc: { listenAddress: read(SETTINGS.otlpGrpcListenAddress) },
       http: { listenAddress: read(SETTINGS.otlpHttpListenAddress) },
@@ -308,6 +318,30 @@ function checkTogether({ kubernetes, keda }: Config, inCluster: boolean): void {
       `because nothing authenticates who asks there outside of a cluster; ${flagOf(SETTINGS.kubernetesAuth)} says who may, ` +
       `${flagOf(SETTINGS.kubernetesInsecureAllowUnauthenticated)} waives this`,
   );
+}
+
+/** The file of `--web.config.file`. Throws `bad_config`. */
+export function readWebFile({ web: { configFile } }: Pick<Config, 'web'>, readFile: ReadFile): AccessRules {
+  return configFile === '' ? NO_WEB_FILE : parseWebFile(readTextFile(configFile, readFile), configFile);
+}
+
+/** Who can write decides what is scaled: on a port that others reach, somebody has to say who that is. */
+function checkSenders({ web, otlp, auth }: Config, { tls, tokens, clients, anonymous }: AccessRules): void {
+  if (auth.waive.includes('write') || anonymous.includes('write')) return;
+  if ([...tokens, ...clients].some(({ roles }) => roles.includes('write'))) return;
+  const ports = [
+    [SETTINGS.webListenAddress, web.listenAddress, tls.web],
+    [SETTINGS.otlpGrpcListenAddress, otlp.grpc.listenAddress, tls.otlp_grpc],
+    [SETTINGS.otlpHttpListenAddress, otlp.http.listenAddress, tls.otlp_http],
+  ] as const;
+  for (const [setting, address, files] of ports) {
+    if (address === null || isLoopback(address) || files?.isCertificateRequired) continue;
+    throw badConfig(
+      `cannot use ${flagOf(setting)}: got ${quote(formatAddress(address))}, want an address on loopback, because everybody ` +
+        `who reaches it could send samples and so scale; ${flagOf(SETTINGS.webConfigFile)} says who may, ` +
+        `${flagOf(SETTINGS.authWaive)}=write waives this`,
+    );
+  }
 }
 
 function checkKedaTls({ tlsCertFile, tlsPrivateKeyFile, tlsClientCaFile }: Config['keda']): void {

@@ -89,7 +89,14 @@ export interface Config {
   readonly flags: Readonly<Record<string, string>>;
   /** The file that was read, or ''. */
   readonly configFile: string;
-  readonly web: { readonly listenAddress: Address | null; readonly corsOrigin: string };
+  readonly web: {
+    readonly listenAddress: Address | null;
+    readonly corsOrigin: string;
+    /** '' names nobody, and serves plain text. */
+    readonly configFile: string;
+  };
+  /** What is let in without a name though its port is not on loopback. */
+  readonly auth: { readonly waive: readonly ('write' | 'admin')[] };
   readonly otlp: {
     readonly grpc: { readonly listenAddress: Address | null };
     readonly http: { readonly listenAddress: Address | null };
@@ -189,6 +196,18 @@ export const SETTINGS = {
     PATTERN,
     '.*',
     'Pages of which origins may read replies of the query API, as a regular expression that is matched as a whole.',
+  ),
+  webConfigFile: setting(
+    'web.config.file',
+    PATH,
+    '',
+    "YAML file that names who is let in by token or certificate, and TLS, for all ports but the Kubernetes one; Prometheus' form.",
+  ),
+  authWaive: setting(
+    'auth.waive',
+    choicesOf('write', 'admin'),
+    '',
+    'What everybody who reaches a port that is not on loopback may do while nobody is named for it: write, admin or both.',
   ),
   otlpGrpcListenAddress: setting(
     'otlp.grpc.listen-address',

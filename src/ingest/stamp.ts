@@ -3,7 +3,7 @@
  * in any label that is read as a namespace, is kept under `exported_…`, as Prometheus does with labels of a target that
  * conflict with its own. The kernel does the same for labels without such a conflict (tsdb/kernel/assembly/stamp.ts).
  */
-import { type Labels, labelsFromPairs } from '../model/labels.ts';
+import { type Labels, labelValue } from '../model/labels.ts';
 import { NAMESPACE_LABELS } from '../model/scope.ts';
 import type { Reason } from './reasons.ts';
 import { labelsRefusal, withLabel } from './series-labels.ts';
@@ -35,15 +35,12 @@ function isOther(labels: Labels, i: number, stamp: string): boolean {
 
 /** The labels with `exported_` before each name that says another namespace, as often as it takes to be a new name. */
 function withoutOthers(labels: Labels, stamp: string): Labels {
-  const byName = new Map<string, string>();
-  for (let i = 0; i < labels.length; i += 2) {
-    if (!isOther(labels, i, stamp)) byName.set(labels[i]!, labels[i + 1]!);
-  }
+  let kept: Labels = labels.filter((_, i) => !isOther(labels, i & ~1, stamp));
   for (let i = 0; i < labels.length; i += 2) {
     if (!isOther(labels, i, stamp)) continue;
     let name = `exported_${labels[i]!}`;
-    while (byName.has(name)) name = `exported_${name}`;
-    byName.set(name, labels[i + 1]!);
+    while (labelValue(kept, name) !== '') name = `exported_${name}`;
+    kept = withLabel(kept, name, labels[i + 1]!);
   }
-  return labelsFromPairs(byName);
+  return kept;
 }

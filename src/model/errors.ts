@@ -40,6 +40,13 @@ export const ERRORS = {
   body_too_large: { http: 413, grpc: GRPC.resourceExhausted, meaning: 'a body above the limit, as sent or decoded' },
   series_limit: { http: 400, grpc: GRPC.resourceExhausted, meaning: 'a new series above the series or memory limit' },
   overloaded: { http: 503, grpc: GRPC.unavailable, meaning: 'the daemon cannot take this now; try again' },
+  // What those are told who may not.
+  unauthenticated: {
+    http: 401,
+    grpc: GRPC.unauthenticated,
+    meaning: 'nothing was shown that says who asks, or a token that is not known',
+  },
+  forbidden: { http: 403, grpc: GRPC.permissionDenied, meaning: 'whoever asks is known, and may not do this' },
   // What people and programs that query are told.
   bad_data: { http: 400, grpc: GRPC.invalidArgument, meaning: 'a missing or malformed parameter, or a parse error' },
   query_unsupported: { http: 400, grpc: GRPC.invalidArgument, meaning: 'a part of PromQL that is not supported yet' },

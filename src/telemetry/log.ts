@@ -19,8 +19,20 @@ export function createLogger({ level, format, destination = openDestination(1) }
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    format === 'json' ? destination : { write: (line) => void destination.write(`${logfmtLine(line)}\n`) },
+    { write: (line) => void destination.write(harmless(format === 'json' ? line : `${logfmtLine(line)}\n`)) },
   );
+}
+
+/**
+ * What a terminal would obey or turn around (C1 controls, marks of direction) is written as JSON writes it: it is in strings
+ * alone, and those are quoted. JSON itself escapes no more than C0.
+ */
+function harmless(line: string): string {
+  return line.replace(/[\x7f-\x9f\u2028\u2029]|\p{Cf}/gu, (text) => {
+    return Array.from({ length: text.length }, (_, i) => `\\u${text.charCodeAt(i).toString(16).padStart(4, '0')}`).join(
+      '',
+    );
+  });
 }
 
 /** One JSON line of pino as logfmt: time, level and message first; objects flattened with dots between their keys. */
@@ -34,7 +46,7 @@ function logfmtLine(json: string): string {
 
 function appendPairs(pairs: string[], prefix: string, object: object): void {
   for (const [name, value] of Object.entries(object)) {
-    const key = prefix + name.replaceAll(/[\s="]/g, '_');
+    const key = prefix + name.replaceAll(/[\s="\p{C}]/gu, '_');
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) appendPairs(pairs, `${key}.`, value);
     else pairs.push(`${key}=${logfmtValue(value)}`);
   }
@@ -43,5 +55,5 @@ function appendPairs(pairs: string[], prefix: string, object: object): void {
 /** Bare where nothing in it can be misread, else quoted as in JSON; so a line stays one line. */
 function logfmtValue(value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return /^[^\s"=\\\p{Cc}]+$/u.test(text) ? text : JSON.stringify(text);
+  return /^[^\s"=\\\p{C}]+$/u.test(text) ? text : JSON.stringify(text);
 }

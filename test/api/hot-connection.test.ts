@@ -27,12 +27,15 @@ class Echo implements HotRoute {
   readonly bodyBytesMax = BODY_BYTES_MAX;
   /** Who read each body that was answered. */
   readonly readers: ('hot' | 'node')[] = [];
+  /** What each request that was checked said of who sends it. */
+  readonly authorizations: (string | undefined)[] = [];
   /** Requests that were checked and are not over. */
   inFlight = 0;
   /** Answers that are waited for. */
   readonly waiting: (() => void)[] = [];
 
-  check(headers: { 'content-type'?: string | undefined }, whenOver: (release: () => void) => void): void {
+  check({ headers }: Parameters<HotRoute['check']>[0], whenOver: (release: () => void) => void): void {
+    this.authorizations.push(headers.authorization);
     if (headers['content-type'] === 'text/refused') throw new Error('not taken');
     this.inFlight++;
     whenOver(() => {
@@ -145,6 +148,8 @@ test('the same replies as those of the HTTP server, and who gives them', async (
     'hot',
   );
   await f('kept alive explicitly', [request(`${host}\r\nConnection: Keep-Alive\r\nKeep-Alive: 5`)], 'hot');
+  await f('who sends it', [request(`${host}\r\nAuthorization: Bearer x`), request(`${host}\r\nX: 1`)], 'hot hot');
+  await f('who sends it, twice', [request(`${host}\r\nAuthorization: Bearer x\r\nauthorization: Bearer y`)], 'node');
   await f('with parameters', [request(host, 'abc', 'POST /hot?a=b HTTP/1.1')], 'hot');
   await f('no text in the answer', [request(`${host}\r\nContent-Type: text/silent`)], 'hot');
   await f('two at once', [request(host) + request(host, 'def')], 'hot hot');
@@ -199,6 +204,21 @@ test('the same replies as those of the HTTP server, and who gives them', async (
   await f('many headers', [request(`${host}${'\r\nX: x'.repeat(100)}`)], 'node');
   await f('HTTP/2', ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'], '');
   await f('nothing that is HTTP', ['\u0016\u0003\u0001 hello\r\n\r\n'], '');
+});
+
+test('each request says anew who sends it', async (t) => {
+  const { echo, port } = await open(t);
+  const own = (token: string, length: number) =>
+    `${PLAIN}Authorization: ${token}\r\nContent-Length: ${length}\r\n\r\n${'a'.repeat(length)}`;
+  const peer = await new Peer(port).send([
+    own('Bearer a', 3),
+    own('Bearer a', 12),
+    own('Bearer b', 12),
+    request('Host: x\r\nContent-Length: 3\r\nConnection: close'),
+  ]);
+  await peer.ended();
+  t.strictSame(echo.authorizations, ['Bearer a', 'Bearer a', 'Bearer b', undefined]);
+  t.strictSame(echo.readers, ['hot', 'hot', 'hot', 'node']);
 });
 
 test('requests cut anywhere, one after the other', async (t) => {

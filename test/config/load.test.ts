@@ -18,7 +18,12 @@ const GIB = 2 ** 30;
 const MACHINE = { memoryBytes: 4 * GIB, constrainedMemoryBytes: 0 };
 
 const load = (argv: string[], env: Record<string, string> = {}, yaml = ''): Config =>
-  loadConfig(yaml === '' ? argv : [...argv, '--config.file=t.yaml'], env, () => yaml, MACHINE);
+  loadConfig(
+    yaml === '' ? argv : [...argv, '--config.file=t.yaml'],
+    env,
+    (path) => (path === 't.yaml' ? yaml : ''),
+    MACHINE,
+  );
 
 /** The message of the error that the function throws, or '' if it throws none. */
 const message = (run: () => unknown): string => {
@@ -105,6 +110,7 @@ test('every setting can be given as flag, variable and YAML key', async (t) => {
     'keda.tenancy': 'namespace',
     'otlp.naming-strategy': 'NoTranslation',
     'storage.log-failure': 'refuse',
+    'auth.waive': 'write',
   };
   for (const setting of ALL_SETTINGS) {
     const key = yamlKeyOf(setting);
@@ -134,6 +140,8 @@ test('features are those of the engine, and may stand together', async (t) => {
 
 test("variables of Kedify's scaler stand for settings, below our own", async (t) => {
   const kedify = {
+    // What is set by ports alone listens on all interfaces; the image waives what that takes.
+    TIDEGAUGE_AUTH_WAIVE: 'write',
     OTLP_RECEIVER_PORT: '5317',
     KEDA_EXTERNAL_SCALER_PORT: '4318',
     REST_API_PORT: 'tcp://10.0.0.1:80',
@@ -190,7 +198,7 @@ test('what OTLP is translated by, by default, is what the translation has as its
 
 test('addresses', async (t) => {
   const f = (text: string, want: Address | null) =>
-    t.strictSame(load([`--web.listen-address=${text}`]).web.listenAddress, want, text);
+    t.strictSame(load([`--web.listen-address=${text}`, '--auth.waive=write']).web.listenAddress, want, text);
   f('off', null);
   f(':0', { host: '', port: 0 });
   f('[::1]:9090', { host: '::1', port: 9090 });
@@ -317,6 +325,13 @@ test('the Kubernetes port stays on loopback unless this is waived, and its key a
       argv.join(' '),
     );
   f(
+    ['--web.listen-address=:9090'],
+    /^cannot use --web\.listen-address: got ":9090", want an address on loopback, because .*; --web\.config\.file says who may, --auth\.waive=write waives this$/,
+  );
+  f(['--otlp.grpc.listen-address=:4317'], /^cannot use --otlp.grpc.listen-address: /);
+  f(['--web.listen-address=:9090', '--otlp.http.listen-address=:1', '--auth.waive=write'], '');
+  f(['--keda.listen-address=:6000'], '');
+  f(
     ['--kubernetes.listen-address=:6443'],
     /want an address on loopback.*--kubernetes\.insecure-allow-unauthenticated waives this/,
   );
@@ -376,7 +391,7 @@ test('the file: what is unknown or wrong is named with its line and column', asy
   );
   f(
     'config:\n  file: x\n',
-    'cannot use the key "config" at t.yaml:1:1: it is not known; the nearest known key is "compat"',
+    'cannot use the key "config" at t.yaml:1:1: it is not known; the nearest known key is "web.config"',
   );
   f(
     'storage:\n  retention: 5\n',

@@ -63,6 +63,8 @@ export interface AgentOptions {
   /** Labels that every scraped series gets, beside job and instance. */
   readonly labels: Readonly<Record<string, string>>;
   readonly remoteWriteUrl: string;
+  /** More of the remote_write section: authorization, tls_config. */
+  readonly remoteWrite?: Readonly<Record<string, unknown>>;
 }
 
 /** Prometheus as an agent: it scrapes, and pushes what it scraped. `stop` also removes its folder. */
@@ -119,6 +121,7 @@ function agentConfig(options: AgentOptions): string {
         url: options.remoteWriteUrl,
         queue_config: { batch_send_deadline: '500ms', max_shards: 1 },
         metadata_config: { send: true, send_interval: '5s' },
+        ...options.remoteWrite,
       },
     ],
   });

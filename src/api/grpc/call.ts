@@ -1,5 +1,6 @@
 /** One gRPC call: a request's messages put together, its handler asked, and what it says sent. */
 import { GRPC } from '../../model/errors.ts';
+import type { Identity } from '../guard.ts';
 import type { Http2Stream, RequestHead, StreamListener } from './connection.ts';
 import { inflateMessage, MessageReader } from './messages.ts';
 import {
@@ -15,6 +16,7 @@ import {
 /** A reply of many messages, as its handler sees it. */
 export interface ReplyStream {
   readonly request: Buffer;
+  readonly who: Identity;
   /** What is written now would have to wait: the client does not read. */
   readonly isBlocked: boolean;
   readonly isOver: boolean;
@@ -29,7 +31,7 @@ export type Method =
   | {
       readonly kind: 'unary';
       /** Throws, or rejects with, a {@link GrpcFault}. Anything else is a fault of ours. */
-      readonly answer: (request: Buffer) => Promise<Uint8Array> | Uint8Array;
+      readonly answer: (request: Buffer, who: Identity) => Promise<Uint8Array> | Uint8Array;
       /** What is said if no answer comes in time; null for no bound of ours. */
       readonly late: { readonly afterMs: number; readonly fault: GrpcFault } | null;
       /** Hears each status code. */
@@ -52,6 +54,8 @@ export interface CallOwner {
 }
 
 export class GrpcCall implements StreamListener, ReplyStream {
+  /** Who calls. */
+  readonly who: Identity;
   readonly #stream: Http2Stream;
   readonly #owner: CallOwner;
   readonly #method: Method;
@@ -70,7 +74,8 @@ export class GrpcCall implements StreamListener, ReplyStream {
   /** Messages of an echo stream are answered in order, one after the other. */
   #echoes: Promise<void> = Promise.resolve();
 
-  constructor(stream: Http2Stream, head: RequestHead, method: Method, owner: CallOwner) {
+  constructor(stream: Http2Stream, head: RequestHead, method: Method, owner: CallOwner, who: Identity) {
+    this.who = who;
     this.#stream = stream;
     this.#owner = owner;
     this.#method = method;
@@ -196,7 +201,7 @@ export class GrpcCall implements StreamListener, ReplyStream {
         method.open(this);
         return;
       }
-      const answer = method.answer(request);
+      const answer = method.answer(request, this.who);
       if (answer instanceof Promise) answer.then(this.#reply, (error: unknown) => this.#fail(error));
       else this.#reply(answer);
     } catch (error) {

@@ -21,6 +21,8 @@ export interface RequestHead {
   readonly contentType: string;
   readonly encoding: string;
   readonly timeout: string;
+  /** Who calls, as it says; all of them, if it says so more than once. */
+  readonly authorization: string;
 }
 
 /** Hears what comes on a stream. */
@@ -61,6 +63,11 @@ export class Http2Stream {
     this.sendWindow = sendWindow;
   }
 
+  /** What it came on. */
+  get socket(): Socket {
+    return this.#connection.socket;
+  }
+
   /** Header blocks must fit a frame. */
   sendHeaders(block: Buffer): void {
     this.#connection.sendHeaders(this, block, 0);
@@ -89,7 +96,7 @@ const WINDOW_BYTES_MAX = 2 ** 31 - 1;
 const KEEP_ALIVE_MS = 60_000;
 
 export class Http2Connection {
-  readonly #socket: Socket;
+  readonly socket: Socket;
   readonly #owner: ConnectionOwner;
   readonly #streams = new Map<number, Http2Stream>();
   /** Streams that the connection's window holds back. */
@@ -115,7 +122,7 @@ export class Http2Connection {
   #knownHead: RequestHead | null = null;
 
   constructor(socket: Socket, owner: ConnectionOwner) {
-    this.#socket = socket;
+    this.socket = socket;
     this.#owner = owner;
     socket.setNoDelay(true);
     // A peer that is gone without a word would keep its streams for ever.
@@ -130,7 +137,7 @@ export class Http2Connection {
   }
 
   get isBlocked(): boolean {
-    return this.#socket.writableLength > LIMITS.grpcOutputBytesMax;
+    return this.socket.writableLength > LIMITS.grpcOutputBytesMax;
   }
 
   get streams(): number {
@@ -146,7 +153,7 @@ export class Http2Connection {
   }
 
   destroy(): void {
-    this.#socket.destroy();
+    this.socket.destroy();
   }
 
   sendHeaders(stream: Http2Stream, block: Buffer, flags: number): void {
@@ -217,7 +224,7 @@ export class Http2Connection {
   #endIfDone(): void {
     if (!this.#isDraining || this.#streams.size > 0) return;
     this.#flush();
-    this.#socket.end();
+    this.socket.end();
   }
 
   // ---- In
@@ -471,7 +478,7 @@ export class Http2Connection {
     }
     if (this.#state === 'settings') {
       this.#state = 'open';
-      this.#socket.setTimeout(0);
+      this.socket.setTimeout(0);
     } else this.#spend(this.#idle);
     if (isAck || this.#state === 'closed') return;
     for (let at = 0; at < payload.length; at += 6) {
@@ -592,7 +599,7 @@ export class Http2Connection {
     this.#flush();
     this.#state = 'closed';
     this.#owner.refused(reason);
-    this.#socket.destroySoon();
+    this.socket.destroySoon();
   }
 
   /** All that one turn has to say goes out together. */
@@ -605,19 +612,19 @@ export class Http2Connection {
   #flush(): void {
     this.#isFlushing = false;
     const chunks = this.#writer.take();
-    if (chunks.length === 0 || !this.#socket.writable) return;
-    this.#socket.cork();
-    for (const chunk of chunks) this.#socket.write(chunk);
-    this.#socket.uncork();
+    if (chunks.length === 0 || !this.socket.writable) return;
+    this.socket.cork();
+    for (const chunk of chunks) this.socket.write(chunk);
+    this.socket.uncork();
     if (!this.isBlocked || this.#isPaused) return;
     this.#isPaused = true;
-    this.#socket.pause();
+    this.socket.pause();
   }
 
   #drained(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    this.#socket.resume();
+    this.socket.resume();
   }
 
   #closed(): void {
@@ -638,5 +645,9 @@ function requestHead(fields: readonly HeaderField[]): RequestHead {
     contentType: textOf('content-type'),
     encoding: textOf('grpc-encoding'),
     timeout: textOf('grpc-timeout'),
+    authorization: fields
+      .filter(({ name }) => name === 'authorization')
+      .map(({ value }) => value)
+      .join(', '),
   };
 }

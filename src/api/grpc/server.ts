@@ -5,8 +5,10 @@
  */
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
-import { GRPC } from '../../model/errors.ts';
+import { CodedError, GRPC } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
+import { type Identity, NOBODY } from '../guard.ts';
+import type { AdmitCall } from './admission.ts';
 import { type CallOwner, GrpcCall, type Method } from './call.ts';
 import {
   type ConnectionOwner,
@@ -15,7 +17,7 @@ import {
   type RequestHead,
   type StreamListener,
 } from './connection.ts';
-import { faultReply, type GrpcFault, plainRefusal } from './status.ts';
+import { FAULT_INTERNAL, faultReply, type GrpcFault, plainRefusal } from './status.ts';
 
 export type { Method, ReplyStream } from './call.ts';
 export { type GrpcFault, isFault } from './status.ts';
@@ -26,6 +28,8 @@ export interface GrpcServerOptions {
   /** Bytes of a message, as sent and decompressed. */
   readonly messageBytesMax: number;
   readonly logger: Logger;
+  /** Who calls, by what came before the message; throws for whoever may not. Everybody may, if absent. */
+  readonly admit?: AdmitCall;
   /** Hears why a connection was ended, if its peer was the reason. */
   readonly refused?: (reason: string) => void;
 }
@@ -34,7 +38,7 @@ export interface GrpcServerOptions {
 const CALLS_PER_TURN = 16;
 const ENCODINGS: readonly string[] = ['', 'identity', 'gzip', 'deflate'];
 /** Listens to nothing: the call was refused. */
-const NOBODY: StreamListener = { data: () => {}, end: () => {}, cancel: () => {} };
+const NO_LISTENER: StreamListener = { data: () => {}, end: () => {}, cancel: () => {} };
 
 export class GrpcServer implements ConnectionOwner, CallOwner {
   readonly #options: GrpcServerOptions;
@@ -86,10 +90,12 @@ export class GrpcServer implements ConnectionOwner, CallOwner {
     const refusal = this.#refusal(head);
     if (refusal !== null) {
       stream.sendTrailers(refusal);
-      return NOBODY;
+      return NO_LISTENER;
     }
+    const who = this.#admit(stream, head);
+    if (who === null) return NO_LISTENER;
     this.#calls++;
-    return new GrpcCall(stream, head, this.#options.methods.get(head.path)!, this);
+    return new GrpcCall(stream, head, this.#options.methods.get(head.path)!, this, who);
   }
 
   refused(reason: string): void {
@@ -104,6 +110,22 @@ export class GrpcServer implements ConnectionOwner, CallOwner {
 
   #tellIfIdle(): void {
     if (this.#connections.size === 0) this.#onIdle?.();
+  }
+
+  /** Null for whoever may not call, and was told so. */
+  #admit(stream: Http2Stream, head: RequestHead): Identity | null {
+    const { admit, logger } = this.#options;
+    try {
+      return admit === undefined ? NOBODY : admit(head, stream.socket);
+    } catch (error) {
+      if (!(error instanceof CodedError)) logger.error({ err: error, path: head.path }, 'a gRPC call failed');
+      stream.sendTrailers(
+        error instanceof CodedError
+          ? faultReply({ code: error.grpcStatus, details: `${error.message} [${error.code}]` })
+          : faultReply(FAULT_INTERNAL),
+      );
+      return null;
+    }
   }
 
   #refusal({ method, path, contentType, encoding }: RequestHead): Buffer | null {

@@ -31,6 +31,8 @@ export interface ScalerDependencies {
   readonly kedify?: Pick<KedifyReadings, 'read'> | null;
   /** By default `off`. */
   readonly tenancy?: Tenancy;
+  /** The namespace of whoever asks, by its name: then nothing else may be asked about. '' or absent for none. */
+  readonly namespace?: string;
   readonly logger: Logger;
 }
 
@@ -78,8 +80,18 @@ export function faultOf(error: CodedError): GrpcFault {
   return { code: error.grpcStatus, details: `${error.message} [${error.code}]` };
 }
 
-/** Whoever calls over plain text proves no namespace, so by default a trigger sees everything. */
-export function scopeOf(ref: ScaledObjectRef, tenancy: Tenancy = 'off'): Scope {
+/**
+ * Whoever calls over plain text proves no namespace, so by default a trigger sees everything. Throws `forbidden` for a trigger
+ * of another namespace than that of whoever asks.
+ */
+export function scopeOf(ref: ScaledObjectRef, tenancy: Tenancy = 'off', namespace = ''): Scope {
+  if (namespace !== '' && namespace !== ref.namespace) {
+    throw new CodedError(
+      'forbidden',
+      `cannot answer for namespace ${JSON.stringify(ref.namespace)}: want ${namespace}`,
+    );
+  }
+  if (namespace !== '') return [namespace];
   return tenancy === 'off' ? SCOPE_ALL : [ref.namespace];
 }
 
@@ -92,12 +104,12 @@ export async function readTrigger(
   call: 'GetMetrics' | 'IsActive' | 'StreamIsActive' | null,
   ref: ScaledObjectRef,
   trigger: Trigger,
-  { readings, kedify, tenancy }: Omit<ScalerDependencies, 'logger'>,
+  { readings, kedify, tenancy, namespace }: Omit<ScalerDependencies, 'logger'>,
 ): Promise<Reading> {
   const { activationTargetValue: activation } = trigger;
   const who = { namespace: ref.namespace, name: ref.name, target: targetOrNull(ref.metadata), activation };
   const asker = call === null ? {} : { asker: { ...who, call } };
-  const scope = scopeOf(ref, tenancy);
+  const scope = scopeOf(ref, tenancy, namespace);
   if (trigger.kind === 'kedify') {
     if (kedify) return kedify.read({ ...trigger, ...asker, scope });
     throw new CodedError('bad_metadata', 'metadata key "metricQuery" is turned off here: write PromQL under "query"');

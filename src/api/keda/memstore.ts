@@ -5,10 +5,11 @@
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { Clock } from '../../model/clock.ts';
 import { CodedError } from '../../model/errors.ts';
-import { SCOPE_ALL } from '../../model/scope.ts';
+import type { Scope } from '../../model/scope.ts';
 import type { KedifyReadings } from '../../scaling/kedify/kedify-readings.ts';
 import { type MemoryView, memoryData, memoryNames } from '../../scaling/kedify/memory-view.ts';
 import { operationOf } from '../../scaling/kedify/metric-query.ts';
+import { scopeOf } from '../access.ts';
 import {
   BOOLEAN,
   type Described,
@@ -37,7 +38,8 @@ export function registerMemstore(app: FastifyInstance, deps: MemstoreDeps): void
     scope.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
     scope.setErrorHandler((error, _request, reply) => {
       if (!(error instanceof CodedError)) throw error;
-      return send(reply.code(400), { error: error.message });
+      const isRefusal = error.code === 'unauthenticated' || error.code === 'forbidden';
+      return send(reply.code(isRefusal ? error.httpStatus : 400), { error: error.message });
     });
     scope.get('/memstore/names', { schema: described(NAMES) }, (_request, reply) => {
       const names = memoryNames(viewOf(deps));
@@ -47,7 +49,7 @@ export function registerMemstore(app: FastifyInstance, deps: MemstoreDeps): void
       send(reply, memoryData(viewOf(deps))),
     );
     scope.post('/memstore/query', { schema: described(QUERY) }, async (request, reply) =>
-      send(reply, await query(deps, request.body)),
+      send(reply, await query(deps, request.body, scopeOf(request))),
     );
     scope.post('/memstore/reset', { schema: described(RESET) }, (_request, reply) =>
       send(reply.code(403), RESET_REFUSED),
@@ -85,11 +87,11 @@ const RESET_REFUSED = {
   value: 0,
 };
 
-async function query({ kedify }: MemstoreDeps, body: unknown): Promise<object> {
+async function query({ kedify }: MemstoreDeps, body: unknown, scope: Scope): Promise<object> {
   const { operationOverTime, query: metricQuery } = parseBody(body);
   const operation = operationOf(operationOverTime);
   if (operation === null) throw new CodedError('bad_data', `unknown operationOverTime:${operationOverTime}`);
-  const { value, isKnown } = await kedify.evaluate({ metricQuery, operation, scope: SCOPE_ALL });
+  const { value, isKnown } = await kedify.evaluate({ metricQuery, operation, scope });
   if (!isKnown) return { ok: true, operation: 'query', error: 'Metric not found', value: -1 };
   return { ok: true, operation: 'query', error: '', value: value ?? 0 };
 }

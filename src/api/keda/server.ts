@@ -7,25 +7,28 @@ import type { Logger } from 'pino';
 import { CodedError, ERRORS } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
 import type { Cell, Family, Registry } from '../../telemetry/registry.ts';
+import { callAdmission } from '../grpc/admission.ts';
 import { type GrpcFault, GrpcServer, isFault, type Method, type ReplyStream } from '../grpc/server.ts';
+import type { Guard } from '../guard.ts';
+import { openPort } from '../port.ts';
+import type { ReadTls } from '../tls.ts';
 import { faultOf, SCALER_CALLS, type ScalerCall, type ScalerDependencies } from './external-scaler.ts';
 import { healthMethods } from './health.ts';
-import { openPort, type TlsFiles } from './port.ts';
 import { reflectionMethods } from './reflection.ts';
 import { shortFault } from './service.ts';
 import { type PushDependencies, PushStreams } from './streams.ts';
-
-export type { TlsFiles } from './port.ts';
 
 export interface KedaOptions extends ScalerDependencies {
   /** Null listens nowhere: connections come through `accept` alone. */
   readonly listen: { readonly host: string; readonly port: number } | null;
   /** Null for plain text. */
-  readonly readTls?: (() => TlsFiles) | null;
+  readonly readTls?: ReadTls | null;
   readonly reloadMs?: number;
   /** Left out, the streams of `external-push` are not served. */
   readonly push?: PushDependencies | null;
   readonly registry: Registry;
+  /** Who may ask; everybody, if absent. */
+  readonly guard?: Guard | null;
 }
 
 export interface KedaPort {
@@ -42,7 +45,7 @@ const CLOSE_MS_MAX = 2000;
 
 /** Listens; rejects if the address cannot be bound. */
 export async function openKeda(options: KedaOptions): Promise<KedaPort> {
-  const { listen, readTls = null, reloadMs, logger, registry } = options;
+  const { listen, readTls = null, reloadMs, guard = null, logger, registry } = options;
   const scaler = scalerMethods(options);
   const health = healthMethods([SCALER]);
   const refusals = registry.counter(
@@ -53,6 +56,7 @@ export async function openKeda(options: KedaOptions): Promise<KedaPort> {
     methods: new Map([...scaler.methods, ...health.methods, ...reflectionMethods()]),
     messageBytesMax: LIMITS.kedaRequestBytesMax,
     logger,
+    ...(guard === null ? {} : { admit: callAdmission(guard, 'scale', `/${SCALER}/`) }),
     refused: () => {
       refusals.with().value++;
     },
@@ -66,7 +70,8 @@ export async function openKeda(options: KedaOptions): Promise<KedaPort> {
   // By this door come plain connections and decrypted ones alike.
   const accept = (connection: Socket): void => server.accept(connection);
   const reloading = reloadMs === undefined ? {} : { reloadMs };
-  const port = listen === null ? null : await openPort({ listen, readTls, logger, accept, ...reloading });
+  const port =
+    listen === null ? null : await openPort({ listen, readTls, what: 'the KEDA port', logger, accept, ...reloading });
   const close = async (): Promise<void> => {
     port?.close();
     scaler.close();
@@ -122,9 +127,9 @@ function unary(method: string, call: ScalerCall, dependencies: ScalerDependencie
   const answered = requests.with(method, '0');
   return {
     kind: 'unary',
-    answer: async (request) => {
+    answer: async (request, { namespace }) => {
       try {
-        return await call(request, dependencies);
+        return await call(request, namespace === '' ? dependencies : { ...dependencies, namespace });
       } catch (error) {
         throw shortFault(toFault(method, error, dependencies.logger));
       }

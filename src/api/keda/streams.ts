@@ -52,20 +52,22 @@ export class PushStreams {
     this.#admit();
     const ref = decodeScaledObjectRef(stream.request);
     const trigger = parseTrigger(ref.metadata);
-    const { subscriptions, tenancy } = this.#dependencies;
+    const { namespace } = stream.who;
+    const dependencies = { ...this.#dependencies, namespace };
+    const { subscriptions, tenancy } = dependencies;
     const selectors = this.#selectorsOf(trigger);
     this.#add(stream, () => {});
     const unsubscribe = subscriptions.subscribe({
       selectors,
-      scope: scopeOf(ref, tenancy),
+      scope: scopeOf(ref, tenancy, namespace),
       ticks: trigger.kind === 'promql' && (READS_TIME.test(trigger.query) || selectors().length === 0),
-      evaluate: () => this.#isActive(stream, ref, trigger),
+      evaluate: () => this.#isActive(stream, ref, trigger, dependencies),
       tell: () => {
         // What is on its way already says all there is to say.
         if (stream.isBlocked || !this.#open.has(stream)) return;
         stream.write(ACTIVE);
         // What an autoscaler was told is kept like every other answer to it.
-        void readTrigger('StreamIsActive', ref, trigger, this.#dependencies).catch(() => {});
+        void readTrigger('StreamIsActive', ref, trigger, dependencies).catch(() => {});
       },
     });
     if (this.#open.has(stream)) this.#open.set(stream, unsubscribe);
@@ -106,8 +108,13 @@ export class PushStreams {
     this.#onEnd(stream, error);
   }
 
-  async #isActive(stream: ReplyStream, ref: ScaledObjectRef, trigger: Trigger): Promise<boolean> {
-    const reading: Reading = await readTrigger(null, ref, trigger, this.#dependencies);
+  async #isActive(
+    stream: ReplyStream,
+    ref: ScaledObjectRef,
+    trigger: Trigger,
+    dependencies: ScalerDependencies,
+  ): Promise<boolean> {
+    const reading: Reading = await readTrigger(null, ref, trigger, dependencies);
     if (reading.kind === 'absence' && HOPELESS.includes(reading.code))
       this.#end(stream, new CodedError(reading.code, reading.reason));
     // What came so far may say that there is work, even while it is too little for a value.

@@ -1,6 +1,7 @@
 /** Prometheus' HTTP query API under `/api/v1`, for Grafana, promtool, KEDA's prometheus trigger and their like. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { LIMITS } from '../../model/limits.ts';
+import type { Guard } from '../guard.ts';
 import { abortedByClient, acceptForms, parseForm, replyNotReady } from '../http.ts';
 import { described } from '../openapi.ts';
 import { addVary, compressReply } from './compression.ts';
@@ -49,6 +50,8 @@ export interface PrometheusDeps
   /** False until every surface listens, and again while stopping. */
   readonly isReady: () => boolean;
   readonly isStopping?: () => boolean;
+  /** Who may ask by the short way, beside the routes; everybody, if absent. */
+  readonly guard?: Guard | null;
 }
 
 export function registerPrometheus(app: FastifyInstance, deps: PrometheusDeps): void {
@@ -100,7 +103,7 @@ const GET_AND_POST = ['GET', 'POST'];
 
 function routeQueries(scope: FastifyInstance, deps: PrometheusDeps): void {
   const { isReady } = deps;
-  const common = { isReady, log: scope.log };
+  const common = { guard: deps.guard ?? null, isReady, log: scope.log };
   addShortWay(scope, {
     ...common,
     url: '/api/v1/query',

@@ -8,6 +8,7 @@ import { pipeline, type Readable } from 'node:stream';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { LIMITS } from '../../model/limits.ts';
 import type { Aborted } from '../../promql/eval/run.ts';
+import { CHALLENGE_READ, type Guard } from '../guard.ts';
 import type { Answered } from '../hot-connection.ts';
 import { addShortCut, readBody } from '../hot-route.ts';
 import { FORM, formOf } from '../http.ts';
@@ -17,6 +18,8 @@ import { type Answer, bodyOfAnswer, describeFailure, JSON_TYPE } from './envelop
 export interface ShortWay {
   readonly url: string;
   readonly isReady: () => boolean;
+  /** Who may ask; everybody, if absent. */
+  readonly guard?: Guard | null;
   readonly log: Pick<FastifyBaseLogger, 'error'>;
   answer(form: URLSearchParams, aborted: Aborted): Promise<Answer>;
 }
@@ -26,11 +29,30 @@ export function addShortWay(app: FastifyInstance, way: ShortWay): void {
     url: way.url,
     take(request, response, answered) {
       if (!way.isReady() || !isPlain(request)) return false;
+      if (!admit(way, request, response, answered)) return true;
       if (request.method === 'GET') void serve(way, request, response, '', answered);
       else readForm(way, request, response, answered);
       return true;
     },
   });
+}
+
+/** False for whoever may not ask, and is told so, before a body is read. */
+function admit(way: ShortWay, request: IncomingMessage, response: ServerResponse, answered: Answered): boolean {
+  if (!way.guard) return true;
+  // As guarded routes say.
+  response.setHeader('x-content-type-options', 'nosniff');
+  try {
+    way.guard.admitHttp('read', request);
+    return true;
+  } catch (error) {
+    const { status, body } = describeFailure(error, way.log, way.url);
+    response.setHeader('www-authenticate', CHALLENGE_READ);
+    response.setHeader('connection', 'close');
+    answered(way.url, status);
+    void send(response, status, body, request.headers['accept-encoding']);
+    return false;
+  }
 }
 
 function isPlain({ method, headers }: IncomingMessage): boolean {

@@ -7,6 +7,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { CodedError } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
+import { identityOf } from '../access.ts';
 import { described } from '../openapi.ts';
 import { IMPORT } from './described.ts';
 import { inflateGzip } from './inflate.ts';
@@ -33,7 +34,7 @@ export function registerImport(scope: FastifyInstance, { writer, logger }: PushD
     const format = formatOf(request);
     const body = await decompress(request);
     request.writerCalled = true;
-    const { samplesRefused, message, logged } = writer.text(body, format);
+    const { samplesRefused, message, logged } = writer.text(body, format, 0, identityOf(request).namespace);
     if (logged !== undefined) await logged;
     if (samplesRefused === 0) return reply.code(204).send();
     return reply.code(400).type(TEXT).send(`${message}\n`);

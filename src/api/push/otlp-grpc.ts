@@ -2,9 +2,13 @@
  * OTLP metrics over gRPC: bytes in, bytes out. Nothing here knows a message: the writer decodes, as for HTTP.
  * Source: open-telemetry/opentelemetry-proto, docs/specification.md, "OTLP/gRPC".
  */
-import { type AddressInfo, createServer, type Server } from 'node:net';
+import type { Socket } from 'node:net';
 import { LIMITS } from '../../model/limits.ts';
+import { callAdmission } from '../grpc/admission.ts';
 import { type GrpcFault, GrpcServer } from '../grpc/server.ts';
+import type { Identity } from '../guard.ts';
+import { openPort } from '../port.ts';
+import type { ReadTls } from '../tls.ts';
 import { encodeExportResponse, shorten } from './otlp-reply.ts';
 import type { PushDeps } from './push.ts';
 import { faultOf } from './reply.ts';
@@ -12,6 +16,8 @@ import { retryInfo } from './shedding.ts';
 
 export interface OtlpGrpcOptions extends PushDeps {
   readonly listen: { readonly host: string; readonly port: number };
+  /** Null for plain text. */
+  readonly readTls?: ReadTls | null;
   /** How long calls in flight may take to end when the server closes. */
   readonly closeMsMax?: number;
 }
@@ -21,26 +27,27 @@ const CLOSE_MS_MAX = 5000;
 
 /** Listens; the address is the one really bound. */
 export async function openOtlpGrpc(options: OtlpGrpcOptions): Promise<{ address: string; close(): Promise<void> }> {
+  const { listen, readTls = null, closeMsMax = CLOSE_MS_MAX, logger, guard = null } = options;
+  const answer = (body: Buffer, who: Identity) => exportMetrics(options, body, who.namespace);
   const grpc = new GrpcServer({
-    methods: new Map([[EXPORT, { kind: 'unary', answer: (body) => exportMetrics(options, body), late: null }]]),
+    methods: new Map([[EXPORT, { kind: 'unary', answer, late: null }]]),
     // The limit holds for what is received and, for compressed messages, for what comes out.
     messageBytesMax: LIMITS.otlpBodyBytesMax,
-    logger: options.logger,
+    logger,
+    ...(guard === null ? {} : { admit: callAdmission(guard, 'write') }),
   });
-  const server = createServer((connection) => grpc.accept(connection));
-  server.maxConnections = LIMITS.httpConnectionsMax;
-  await listening(server, options.listen);
-  const { address, port } = server.address() as AddressInfo;
+  const accept = (connection: Socket): void => grpc.accept(connection);
+  const port = await openPort({ listen, readTls, what: 'the OTLP/gRPC port', logger, accept });
   const close = async (): Promise<void> => {
-    server.close();
-    await grpc.close(options.closeMsMax ?? CLOSE_MS_MAX);
+    port.close();
+    await grpc.close(closeMsMax);
   };
-  return { address: `${address.includes(':') ? `[${address}]` : address}:${port}`, close };
+  return { address: port.address, close };
 }
 
-async function exportMetrics({ writer, logger }: PushDeps, body: Buffer): Promise<Uint8Array> {
+async function exportMetrics({ writer, logger }: PushDeps, body: Buffer, namespace: string): Promise<Uint8Array> {
   try {
-    const outcome = writer.otlp(body);
+    const outcome = writer.otlp(body, namespace);
     if (outcome.logged !== undefined) await outcome.logged;
     return encodeExportResponse(outcome);
   } catch (error) {
@@ -49,14 +56,4 @@ async function exportMetrics({ writer, logger }: PushDeps, body: Buffer): Promis
     const fault: GrpcFault = { code: grpcStatus, details, trailers: retryInfo(grpcStatus, details) };
     throw fault;
   }
-}
-
-function listening(server: Server, listen: OtlpGrpcOptions['listen']): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(listen, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
 }

@@ -7,6 +7,7 @@ import * as zlib from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
+import { identityOf } from '../access.ts';
 import { described } from '../openapi.ts';
 import { OTLP } from './described.ts';
 import { type Inflate, inflateBody } from './inflate.ts';
@@ -46,7 +47,8 @@ export function registerOtlp(scope: FastifyInstance, url: string, { writer, logg
       const inflate = Object.hasOwn(INFLATE, encoding) ? INFLATE[encoding] : undefined;
       const body = inflate === undefined ? sent : await inflateBody(sent, LIMITS.otlpBodyBytesMax, encoding, inflate);
       request.writerCalled = true;
-      const outcome = isJson(request) ? writer.otlpJson(body) : writer.otlp(body);
+      const { namespace } = identityOf(request);
+      const outcome = isJson(request) ? writer.otlpJson(body, namespace) : writer.otlp(body, namespace);
       if (outcome.logged !== undefined) await outcome.logged;
       if (isJson(request)) return reply.code(200).type(JSON_TYPE).send(exportResponseJson(outcome));
       return reply.code(200).type(PROTOBUF).send(encodeExportResponse(outcome));

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import type { Writer } from '../../ingest/write.ts';
+import type { Guard } from '../guard.ts';
 import { registerImport } from './import.ts';
 import { registerOtlp } from './otlp-http.ts';
 import { registerRemoteWrite } from './remote-write.ts';
@@ -11,6 +12,8 @@ export { type OtlpGrpcOptions, openOtlpGrpc } from './otlp-grpc.ts';
 export interface PushDeps {
   readonly writer: Writer;
   readonly logger: Logger;
+  /** Who may send; everybody, if absent. */
+  readonly guard?: Guard | null;
 }
 
 declare module 'fastify' {

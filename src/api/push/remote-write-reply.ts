@@ -6,6 +6,7 @@
  * recognises a receiver of 2.0 (prometheus/docs, docs/specs/prw/remote_write_spec_2_0.md).
  */
 import { PartlyStored, type RequestOutcome, type WriteOutcome } from '../../ingest/write.ts';
+import { CHALLENGE } from '../guard.ts';
 import type { Answer } from '../hot-route.ts';
 import type { RemoteWriteVersion } from './remote-write-negotiation.ts';
 import type { Fault } from './reply.ts';
@@ -25,6 +26,7 @@ export function answerFault(version: RemoteWriteVersion, error: unknown, { httpS
   const headers: Record<string, string> =
     version === 2 ? written(error instanceof PartlyStored ? error.outcome : NOTHING) : {};
   if (httpStatus === 503) headers['retry-after'] = String(retrySeconds());
+  if (httpStatus === 401) headers['www-authenticate'] = CHALLENGE;
   return { status: httpStatus, headers, text: `${message}\n` };
 }
 

@@ -14,13 +14,15 @@ import { takeIntoFlight } from './shedding.ts';
 const PATHS = ['/api/v1/write', '/api/v1/push', '/write'];
 
 export function registerRemoteWrite(app: FastifyInstance, deps: PushDeps): void {
-  const { writer, logger } = deps;
+  const { writer, logger, guard = null } = deps;
   for (const url of PATHS) {
     addHotRoute(app, {
       url,
       schema: described(REMOTE_WRITE),
       bodyBytesMax: LIMITS.remoteWriteBodyBytesMax,
-      check: (headers, whenOver) => {
+      check: (request, whenOver) => {
+        const { headers } = request;
+        guard?.admitHttp('write', request);
         versionOf(headers);
         takeIntoFlight(headers['content-length'], whenOver);
       },
@@ -34,11 +36,17 @@ export function registerRemoteWrite(app: FastifyInstance, deps: PushDeps): void 
   }
 }
 
-function store(body: Uint8Array, request: HotRequest, { writer, logger }: PushDeps): Answer | Promise<Answer> {
+function store(
+  body: Uint8Array,
+  request: HotRequest,
+  { writer, logger, guard = null }: PushDeps,
+): Answer | Promise<Answer> {
   const version = versionOf(request.headers);
   const connection = connectionOf(request.socket);
   try {
-    const outcome = version === 2 ? writer.remoteWrite2(body, connection) : writer.remoteWrite(body, connection);
+    const stamp = guard === null ? '' : guard.admitHttp('write', request).namespace;
+    const outcome =
+      version === 2 ? writer.remoteWrite2(body, connection, stamp) : writer.remoteWrite(body, connection, stamp);
     if (outcome.logged === undefined) return answerOutcome(outcome);
     return outcome.logged.then(
       () => answerOutcome(outcome),

@@ -1,10 +1,11 @@
 /**
  * `/api/v1/scale/decisions` and `/api/v1/scale/explain` on the web port: what autoscalers were told, and why. Replies are
  * JSON in the envelope of the query API. `/api/v1/scale/value` is one Reading, without the envelope. Like that API, all of
- * them see all namespaces.
+ * them see all namespaces; a value only that of whoever asks, if it is known with one.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../../model/errors.ts';
+import { scopeOf } from '../access.ts';
 import { parseForm } from '../http.ts';
 import { described } from '../openapi.ts';
 import { answerDecisions, type DecisionsDeps } from './decisions.ts';
@@ -26,7 +27,7 @@ export function registerScale(app: FastifyInstance, deps: ScaleDeps): void {
       replyData(reply, await answerExplain(deps, parseForm(request))),
     );
     const value = async (query: string, request: FastifyRequest, reply: FastifyReply) =>
-      reply.type(JSON_TYPE).send(await answerValue(deps, parseForm(request), query));
+      reply.type(JSON_TYPE).send(await answerValue(deps, parseForm(request), query, scopeOf(request)));
     scope.get('/value', { schema: described(VALUE) }, (request, reply) => value('', request, reply));
     scope.get('/value/*', { schema: described(VALUE_BY_PATH) }, (request, reply) =>
       value((request.params as { '*': string })['*'], request, reply),

@@ -4,7 +4,7 @@
  * status of its reason, never a number.
  */
 import { CodedError } from '../../model/errors.ts';
-import { SCOPE_ALL } from '../../model/scope.ts';
+import { SCOPE_ALL, type Scope } from '../../model/scope.ts';
 import { POLICY_KEYS, parsePolicy } from '../../scaling/policy.ts';
 import type { Readings } from '../../scaling/reading.ts';
 import { badData, checkNames, textOf } from './parameters.ts';
@@ -15,8 +15,13 @@ export interface ValueDeps {
 
 const NAMES = ['query', 'namespace', 'name', ...POLICY_KEYS];
 
-/** The JSON text of the reply; throws a `CodedError`. `path` is the query as part of the path, or ''. */
-export async function answerValue({ readings }: ValueDeps, form: URLSearchParams, path: string): Promise<string> {
+/** The JSON text of the reply; throws a `CodedError`. `path` is the query as part of the path, or ''; `scope` what may be seen. */
+export async function answerValue(
+  { readings }: ValueDeps,
+  form: URLSearchParams,
+  path: string,
+  scope: Scope = SCOPE_ALL,
+): Promise<string> {
   checkNames(form, NAMES);
   const query = path === '' ? textOf(form, 'query') : path;
   if (query === null) throw badData('missing parameter "query"');
@@ -28,7 +33,7 @@ export async function answerValue({ readings }: ValueDeps, form: URLSearchParams
     target: null,
     activation: null,
   };
-  const reading = await readings.read({ query, policy, asker, scope: SCOPE_ALL, surface: 'keda' });
+  const reading = await readings.read({ query, policy, asker, scope, surface: 'keda' });
   if (reading.kind === 'absence') throw new CodedError(reading.code, reading.reason);
   return `{"value":${decimalText(reading.value)}}`;
 }

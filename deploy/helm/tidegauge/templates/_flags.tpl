@@ -10,6 +10,12 @@ A test compares the names with the daemon's own table of settings.
 - --otlp.grpc.listen-address={{ include "tidegauge.address" .Values.ports.otlpGrpc }}
 - --otlp.http.listen-address={{ include "tidegauge.address" .Values.ports.otlpHttp }}
 - --keda.listen-address={{ include "tidegauge.address" .Values.ports.keda }}
+{{- with .Values.auth.waive }}
+- --auth.waive={{ join "," . }}
+{{- end }}
+{{- if .Values.auth.config }}
+- --web.config.file=/etc/tidegauge/web.yaml
+{{- end }}
 {{- if ne .Values.keda.tenancy "off" }}
 - --keda.tenancy={{ .Values.keda.tenancy }}
 {{- end }}

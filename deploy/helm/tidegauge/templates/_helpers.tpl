@@ -134,3 +134,10 @@ v1beta2 custom.metrics.k8s.io {{ add $priority 100 }}
 {{- define "tidegauge.asksApiServer" -}}
 {{- if or (include "tidegauge.servesKubernetes" .) (include "tidegauge.scrapeWatches" .) .Values.scaling.watchPods }}yes{{ end }}
 {{- end }}
+
+{{/* Probes of a web port that serves TLS. They show no certificate. */}}
+{{- define "tidegauge.webScheme" -}}
+{{- $ports := .Values.auth.config.ports | default dict -}}
+{{- if hasKey $ports "web" }}{{ if ne (toString $ports.web) "off" }}, scheme: HTTPS{{ end }}
+{{- else if .Values.auth.config.tls_server_config }}, scheme: HTTPS{{ end -}}
+{{- end }}
