@@ -236,6 +236,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
   const engine = openEngine(config, head, registry);
   const recorder = new Recorder({ onChange: (change) => logStateChange(logger, change) });
   registerRecorderMetrics(registry, recorder);
+  registerMemoryParts(registry, { head, exemplars, metadata, recorder, writer });
   const pods = watchPods(config, clock, logger);
   registry.computed('gauge', 'tidegauge_scaling_pods', 'Pods that are known to run.', () => pods?.count ?? 0);
   const readings = new Readings({
@@ -279,6 +280,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
             head,
             exemplars,
             metadata,
+            rejects: () => writer.rejects(),
             clock,
             isReady,
             isStopping,
@@ -531,6 +533,29 @@ function registerRecorderMetrics(registry: Registry, recorder: Recorder): void {
     'Triggers and metrics that the flight recorder knows.',
     () => recorder.subjects,
   );
+}
+
+interface MemoryHolders {
+  readonly head: KernelHead;
+  readonly exemplars: Exemplars;
+  readonly metadata: Metadata;
+  readonly recorder: Recorder;
+  readonly writer: Writer;
+}
+
+/** Where memory is; what is left of the resident size are buffers, code and what queries hold. */
+function registerMemoryParts(registry: Registry, { head, exemplars, metadata, recorder, writer }: MemoryHolders): void {
+  const help = "Bytes by what they are kept for; free_pages are the store's own and wait to be used again.";
+  registry.collected('gauge', 'tidegauge_memory_bytes', help, ['part'], () => {
+    const parts = {
+      ...head.memoryParts(),
+      otlp_identities: writer.otlpIdentityBytes,
+      exemplars: exemplars.bytes,
+      metadata: metadata.bytes,
+      recorder: recorder.bytes,
+    };
+    return Object.entries(parts).map(([part, value]) => ({ labels: [part], value }));
+  });
 }
 
 /** What an autoscaler is told changed in kind: the event that somebody looks for afterwards. */

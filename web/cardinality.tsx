@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks';
 import { ask, type NamedCount, type TsdbStatus } from './api.ts';
 import { formatBytes, formatCount, formatValue } from './format.ts';
-import { useOwnMetrics } from './live.ts';
+import { type OwnMetrics, useOwnMetrics } from './live.ts';
 import { Busy, Empty, Failure, useLoaded } from './parts.tsx';
 
 const TOP = 20;
@@ -67,9 +67,19 @@ export function Cardinality() {
         total={series}
         linkOf={pairSelector}
       />
+      {own === null ? null : <Top title="Memory by part" rows={memoryParts(own)} format={formatBytes} />}
       <Top title="Memory by label name" rows={memoryInBytesByLabelName} format={formatBytes} />
     </>
   );
+}
+
+/** As the daemon's own metrics have them, the largest first. */
+function memoryParts({ values }: OwnMetrics): readonly NamedCount[] {
+  const parts = [...values].flatMap(([key, value]) => {
+    const name = /^tidegauge_memory_bytes\{part="(\w+)"\}$/.exec(key)?.[1];
+    return name === undefined || value === 0 ? [] : [{ name: name.replaceAll('_', ' '), value }];
+  });
+  return parts.sort((a, b) => b.value - a.value);
 }
 
 function Card({ name, value }: { readonly name: string; readonly value: string }) {

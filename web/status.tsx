@@ -1,10 +1,23 @@
 /** Status: what comes in and what is refused, memory against its limit, and how the daemon is set up. */
+import { useEffect, useState } from 'preact/hooks';
 import { ask } from './api.ts';
 import { formatBytes, formatCount, formatValue } from './format.ts';
 import { type OwnMetrics, useOwnMetrics } from './live.ts';
 import { Busy, Empty, Failure, useLoaded } from './parts.tsx';
 
 type Texts = Readonly<Record<string, string>>;
+
+interface Reject {
+  readonly protocol: string;
+  readonly what: 'samples' | 'requests';
+  readonly reason: string;
+  readonly count: number;
+  readonly example: string;
+  readonly time: string | null;
+}
+
+/** How often what was refused is asked for again. */
+const REJECTS_MS = 5000;
 
 export function Status() {
   const own = useOwnMetrics();
@@ -43,7 +56,6 @@ export function Status() {
 
 function Flow({ own, flags }: { readonly own: OwnMetrics; readonly flags: Texts }) {
   const requests = labelled(own, 'tidegauge_ingest_requests_total').filter(({ value }) => value > 0);
-  const refused = labelled(own, 'tidegauge_ingest_samples_refused_total').filter(({ value }) => value > 0);
   const rss = own.values.get('process_resident_memory_bytes') ?? 0;
   const limit = bytesOf(flags['storage.memory-limit'] ?? '');
   return (
@@ -80,16 +92,88 @@ function Flow({ own, flags }: { readonly own: OwnMetrics; readonly flags: Texts 
           <Lines rows={requests} perSecond={own.perSecond} unit="requests" />
         )}
       </section>
-      <section>
-        <h2>Refused samples by reason</h2>
-        {refused.length === 0 ? (
-          <p class="soft">None.</p>
-        ) : (
-          <Lines rows={refused} perSecond={own.perSecond} unit="samples" />
-        )}
-      </section>
+      <Rejects perSecond={own.perSecond} />
     </>
   );
+}
+
+function Rejects({ perSecond }: Pick<OwnMetrics, 'perSecond'>) {
+  const { rejects, error } = useRejects();
+  return (
+    <section>
+      <h2>Refused, by reason</h2>
+      {error === '' ? null : <Failure error={error} />}
+      {rejects === null ? null : rejects.length === 0 ? (
+        <p class="soft">None.</p>
+      ) : (
+        <div class="scroll">
+          <table data-rejects>
+            <thead>
+              <tr>
+                <th>Protocol</th>
+                <th>Reason</th>
+                <th class="n">Refused</th>
+                <th class="n">per second</th>
+                <th>Example</th>
+              </tr>
+            </thead>
+            <tbody>
+              {rejects.map((reject) => (
+                <tr key={rateKey(reject)}>
+                  <td>{reject.protocol}</td>
+                  <td class="mono">{reject.reason}</td>
+                  <td class="n">
+                    {formatCount(reject.count)} {reject.what}
+                  </td>
+                  <td class="n">{formatValue(perSecond.get(rateKey(reject)) ?? 0)}</td>
+                  <td>
+                    <span class="mono">{reject.example === '' ? 'not known' : reject.example}</span>
+                    {reject.time === null ? null : (
+                      <span class="soft"> {new Date(reject.time).toLocaleTimeString()}</span>
+                    )}
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </section>
+  );
+}
+
+/** What was refused, asked for again and again; the old list stays until the new one is there. */
+function useRejects(): { readonly rejects: readonly Reject[] | null; readonly error: string } {
+  const [rejects, setRejects] = useState<readonly Reject[] | null>(null);
+  const [error, setError] = useState('');
+  useEffect(() => {
+    const controller = new AbortController();
+    const load = (): void => {
+      ask<{ readonly rejects: readonly Reject[] }>('status/ingest', {}, controller.signal).then(
+        ({ data }) => {
+          setRejects(data.rejects);
+          setError('');
+        },
+        (fault: Error) => {
+          if (!controller.signal.aborted) setError(fault.message);
+        },
+      );
+    };
+    load();
+    const timer = setInterval(load, REJECTS_MS);
+    return () => {
+      clearInterval(timer);
+      controller.abort();
+    };
+  }, []);
+  return { rejects, error };
+}
+
+/** The line of the daemon's own metrics that counts them. */
+function rateKey({ protocol, what, reason }: Reject): string {
+  return what === 'samples'
+    ? `tidegauge_ingest_samples_refused_total{protocol="${protocol}",reason="${reason}"}`
+    : `tidegauge_ingest_requests_total{protocol="${protocol}",outcome="${reason}"}`;
 }
 
 function Lines({

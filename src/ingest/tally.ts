@@ -1,9 +1,10 @@
 /** The account of one request: what was stored, what was refused and why, and the words in which the sender is told. */
 import { type Labels, labelsText } from '../model/labels.ts';
 import { REASONS, type Reason } from './reasons.ts';
+import { cutExample } from './rejects.ts';
 
-/** Characters of the example that a message gives for each reason. */
-const EXAMPLE_LENGTH_MAX = 200;
+/** The example of what has no name, as a message quotes it. */
+export const NO_EXAMPLE = '""';
 
 interface Refused {
   count: number;
@@ -36,9 +37,9 @@ export class Tally {
     else known.count += count;
   }
 
-  /** Reasons and how often each was met, the most frequent first. */
-  refusals(): readonly (readonly [reason: Reason, count: number])[] {
-    return this.#sorted().map(([reason, { count }]) => [reason, count] as const);
+  /** Reasons, how often each was met and the first that was met, the most frequent first. */
+  refusals(): readonly (readonly [reason: Reason, count: number, example: string])[] {
+    return this.#sorted().map(([reason, { count, example }]) => [reason, count, example] as const);
   }
 
   /** `out of order sample: 3 refused, the first for up{job="a"}; too many labels: 1 refused, …`, or ''. */
@@ -54,6 +55,5 @@ export class Tally {
 }
 
 function exampleText(where: Labels | string): string {
-  const text = typeof where === 'string' ? JSON.stringify(where) : labelsText(where);
-  return text.length <= EXAMPLE_LENGTH_MAX ? text : `${text.slice(0, EXAMPLE_LENGTH_MAX)}…`;
+  return cutExample(typeof where === 'string' ? JSON.stringify(where) : labelsText(where));
 }

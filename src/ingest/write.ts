@@ -3,7 +3,7 @@
  * leaves no trace; of a body that can, good samples are kept and bad ones are refused by reason.
  */
 import type { Clock } from '../model/clock.ts';
-import { CodedError, type ErrorCode } from '../model/errors.ts';
+import { CodedError, ERRORS, type ErrorCode } from '../model/errors.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
 import { Exemplars } from '../tsdb/exemplars.ts';
@@ -16,9 +16,10 @@ import { exportRequestFromJson } from './otlp/json.ts';
 import type { Originals } from './otlp/originals.ts';
 import { OTLP_DEFAULTS, type OtlpSettings } from './otlp/settings.ts';
 import { REASON_NAMES } from './reasons.ts';
+import { type Reject, RejectExamples } from './rejects.ts';
 import { type RemoteWriteHead, type RemoteWriteTarget, storeRemoteWrite, storeRequest } from './remote-write/store.ts';
 import { LOGGED_AS, type LoggedAs, profileOf } from './replay.ts';
-import { Tally } from './tally.ts';
+import { NO_EXAMPLE, Tally } from './tally.ts';
 import { bodyBytesOf } from './text/block.ts';
 import { storeText } from './text/store.ts';
 import type { TextFormat } from './text/transcode.ts';
@@ -93,6 +94,7 @@ export class Writer {
   readonly #admit: () => void;
   readonly #onTrap: (error: Error) => void;
   readonly #counters: Record<Protocol, ProtocolCounters>;
+  readonly #rejectExamples: RejectExamples;
   readonly #onStored: () => void;
 
   constructor(options: WriterOptions) {
@@ -117,7 +119,8 @@ export class Writer {
       ...(hashKeys && { hashKeys }),
       ...(deltas && { deltas }),
     });
-    this.#counters = protocolCounters(registry);
+    this.#rejectExamples = new RejectExamples(clock);
+    this.#counters = protocolCounters(registry, this.#rejectExamples);
   }
 
   /**
@@ -203,14 +206,36 @@ export class Writer {
     return outcomeOf(stored);
   }
 
+  /** Bytes of what OTLP senders repeat, known by its bytes. */
+  get otlpIdentityBytes(): number {
+    return this.#otlp.identityBytes;
+  }
+
   /** What the names of OTLP metrics and attributes were before they were translated. */
   get otlpOriginals(): Originals {
     return this.#otlp.originals;
   }
 
-  /** Counts a request that was refused before its body came here. */
-  countRefused(protocol: Protocol, code: ErrorCode): void {
+  /** Counts a request that was refused before its body came here; `message` is what its sender is told. */
+  countRefused(protocol: Protocol, code: ErrorCode, message: string): void {
     this.#counters[protocol].requests.with(protocol, code).value++;
+    this.#rejectExamples.note(protocol, 'requests', code, message === '' ? code : message);
+  }
+
+  /** What was refused since the start, by protocol and reason, with an example each. */
+  rejects(): readonly Reject[] {
+    return (Object.keys(this.#counters) as Protocol[]).flatMap((protocol) => {
+      const { requests, refused } = this.#counters[protocol];
+      const reject = (what: Reject['what'], reason: string, { value: count }: Cell): Reject => {
+        return { protocol, what, reason, count, ...this.#rejectExamples.of(protocol, what, reason) };
+      };
+      // Every refused request left its example; a cell of a code that never came is not made by looking for it.
+      const codes = ERROR_CODES.filter((code) => this.#rejectExamples.of(protocol, 'requests', code).timeMs !== null);
+      return [
+        ...REASON_NAMES.map((reason) => reject('samples', reason, refused.with(protocol, reason))),
+        ...codes.map((code) => reject('requests', code, requests.with(protocol, code))),
+      ].filter(({ count }) => count > 0);
+    });
   }
 
   #remoteWriteTarget(tally: Tally, stamp: string): RemoteWriteTarget {
@@ -248,7 +273,8 @@ export class Writer {
       logged = store(tally);
     } catch (error) {
       if (error instanceof Error && error.name === 'RuntimeError') this.#onTrap(error);
-      this.countRefused(protocol, error instanceof CodedError ? error.code : 'internal');
+      const isCoded = error instanceof CodedError;
+      this.countRefused(protocol, isCoded ? error.code : 'internal', isCoded ? error.message : 'internal error');
       if (error instanceof CodedError && error.code === 'overloaded') {
         throw new PartlyStored(error, requestOutcomeOf({ tally, logged: null }));
       }
@@ -294,13 +320,16 @@ function checkSize(body: Uint8Array, bytesMax: number): void {
   throw new CodedError('body_too_large', `cannot take body: got ${body.length} bytes, want at most ${bytesMax}`);
 }
 
+const ERROR_CODES = Object.keys(ERRORS) as readonly ErrorCode[];
+
 interface ProtocolCounters {
   readonly requests: Family<Cell>;
+  readonly refused: Family<Cell>;
   readonly bytes: Cell;
   add(tally: Tally): void;
 }
 
-function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters> {
+function protocolCounters(registry: Registry, examples: RejectExamples): Record<Protocol, ProtocolCounters> {
   const name = (what: string): string => `tidegauge_ingest_${what}_total`;
   const requests = registry.counter(
     name('requests'),
@@ -341,6 +370,7 @@ function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters
     };
     return {
       requests,
+      refused,
       bytes: bytes.with(protocol),
       add(tally) {
         cells.samples.value += tally.samplesStored;
@@ -348,7 +378,12 @@ function protocolCounters(registry: Registry): Record<Protocol, ProtocolCounters
         cells.exemplarsStored.value += tally.exemplarsStored;
         cells.exemplars.value += tally.exemplarsIgnored;
         cells.metadata.value += tally.metadataIgnored;
-        for (const [reason, count] of tally.refusals()) refused.with(protocol, reason).value += count;
+        if (tally.refusedCount === 0) return;
+        for (const [reason, count, example] of tally.refusals()) {
+          refused.with(protocol, reason).value += count;
+          // Only the first few that the kernel refuses are known by series.
+          if (example !== NO_EXAMPLE) examples.note(protocol, 'samples', reason, example);
+        }
       },
     };
   };

@@ -100,6 +100,9 @@ export const LIMITS = {
   decisionSubjectBytesMax: 9 * 1024 * 1024,
   /** Decisions of one page. */
   decisionsPerPageMax: 1000,
+  /** Characters of the example of what was refused for a reason, and how long one is kept at least. */
+  rejectExampleLengthMax: 200,
+  rejectExampleMsMin: 1000,
   /** Series and sources of a selector that an explanation lists. */
   explainedSeriesMax: 100,
   /** Nesting of messages and groups in a protobuf body. */

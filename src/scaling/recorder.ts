@@ -121,6 +121,11 @@ export class Recorder {
     return this.#entries.size;
   }
 
+  /** Of the ring and of the list of subjects, about. */
+  get bytes(): number {
+    return this.#ring.length + this.#offsets.byteLength + this.#subjectsBytes;
+  }
+
   record(subject: Subject, reading: Reading, latencyMs: number): void {
     const entry = this.#entry(subject);
     const isValue = reading.kind === 'value';

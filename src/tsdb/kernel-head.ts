@@ -90,6 +90,7 @@ import {
   SYMBOL_NEXT,
 } from './kernel/layout.ts';
 import { Matching, RESULT } from './kernel/matching.ts';
+import { type StoreParts, storeParts } from './kernel/memory-parts.ts';
 import { RequestSymbols } from './kernel/request-symbols.ts';
 import { KernelSelection } from './kernel/selection.ts';
 import { SeriesSets } from './kernel/series-sets.ts';
@@ -539,6 +540,11 @@ export class KernelHead {
       minTimeMs: isEmpty ? null : oldestMs,
       maxTimeMs: isEmpty ? null : newestMs,
     };
+  }
+
+  /** Where the bytes are: those of the store's parts, and of pages that wait to be used again. */
+  memoryParts(): StoreParts {
+    return storeParts(this.#kernel);
   }
 
   seriesVersion(): number {

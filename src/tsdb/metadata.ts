@@ -37,9 +37,15 @@ export class Metadata {
   /** In the order in which they were last described. */
   readonly #families = new Map<string, readonly MetricMetadata[]>();
   readonly #seen = new Uint32Array(2 * SEEN_PLACES);
+  #textBytes = 0;
 
   get families(): number {
     return this.#families.size;
+  }
+
+  /** Of texts and of what was seen, about. */
+  get bytes(): number {
+    return this.#seen.byteLength + this.#textBytes;
   }
 
   /** True if metadata of this hash was added and is still known; else notes the hash: `add` comes next. */
@@ -58,8 +64,10 @@ export class Metadata {
     if (family.length + metadata.help.length + metadata.unit.length > metadataTextLengthMax) return false;
     const known = this.#families.get(family) ?? [];
     const others = known.filter((other) => !isSame(other, metadata));
+    const variants = [...others, metadata].slice(-metadataVariantsMax);
     this.#families.delete(family);
-    this.#families.set(family, [...others, metadata].slice(-metadataVariantsMax));
+    this.#families.set(family, variants);
+    this.#textBytes += textBytes(family, variants) - textBytes(family, known);
     if (this.#families.size > metadataFamiliesMax) this.#dropOldest();
     return true;
   }
@@ -75,13 +83,23 @@ export class Metadata {
   }
 
   #dropOldest(): void {
-    for (const family of this.#families.keys()) {
+    for (const [family, variants] of this.#families) {
+      this.#textBytes -= textBytes(family, variants);
       this.#families.delete(family);
       break;
     }
     // Its sender may well describe it again.
     this.#seen.fill(0);
   }
+}
+
+/** Objects and entries beside the texts count for something, too. */
+const ENTRY_BYTES = 100;
+
+function textBytes(family: string, variants: readonly MetricMetadata[]): number {
+  let bytes = variants.length === 0 ? 0 : ENTRY_BYTES + family.length;
+  for (const { help, unit } of variants) bytes += ENTRY_BYTES + help.length + unit.length;
+  return bytes;
 }
 
 /** The family of a series by this name: histograms and summaries have several series each. */

@@ -201,10 +201,22 @@ test('cardinality and status, at phone width', { skip }, async (t) => {
   await page.goto('/cardinality');
   await page.getByRole('link', { name: 'orders_total', exact: true }).waitFor();
   t.match(await page.locator('main').innerText(), /Who sends them\s+job=shop\s+3/);
+  await page.getByRole('heading', { name: 'Memory by part' }).waitFor();
+  t.match(await page.locator('main').innerText(), /Memory by part[\s\S]*chunks\s+64 KiB[\s\S]*Memory by label/);
   // By keys alone: the status, then back to the triggers.
   await page.keyboard.press('4');
   await page.getByText('Configuration in effect').waitFor();
   await page.getByText('Resident memory').waitFor();
+  // What is refused appears while the page is open, with an example of it.
+  t.equal(await page.locator('[data-rejects]').count(), 0);
+  const ahead = `orders_total{job="late"} 1 ${Date.now() + 86_400_000}\n`;
+  const refused = await fetch(`http://${web}/api/v1/import/prometheus`, { method: 'POST', body: ahead });
+  t.equal(refused.status, 400);
+  await page.locator('[data-rejects]').waitFor();
+  t.match(
+    await page.locator('[data-rejects] tbody').innerText(),
+    /text\s+too_far_ahead\s+1 samples\s+\S+\s+orders_total\{job="late"\}/,
+  );
   t.match(await page.locator('main').innerText(), /listen-address/);
   await page.screenshot({ path: join(ARTEFACTS, 'status-phone.png') });
   await page.keyboard.press('1');

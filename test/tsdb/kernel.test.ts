@@ -115,6 +115,37 @@ test('at the limit of memory new series are refused and known series go on', asy
   selection.close();
 });
 
+test('memory by part is all that is in use, and follows what is stored', (t) => {
+  const { clock, head, append } = setup({ seriesMax: 5000 });
+  const sum = () => {
+    const { label_names, free_pages, ...parts } = head.memoryParts();
+    return Object.values(parts).reduce((a, b) => a + b);
+  };
+  const empty = head.memoryParts();
+  t.match(empty, { chunks: 0, symbols: 0, histograms: 0, free_pages: 0 });
+  t.equal(sum(), head.stats().bytes);
+  const refs = Array.from({ length: 2000 }, (_, i) => head.series(labelsFromObject({ __name__: 'm', pod: `p-${i}` })));
+  for (let i = 0; i < 60; i++) {
+    clock.advance(60_000);
+    for (const ref of refs) append(ref, clock.nowMs(), Math.random());
+  }
+  const full = head.memoryParts();
+  t.equal(sum(), head.stats().bytes);
+  t.ok(full.chunks >= 60 * 2000 * 6, `${full.chunks} bytes of chunks`);
+  t.ok(full.symbols >= 2000 * 16 && full.label_sets >= 2000 * 8 && full.label_pairs >= 2000 * 64);
+  t.ok(full.series_records >= 2000 * layout.RECORD_BYTES);
+  t.equal(full.histograms, 0);
+  head.appendHistogram(refs[0]!, clock.nowMs() + 1, new Uint8Array(50), Number.NaN);
+  t.ok(head.memoryParts().histograms > 0);
+  clock.advance(4 * HOUR);
+  head.enforceRetention();
+  const later = head.memoryParts();
+  t.ok(later.free_pages >= full.chunks, 'what was given back waits to be used again');
+  t.match(later, { chunks: 0, histograms: 0 });
+  t.equal(sum(), head.stats().bytes);
+  t.end();
+});
+
 test('tables grow without losing anybody', async (t) => {
   const { clock, head, append } = setup({ seriesMax: 40_000, memoryBytes: 64 * 2 ** 20 });
   const refs = new Map<number, SeriesRef>();

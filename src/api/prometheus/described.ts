@@ -134,6 +134,21 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
   ),
   '/status/config': status('The configuration in effect, without secrets', objectOf({ yaml: TEXT })),
   '/status/flags': status('Flags and their values', LABELS),
+  '/status/ingest': status(
+    'What senders were refused since the start, by protocol and reason, with an example each',
+    objectOf({
+      rejects: listOf(
+        objectOf({
+          protocol: TEXT,
+          what: { enum: ['samples', 'requests'] },
+          reason: TEXT,
+          count: NUMBER,
+          example: TEXT,
+          time: nullable(TEXT),
+        }),
+      ),
+    }),
+  ),
   '/status/runtimeinfo': status(
     'Of the process',
     objectOf({ startTime: TEXT, serverTime: TEXT, storageRetention: TEXT, reloadConfigSuccess: BOOLEAN }),

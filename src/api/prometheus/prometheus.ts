@@ -20,6 +20,7 @@ import {
   answerBuildInfo,
   answerConfig,
   answerFlags,
+  answerIngest,
   answerRules,
   answerRuntimeInfo,
   answerTsdb,
@@ -138,6 +139,7 @@ function routeStatus(scope: FastifyInstance, deps: PrometheusDeps): void {
   route(scope, GET, '/status/buildinfo', () => answerBuildInfo(deps));
   route(scope, GET, '/status/config', () => answerConfig(deps));
   route(scope, GET, '/status/flags', () => answerFlags(deps));
+  route(scope, GET, '/status/ingest', () => answerIngest(deps));
   route(scope, GET, '/status/runtimeinfo', () => answerRuntimeInfo(deps));
   route(scope, GET, '/status/tsdb', (request) => answerTsdb(deps, parseForm(request)));
   route(scope, GET, '/metadata', (request) => answerMetadata(deps, parseForm(request)));

@@ -8,6 +8,16 @@ import type { KernelHead } from '../../tsdb/kernel-head.ts';
 import { type Answer, plain } from './envelope.ts';
 import { inParameterError, textOf } from './parameters.ts';
 
+/** As ingest tells it (ingest/rejects.ts). */
+interface Reject {
+  readonly protocol: string;
+  readonly what: string;
+  readonly reason: string;
+  readonly count: number;
+  readonly example: string;
+  readonly timeMs: number | null;
+}
+
 export interface StatusDeps {
   readonly clock: Clock;
   readonly head: Pick<KernelHead, 'walkCardinality' | 'stats'>;
@@ -19,6 +29,8 @@ export interface StatusDeps {
   readonly configYaml?: string;
   readonly retentionMs: number;
   readonly startTimeMs: number;
+  /** What ingest refused; nothing, if absent. */
+  readonly rejects?: () => readonly Reject[];
 }
 
 /**
@@ -69,6 +81,15 @@ export function answerRuntimeInfo({ clock, retentionMs, startTimeMs }: StatusDep
     GODEBUG: '',
     storageRetention: formatDuration(retentionMs),
   });
+}
+
+/** What senders were refused: by protocol and reason, with an example each. */
+export function answerIngest(deps: StatusDeps): Answer {
+  const rejects = (deps.rejects?.() ?? []).map(({ timeMs, ...reject }) => ({
+    ...reject,
+    time: timeMs === null ? null : new Date(timeMs).toISOString(),
+  }));
+  return plain({ rejects });
 }
 
 const CARDINALITY_LIMIT = 10;

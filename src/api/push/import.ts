@@ -26,7 +26,7 @@ export function registerImport(scope: FastifyInstance, { writer, logger }: PushD
   boundBodiesInFlight(scope);
   scope.setErrorHandler((error, request, reply) => {
     const fault = faultOf(error, logger);
-    if (!request.writerCalled) writer.countRefused('text', fault.code);
+    if (!request.writerCalled) writer.countRefused('text', fault.code, fault.message);
     sayRetryAfter(reply, fault.httpStatus);
     return reply.code(fault.httpStatus).type(TEXT).send(`${fault.message}\n`);
   });

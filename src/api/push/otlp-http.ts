@@ -34,7 +34,7 @@ export function registerOtlp(scope: FastifyInstance, url: string, { writer, logg
   scope.setErrorHandler((error, request, reply) => {
     const fault = faultOf(error, logger);
     // What the writer itself threw is counted there.
-    if (!request.writerCalled) writer.countRefused('otlp', fault.code);
+    if (!request.writerCalled) writer.countRefused('otlp', fault.code, fault.message);
     return sendStatus(request, reply, fault);
   });
   scope.post(url, {

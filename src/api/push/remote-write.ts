@@ -29,7 +29,7 @@ export function registerRemoteWrite(app: FastifyInstance, deps: PushDeps): void 
       answer: (body, request) => store(body, request, deps),
       refuse: (error) => {
         const fault = faultOf(error, logger);
-        writer.countRefused('remote_write', fault.code);
+        writer.countRefused('remote_write', fault.code, fault.message);
         return answerFault(1, error, fault);
       },
     });

@@ -106,6 +106,10 @@ export class OtlpDecoder {
     for (const resource of resources) this.#storeResource(walk, resource);
   }
 
+  get identityBytes(): number {
+    return this.#identities.bytes;
+  }
+
   /** The same bytes of senders with different stamps are different series. */
   #numberOf(stamp: string): number {
     const known = this.#stamps.get(stamp);
