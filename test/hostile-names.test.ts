@@ -70,6 +70,7 @@ async function openStack() {
   const common = { isReady: () => true, flags: {}, version: '0', queryTimeoutMs: 10_000, lookbackMs: 300_000 };
   const times = { retentionMs: 7_200_000, startTimeMs: clock.nowMs() };
   registerPrometheus(app, {
+    guard,
     engine,
     head,
     clock,
