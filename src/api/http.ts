@@ -85,7 +85,23 @@ export function buildHttp(options: HttpOptions): FastifyInstance {
   refuseUnrouted(app, refuse);
   app.setErrorHandler((error, request, reply) => replyError(error, request, reply));
   observeRequests(app, logger, requests);
+  endIdleConnections(app);
   return app;
+}
+
+const IDLE_CHECK_MS = 50;
+
+/**
+ * While it closes: a reply that began before is not the last one of its connection, as its client reads it, and a client
+ * that keeps the connection would hold up the end until that times out.
+ */
+function endIdleConnections(app: FastifyInstance): void {
+  app.addHook('preClose', async () => {
+    const timer = setInterval(() => app.server.closeIdleConnections(), IDLE_CHECK_MS);
+    app.server.once('close', () => clearInterval(timer));
+    // One that never listened has no end to tell of.
+    if (!app.server.listening) clearInterval(timer);
+  });
 }
 
 /** Timeouts and bounds of every HTTP server here, before a request is one. */

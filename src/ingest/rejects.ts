@@ -7,7 +7,7 @@ import { LIMITS } from '../model/limits.ts';
 import type { Protocol } from './write.ts';
 
 /** What was refused: samples by reason (reasons.ts), or whole requests by the code of the error (model/errors.ts). */
-export type RefusedWhat = 'samples' | 'requests';
+type RefusedWhat = 'samples' | 'requests';
 
 export interface Reject {
   readonly protocol: Protocol;
