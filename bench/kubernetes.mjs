@@ -24,6 +24,7 @@ externalRules:
 `;
 const SUMMED = 50;
 const FLOOD_SERIES = 100_000;
+const FLOOD_WARM_MS = 3000;
 const LANES = 4;
 const PROBE_MS = 20;
 const DISCOVERY_MS = 250;
@@ -73,7 +74,8 @@ async function withDaemon() {
     await probe(ask, 'alone');
     await loader.connect(`http://${daemon.listen.web}`, { concurrency: LANES });
     const load = flood(loader);
-    await sleep(1000);
+    // Its series are known by then: each new one is a change of the catalog.
+    await sleep(FLOOD_WARM_MS);
     await probe(ask, 'beside ingest without pause');
     await load.stop();
   } finally {
