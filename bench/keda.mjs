@@ -11,9 +11,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import protobuf from 'protobufjs/minimal.js';
 import { Loader } from './peers/lib/loader.mjs';
 import { cpuTotal } from './peers/lib/proc.mjs';
-import { median, quantile } from './peers/lib/stats.mjs';
+import { quantile } from './peers/lib/stats.mjs';
 import { daemonCore, flood, startDaemon } from './support/daemon.mjs';
 import { RawGrpc } from './support/raw-grpc.mjs';
+import { printRuns } from './support/rows.mjs';
 
 const SERVICE = '/externalscaler.ExternalScaler/';
 const CALLS_PER_SECOND = 3000;
@@ -28,28 +29,14 @@ const PUSH_MS_MAX = 30_000;
 const core = daemonCore();
 const agent = new Agent({ keepAlive: true });
 
-const { series, rounds, runs } = JSON.parse(process.argv[2]);
-const values = new Map();
-for (let run = 1; run <= runs; run++) {
-  console.error(`keda: run ${run} of ${runs}`);
-  await withDaemon();
-}
-const rows = [...values].map(([name, { unit, numbers }]) => ({
-  name,
-  value: median(numbers),
-  min: Math.min(...numbers),
-  max: Math.max(...numbers),
-  n: numbers.length,
-  unit,
-  series,
-}));
-process.stdout.write(`${JSON.stringify(rows)}\n`);
-process.exit(0);
-
-function record(name, unit, value) {
-  if (!values.has(name)) values.set(name, { unit, numbers: [] });
-  values.get(name).numbers.push(value);
-}
+const options = JSON.parse(process.argv[2]);
+const { series, rounds } = options;
+/** Of the run that is under way. */
+let record;
+await printRuns('keda', options, (into) => {
+  record = into;
+  return withDaemon();
+});
 
 async function withDaemon() {
   const daemon = await startDaemon(['web', 'otlp.grpc', 'otlp.http', 'keda'], [], core);

@@ -12,8 +12,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Loader } from './peers/lib/loader.mjs';
 import { cpuTotal } from './peers/lib/proc.mjs';
-import { median, quantile } from './peers/lib/stats.mjs';
+import { quantile } from './peers/lib/stats.mjs';
 import { daemonCore, flood, startDaemon } from './support/daemon.mjs';
+import { printRuns } from './support/rows.mjs';
 
 const GROUP = '/apis/external.metrics.k8s.io/v1beta1';
 const RULES = `
@@ -36,28 +37,14 @@ const WARM_TURNS = 6;
 const TURNS = 10;
 
 const core = daemonCore();
-const { series, rounds, runs } = JSON.parse(process.argv[2]);
-const values = new Map();
-for (let run = 1; run <= runs; run++) {
-  console.error(`kubernetes: run ${run} of ${runs}`);
-  await withDaemon();
-}
-const rows = [...values].map(([name, { unit, numbers }]) => ({
-  name,
-  value: median(numbers),
-  min: Math.min(...numbers),
-  max: Math.max(...numbers),
-  n: numbers.length,
-  unit,
-  series,
-}));
-process.stdout.write(`${JSON.stringify(rows)}\n`);
-process.exit(0);
-
-function record(name, unit, value) {
-  if (!values.has(name)) values.set(name, { unit, numbers: [] });
-  values.get(name).numbers.push(value);
-}
+const options = JSON.parse(process.argv[2]);
+const { series, rounds } = options;
+/** Of the run that is under way. */
+let record;
+await printRuns('kubernetes', options, (into) => {
+  record = into;
+  return withDaemon();
+});
 
 async function withDaemon() {
   const folder = mkdtempSync(join(tmpdir(), 'tidegauge-bench-'));

@@ -5,6 +5,8 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const FLOOD_MS = 5 * 3_600_000;
+const RETENTION = '6h';
 const SURFACES = ['web', 'otlp.grpc', 'otlp.http', 'keda', 'kubernetes'];
 
 /** Keeps this process and its threads off the last core, which is the daemon's; null where cores cannot be given out. */
@@ -25,7 +27,15 @@ export async function startDaemon(surfaces, flags = [], core = null) {
   const addresses = SURFACES.map(
     (name) => `--${name}.listen-address=${surfaces.includes(name) ? '127.0.0.1:0' : 'off'}`,
   );
-  const serve = [MAIN, 'serve', '--log.format=json', '--scaling.warm-up=false', ...addresses, ...flags];
+  const serve = [
+    MAIN,
+    'serve',
+    '--log.format=json',
+    '--scaling.warm-up=false',
+    `--storage.retention=${RETENTION}`,
+    ...addresses,
+    ...flags,
+  ];
   const command = [process.execPath, ...serve];
   const [program, ...args] = core === null ? command : ['taskset', '-c', core, ...command];
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -43,7 +53,8 @@ export async function startDaemon(surfaces, flags = [], core = null) {
 /** Remote write without pause until it is stopped; `loader` is connected. */
 export function flood(loader) {
   let isOver = false;
-  let startTs = Date.now() - 3_600_000;
+  // A second of it is some minutes of samples, which must not run ahead of the clock.
+  let startTs = Date.now() - FLOOD_MS;
   const running = (async () => {
     while (!isOver) {
       const { errors, firstError } = await loader.run({ rounds: 2, startTs });

@@ -1,0 +1,26 @@
+/** The figures of a bench of the whole daemon over its runs, as the rows that scripts/bench.mjs prints. */
+import { median } from '../peers/lib/stats.mjs';
+
+/** Runs `measure(record)` as often as asked, prints its rows as one line of JSON, and ends the process. */
+export async function printRuns(name, { series, runs }, measure) {
+  const values = new Map();
+  const record = (what, unit, value) => {
+    if (!values.has(what)) values.set(what, { unit, numbers: [] });
+    values.get(what).numbers.push(value);
+  };
+  for (let run = 1; run <= runs; run++) {
+    console.error(`${name}: run ${run} of ${runs}`);
+    await measure(record);
+  }
+  const rows = [...values].map(([what, { unit, numbers }]) => ({
+    name: what,
+    value: median(numbers),
+    min: Math.min(...numbers),
+    max: Math.max(...numbers),
+    n: numbers.length,
+    unit,
+    series,
+  }));
+  process.stdout.write(`${JSON.stringify(rows)}\n`);
+  process.exit(0);
+}
