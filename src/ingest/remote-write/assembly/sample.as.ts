@@ -17,6 +17,23 @@ export function isPlainSample(p: usize, end: usize): bool {
   return ((<u64>(head | tags) | wrong) == 0) & (length - 14 <= 6);
 }
 
+/** The bytes of a time as `isPlainSampleOf` takes them, for who knows none yet: some time of six bytes. */
+export const ANY_TIME: u64 = 0x0001808080808010;
+
+/** The bytes of a plain sample's time, as `isPlainSampleOf` takes them; of one that has not six of them it makes nothing. */
+// @ts-ignore: decorator
+@inline
+export function plainTimeBytes(p: usize): u64 {
+  return load<u64>(p, 11);
+}
+
+/** True if [p, end) is the field of one plain sample whose time has six bytes, and those of a sample that was found plain. */
+// @ts-ignore: decorator
+@inline
+export function isPlainSampleOf(p: usize, end: usize, timeBytes: u64): bool {
+  return <u32>(end - p) == 18 && load<u32>(p) << 8 == 0x09101200 && (load<u64>(p, 11) ^ timeBytes) << 8 == 0;
+}
+
 /** The time of a plain sample: its 7-bit groups, drawn together in three steps. */
 // @ts-ignore: decorator
 @inline

@@ -25,6 +25,7 @@ import {
   OUTCOME_SERIES_LIMIT,
   OUTCOME_STORED,
   PERIOD_SAMPLES,
+  REC_FLAGS,
   REC_NEXT,
   RECORD_BYTES,
   REFUSED_BYTES,
@@ -48,8 +49,11 @@ import {
   SB_IN_BYTES_MAX,
   SB_ITEM_COUNT,
   SB_ITEMS,
+  SB_LATEST_MS,
   SB_NEWEST_MS,
   SB_ODD,
+  SB_OLDEST_MS,
+  SB_PERIOD,
   SB_RECORDS,
   SB_REFUSED,
   SB_RESULT,
@@ -64,7 +68,8 @@ import {
   STATUS_PROTOBUF,
   STATUS_SNAPPY_TOO_LARGE,
 } from '../../../tsdb/kernel/layout';
-import { append } from '../../../tsdb/kernel/assembly/append';
+import { append, appendAny } from '../../../tsdb/kernel/assembly/append';
+import { pushRegular, regularFrom, regularSpan } from '../../../tsdb/kernel/assembly/chunk';
 import { LABEL_HASH, LABEL_WIRE, labelEntry } from '../../../tsdb/kernel/assembly/labels';
 import { noteRefused, passesOver, resetVerdict } from '../../../tsdb/kernel/assembly/verdict';
 import { openPeriod, periodAt } from '../../../tsdb/kernel/assembly/period';
@@ -79,7 +84,7 @@ import {
 } from '../../../tsdb/kernel/assembly/series';
 import { stampResolve } from '../../../tsdb/kernel/assembly/stamp';
 
-import { isPlainSample, plainTime } from './sample.as';
+import { ANY_TIME, isPlainSample, isPlainSampleOf, plainBits, plainTime, plainTimeBytes } from './sample.as';
 import { SNAPPY_SLACK, snappyDecode } from './snappy.as';
 import { noteMetadata } from './symbols.as';
 import { readLength, readTag, readVarint, skipField, varint } from './wire.as';
@@ -145,60 +150,90 @@ export function noteStored(count: u32): void {
 function checkBody(start: usize, end: usize, previous: u32): bool {
   store<u32>(SB_ITEM_COUNT, 0);
   store<u32>(SB_UNKNOWN, 0);
-  const records = <usize>load<u32>(SB_RECORDS);
-  const stamped = load<u32>(SB_STAMP_BYTES);
   const items = <usize>load<u32>(SB_ITEMS);
-  let itemsEnd = items + ITEMS_MAX * ITEM_BYTES;
-  let item = items;
+  const stamped = load<u32>(SB_STAMP_BYTES);
   let p = start;
   while (p < end) {
-    const field = seriesField(p, TAG_TIME_SERIES);
-    let series: usize;
-    let next: usize;
-    if (field != 0) {
-      if (field >>> 2 > <u32>(end - p)) return false;
-      series = p + (field & 3);
-      next = p + (field >>> 2);
-      // What nearly all are: the predicted series with one plain sample. Its count is noted when another one comes.
-      const guess = load<u32>(records + previous * RECORD_BYTES, REC_NEXT);
-      const behind = item < itemsEnd ? matches(records + guess * RECORD_BYTES, series, next, stamped) : 0;
-      if (behind != 0 && isPlainSample(behind, next)) {
-        store<u32>(item, guess | (ITEM_PLAIN << 28));
-        store<u32>(item, <u32>behind, 4);
-        item += ITEM_BYTES;
-        previous = guess;
-        p = next;
-        continue;
-      }
-    } else {
-      p = readTag(p, end);
-      if (p == 0) return false;
-      const tag = <u32>varint();
-      if (tag != TAG_TIME_SERIES) {
-        // Field 1 in any other wire type is malformed, and so is metadata that is not a message.
-        if (tag >>> 3 == 1 || (tag >>> 3 == 3 && tag != TAG_METADATA)) return false;
-        p = skipField(tag, p, end);
-        if (p == 0) return false;
-        continue;
-      }
-      series = readLength(p, end);
-      if (series == 0) return false;
-      next = series + <usize>varint();
-    }
-    const count = <u32>(item - items) / ITEM_BYTES;
-    if (count != load<u32>(SB_ITEM_COUNT)) {
-      store<u32>(SB_ITEM_COUNT, count);
-      store<u32>(SB_UNKNOWN, 0);
-    }
-    previous = checkSeries(series, next, previous);
-    if (previous == MALFORMED) return false;
-    p = next;
-    item = items + load<u32>(SB_ITEM_COUNT) * ITEM_BYTES;
     // Items stand for the first so many series: once one has been left out, there are no more.
-    if (load<u32>(SB_UNKNOWN) >= UNKNOWN_IN_A_ROW) itemsEnd = items;
+    if (load<u32>(SB_UNKNOWN) < UNKNOWN_IN_A_ROW) {
+      const count = load<u32>(SB_ITEM_COUNT);
+      p = stamped == 0 ? checkPlain(p, end, previous) : checkPlainStamped(p, end, previous);
+      const after = load<u32>(SB_ITEM_COUNT);
+      if (after != count) {
+        previous = load<u32>(items + (after - 1) * ITEM_BYTES) & 0x0fffffff;
+        store<u32>(SB_UNKNOWN, 0);
+      }
+      if (p >= end) break;
+    }
+    p = readTag(p, end);
+    if (p == 0) return false;
+    const tag = <u32>varint();
+    if (tag == TAG_TIME_SERIES) {
+      p = readLength(p, end);
+      if (p == 0) return false;
+      const next = p + <usize>varint();
+      previous = checkSeries(p, next, previous);
+      if (previous == MALFORMED) return false;
+      p = next;
+    } else {
+      // Field 1 in any other wire type is malformed, and so is metadata that is not a message.
+      if (tag >>> 3 == 1 || (tag >>> 3 == 3 && tag != TAG_METADATA)) return false;
+      p = skipField(tag, p, end);
+      if (p == 0) return false;
+    }
+  }
+  return true;
+}
+
+/**
+ * Notes items for series from p on as long as they are what nearly all are: the predicted one, with one plain sample. What
+ * comes next is somebody else's; its item says which series was predicted, if it was compared. Nothing rare stands in this
+ * function: what it remembers stays in registers.
+ */
+function checkPlain(p: usize, end: usize, previous: u32): usize {
+  return plainRun(p, end, previous, 0);
+}
+
+function checkPlainStamped(p: usize, end: usize, previous: u32): usize {
+  return plainRun(p, end, previous, 1);
+}
+
+// @ts-ignore: decorator
+@inline
+function plainRun(p: usize, end: usize, previous: u32, stamped: u32): usize {
+  const records = <usize>load<u32>(SB_RECORDS);
+  const items = <usize>load<u32>(SB_ITEMS);
+  const itemsEnd = items + ITEMS_MAX * ITEM_BYTES;
+  let item = items + load<u32>(SB_ITEM_COUNT) * ITEM_BYTES;
+  let record = records + previous * RECORD_BYTES;
+  let timeBytes = ANY_TIME;
+  let guess: u32 = 0;
+  let behind: usize = 0;
+  while (p < end && item < itemsEnd) {
+    guess = 0;
+    const field = seriesField(p, TAG_TIME_SERIES);
+    if (field == 0 || field >>> 2 > <u32>(end - p)) break;
+    const next = p + (field >>> 2);
+    guess = load<u32>(record, REC_NEXT);
+    record = records + guess * RECORD_BYTES;
+    behind = stamped == 0 ? labelsMatch(record, p + (field & 3), next) : stampedMatch(record, p + (field & 3), next);
+    if (behind == 0) break;
+    // Most samples are as long as the one before, and of its time.
+    if (!isPlainSampleOf(behind, next, timeBytes)) {
+      if (!isPlainSample(behind, next)) break;
+      timeBytes = plainTimeBytes(behind);
+    }
+    store<u32>(item, guess | (ITEM_PLAIN << 28));
+    store<u32>(item, <u32>behind, 4);
+    item += ITEM_BYTES;
+    p = next;
   }
   store<u32>(SB_ITEM_COUNT, <u32>(item - items) / ITEM_BYTES);
-  return true;
+  if (p < end && item < itemsEnd) {
+    store<u32>(item, guess);
+    store<u32>(item, <u32>behind, 4);
+  }
+  return p;
 }
 
 /**
@@ -216,8 +251,6 @@ export function seriesField(p: usize, tag: u32): u32 {
 }
 
 /** Checks one TimeSeries; the series that the next one is predicted from, or MALFORMED. */
-// @ts-ignore: decorator
-@inline
 function checkSeries(p: usize, end: usize, previous: u32): u32 {
   const items = load<u32>(SB_ITEM_COUNT);
   const unknown = load<u32>(SB_UNKNOWN);
@@ -239,20 +272,22 @@ function matches(record: usize, p: usize, end: usize, stamped: u32): usize {
   return stamped == 0 ? labelsMatch(record, p, end) : stampedMatch(record, p, end);
 }
 
-/** Looks a series up by its label bytes, without making it; notes id and the end of its labels in the item. */
-// @ts-ignore: decorator
-@inline
+/**
+ * Looks a series up by its label bytes, without making it; notes id and the end of its labels in the item, which says what came
+ * of comparing it with the series that was predicted.
+ */
 function known(previous: u32, p: usize, end: usize, item: usize): u32 {
-  store<u64>(item, ITEM_UNRESOLVED);
   const guess = load<u32>(recordOf(previous), REC_NEXT);
   if (guess != 0) {
-    const behind = matches(recordOf(guess), p, end, load<u32>(SB_STAMP_BYTES));
+    const compared = load<u32>(item) == guess;
+    const behind = compared ? <usize>load<u32>(item, 4) : matches(recordOf(guess), p, end, load<u32>(SB_STAMP_BYTES));
     if (behind != 0) {
       store<u32>(item, guess);
       store<u32>(item, <u32>behind, 4);
       return guess;
     }
   }
+  store<u64>(item, ITEM_UNRESOLVED);
   return knownByHash(p, end, item, previous);
 }
 
@@ -337,7 +372,7 @@ function storeBody(): u32 {
   let p = body + load<u32>(SB_RESULT, RESULT_RESUME);
   while (p < end) {
     // A replay passes over samples: those of the short way are not looked at one by one.
-    if (load<u32>(SB_VERDICT_GIVEN) == 0) p = storePlain(p, end, TAG_TIME_SERIES);
+    if (load<u32>(SB_VERDICT_GIVEN) == 0) p = storePlain(p, end);
     if (p >= end) break;
     const field = p;
     p = readTag(p, end);
@@ -359,37 +394,73 @@ function storeBody(): u32 {
   return STATUS_DONE;
 }
 
+/** Stores series from p on as long as they are what nearly all are: found in the first walk, with one plain sample. */
+function storePlain(p: usize, end: usize): usize {
+  return storeRun(p, end, TAG_TIME_SERIES);
+}
+
 /**
- * Stores series from p on as long as they are what nearly all are: found in the first walk, with one plain sample. The tag
- * is that of a TimeSeries; in 2.0 metadata may stand behind the sample.
+ * The tag is that of a TimeSeries; in 2.0 metadata may stand behind the sample. What nearly all samples are stands in the inner
+ * loop, alone; one that is not is appended outside of it.
  */
 // @ts-ignore: decorator
 @inline
-export function storePlain(p: usize, end: usize, tag: u32): usize {
+export function storeRun(start: usize, end: usize, tag: u32): usize {
   const records = <usize>load<u32>(SB_RECORDS);
   const first = <usize>load<u32>(SB_ITEMS) + load<u32>(SB_RESULT, RESULT_ITEM) * ITEM_BYTES;
   const itemsEnd = <usize>load<u32>(SB_ITEMS) + load<u32>(SB_ITEM_COUNT) * ITEM_BYTES;
+  const latest = load<f64>(SB_LATEST_MS);
+  let p = start;
   let item = first;
-  let previous = load<u32>(SB_RESULT, RESULT_PREVIOUS);
+  let record = records + load<u32>(SB_RESULT, RESULT_PREVIOUS) * RECORD_BYTES;
+  let sample: usize = 0;
+  let next: usize = 0;
+  let time: f64 = 0;
   let others: u32 = 0;
   let counted: u32 = 0;
-  while (p < end && item < itemsEnd) {
-    const found = load<u32>(item);
-    // What is plain was found plain by the first walk, so this is a TimeSeries unless its length is a long one.
-    const field = seriesField(p, tag);
-    if (field == 0 || found >>> 28 != ITEM_PLAIN) break;
-    const id = found & 0x0fffffff;
-    link(records + previous * RECORD_BYTES, previous, id);
-    previous = id;
-    const sample = <usize>load<u32>(item, 4);
-    const next = p + (field >>> 2);
-    let sampleEnd = next;
-    if (tag != TAG_TIME_SERIES) {
-      sampleEnd = sample + 2 + load<u8>(sample, 1);
-      if (sampleEnd != next) noteMetadata(p + (field & 3) + 2, sample, sampleEnd + 1);
+  while (true) {
+    const oldest = load<f64>(SB_OLDEST_MS);
+    const from = regularFrom();
+    const span = regularSpan(from);
+    const period = <u32>load<u16>(SB_PERIOD);
+    let newest = load<f64>(SB_NEWEST_MS);
+    let timeBytes: u64 = 0;
+    let isRegular = true;
+    while (p < end && item < itemsEnd) {
+      const found = load<u32>(item);
+      sample = <usize>load<u32>(item, 4);
+      const sampleEnd = sample + 2 + load<u8>(sample, 1);
+      if (tag == TAG_TIME_SERIES) {
+        if (found >>> 28 != ITEM_PLAIN || load<u8>(p) != <u8>tag) break;
+        next = sampleEnd;
+      } else {
+        // What is plain was found plain by the first walk, so this is a TimeSeries unless its length is a long one.
+        const field = seriesField(p, tag);
+        if (field == 0 || found >>> 28 != ITEM_PLAIN) break;
+        next = p + (field >>> 2);
+        if (sampleEnd != next) noteMetadata(p + (field & 3) + 2, sample, sampleEnd + 1);
+      }
+      const id = found & 0x0fffffff;
+      // Record 0 is nobody's; writing there is harmless and saves a branch on the first series of a connection.
+      if (load<u32>(record, REC_NEXT) != id) store<u32>(record, record == records ? 0 : id, REC_NEXT);
+      record = records + id * RECORD_BYTES;
+      if (!isPlainSampleOf(sample, sampleEnd, timeBytes)) {
+        time = <f64>plainTime(sample, sampleEnd);
+        isRegular = time <= latest && time > oldest;
+        if (!isRegular) break;
+        timeBytes = plainTimeBytes(sample);
+      }
+      isRegular = load<u8>(record, REC_FLAGS) == 0 && pushRegular(record, time, plainBits(sample), from, span, period);
+      if (!isRegular) break;
+      if (time > newest) {
+        newest = time;
+        store<f64>(SB_NEWEST_MS, time);
+      }
+      item += ITEM_BYTES;
+      p = next;
     }
-    const time = <f64>plainTime(sample, sampleEnd);
-    const outcome = append(records + id * RECORD_BYTES, time, load<i64>(sample, 3));
+    if (isRegular) break;
+    const outcome = appendAny(record, time, plainBits(sample));
     if (outcome != OUTCOME_STORED) {
       if (outcome > <u32>OUTCOME_DUPLICATE) {
         // The verdict numbers samples by what was counted before them.
@@ -397,7 +468,8 @@ export function storePlain(p: usize, end: usize, tag: u32): usize {
         count(RESULT_OUTCOMES + OUTCOME_STORED * 4, stored - counted);
         counted = stored;
       }
-      noteOutcome(p + (field & 3), next, outcome, time);
+      const message = readLength(p + 1, end);
+      noteOutcome(message, next, outcome, time);
       others++;
     }
     item += ITEM_BYTES;
@@ -407,7 +479,7 @@ export function storePlain(p: usize, end: usize, tag: u32): usize {
   count(RESULT_ITEM, done);
   count(RESULT_TIME_SERIES, done);
   count(RESULT_OUTCOMES + OUTCOME_STORED * 4, done - others - counted);
-  store<u32>(SB_RESULT, previous, RESULT_PREVIOUS);
+  store<u32>(SB_RESULT, <u32>(record - records) / RECORD_BYTES, RESULT_PREVIOUS);
   return p;
 }
 

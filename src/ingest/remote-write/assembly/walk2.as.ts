@@ -63,7 +63,7 @@ import { stampResolve } from '../../../tsdb/kernel/assembly/stamp';
 import { isPlainSample, plainBits, plainTime } from './sample.as';
 import { SNAPPY_SLACK, snappyDecode } from './snappy.as';
 import { noteMetadata, refsMatch, refsMatchStamped, symbolAdd, writeLabels } from './symbols.as';
-import { noteStored, seriesField, storePlain, UNKNOWN_IN_A_ROW } from './walk.as';
+import { noteStored, seriesField, storeRun, UNKNOWN_IN_A_ROW } from './walk.as';
 import { readLength, readTag, readVarint, skipField, varint } from './wire.as';
 
 const TAG_SYMBOL: u32 = 0x22;
@@ -324,7 +324,7 @@ function storeRequest(): u32 {
   let p = body + load<u32>(SB_RESULT, RESULT_RESUME);
   while (p < end) {
     // A replay passes over samples: those of the short way are not looked at one by one.
-    if (load<u32>(SB_VERDICT_GIVEN) == 0) p = storePlain(p, end, TAG_TIME_SERIES);
+    if (load<u32>(SB_VERDICT_GIVEN) == 0) p = storePlain(p, end);
     if (p >= end) break;
     const field = p;
     p = readTag(p, end);
@@ -343,6 +343,11 @@ function storeRequest(): u32 {
     p = next;
   }
   return STATUS_DONE;
+}
+
+/** As in 1.0: the series that the first walk found, with one plain sample. */
+function storePlain(p: usize, end: usize): usize {
+  return storeRun(p, end, TAG_TIME_SERIES);
 }
 
 function storeSeries(start: usize, end: usize): void {

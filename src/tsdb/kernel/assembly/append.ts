@@ -31,6 +31,7 @@ import {
   SB_NEWEST_MS,
   SB_OLDEST_MS,
   SB_OUT_OF_ORDER_MS,
+  SB_PERIOD,
   SB_PINS,
   SB_RECORDS,
   SB_RESERVE_CHUNKS,
@@ -40,7 +41,7 @@ import {
   SB_TOUCHED,
   TAIL_SAMPLES_MAX,
 } from '../layout';
-import { decode, openCell, push, pushRegular } from './chunk';
+import { decode, openCell, push, pushRegular, regularFrom, regularSpan } from './chunk';
 import { extrasMake, extrasOf, extrasRoom, histogramAt, isHistogram, noteStart, putHistogram } from './extras';
 import { entryOf, pagesFree } from './memory';
 import { cellRelease, isCellOf } from './period';
@@ -55,11 +56,19 @@ export function append(record: usize, timestamp: f64, bits: i64): u32 {
   if (!(timestamp <= load<f64>(SB_LATEST_MS))) return OUTCOME_TOO_FAR_AHEAD;
   if (!(timestamp > load<f64>(SB_OLDEST_MS))) return OUTCOME_TOO_OLD;
   const flags = <u32>load<u8>(record, REC_FLAGS);
-  if (flags == 0 && pushRegular(record, timestamp, bits)) {
+  const from = regularFrom();
+  if (flags == 0 && pushRegular(record, timestamp, bits, from, regularSpan(from), <u32>load<u16>(SB_PERIOD))) {
     if (timestamp > load<f64>(SB_NEWEST_MS)) store<f64>(SB_NEWEST_MS, timestamp);
     return OUTCOME_STORED;
   }
   return appendOther(record, timestamp, bits, flags);
+}
+
+/** As `append`, where the short way is known to be none. */
+export function appendAny(record: usize, timestamp: f64, bits: i64): u32 {
+  if (!(timestamp <= load<f64>(SB_LATEST_MS))) return OUTCOME_TOO_FAR_AHEAD;
+  if (!(timestamp > load<f64>(SB_OLDEST_MS))) return OUTCOME_TOO_OLD;
+  return appendOther(record, timestamp, bits, load<u8>(record, REC_FLAGS));
 }
 
 function appendOther(record: usize, timestamp: f64, bits: i64, flags: u32): u32 {

@@ -67,27 +67,37 @@ export const STALE: i64 = 0x7ff0000000000002;
 
 // ---- writing
 
+/** Where the times begin that `pushRegular` takes as those of the newest sample: in the period at hand and not out of retention. As bits. */
+// @ts-ignore: decorator
+@inline
+export function regularFrom(): i64 {
+  const isInPeriod = load<f64>(SB_FLOOR_MS) < load<f64>(SB_PERIOD_START_MS);
+  return isInPeriod ? load<i64>(SB_PERIOD_START_MS) : load<i64>(SB_FLOOR_MS) + 1;
+}
+
+/** How many they are, as bits. Those of doubles are in order as they are, from zero on. */
+// @ts-ignore: decorator
+@inline
+export function regularSpan(from: i64): u64 {
+  const end = load<i64>(SB_PERIOD_END_MS);
+  return load<i64>(SB_PERIOD_START_MS) < 0 || from < 0 || end <= from ? 0 : end - from;
+}
+
 /**
  * The short way of `push`, for what nearly all samples are: the interval of the one before, its value or a small whole number
- * more, its period, and room in the open cell. False, and nothing has changed, for any other.
+ * more, its period, and room in the open cell. False, and nothing has changed, for any other. `from`, `span` and the period at
+ * hand change with a call of `push`.
  */
 // @ts-ignore: decorator
 @inline
-export function pushRegular(record: usize, timestamp: f64, bits: i64): bool {
-  const lastTime = load<f64>(record, REC_TIME);
+export function pushRegular(record: usize, timestamp: f64, bits: i64, from: i64, span: u64, period: u32): bool {
+  const lastTime = load<i64>(record, REC_TIME);
   const delta = load<i32>(record, REC_DELTA);
   const samples = load<u32>(record, REC_SAMPLES);
-  const period = load<u16>(record, REC_PERIOD);
-  // One question about all of it, as in isPlainSample.
-  const regular =
-    <u32>(timestamp - lastTime == <f64>delta) &
-    <u32>(delta > 0) &
-    <u32>(samples > 1) &
-    <u32>(lastTime >= load<f64>(SB_PERIOD_START_MS)) &
-    <u32>(lastTime < load<f64>(SB_PERIOD_END_MS)) &
-    <u32>(period == <u16>load<i32>(SB_PERIOD)) &
-    <u32>(lastTime > load<f64>(SB_FLOOR_MS));
-  if (!regular) return false;
+  // Whole numbers, so the sum is exact where it matters, and equal times have equal bits.
+  if (reinterpret<i64>(reinterpret<f64>(lastTime) + <f64>delta) != reinterpret<i64>(timestamp)) return false;
+  if (<u64>(lastTime - from) >= span || delta <= 0 || samples <= 1) return false;
+  if (<u32>load<u16>(record, REC_PERIOD) != period) return false;
   const lastBits = load<i64>(record, REC_BITS);
   const run = <u32>load<u8>(record, REC_RUN);
   if (bits == lastBits) {
@@ -99,13 +109,9 @@ export function pushRegular(record: usize, timestamp: f64, bits: i64): bool {
     const step = <i32>difference;
     const pos = <u32>load<u16>(record, REC_POS);
     const runBytes = <u32>(run != 0);
-    const fits =
-      <u32>(<f64>step == difference) &
-      <u32>(reinterpret<i64>(value - <f64>step) == lastBits) &
-      <u32>(<u32>(step + SMALL_STEP) < 128) &
-      <u32>(pos + runBytes < <u32>load<u8>(record, REC_CAP)) &
-      <u32>(load<u16>(record, REC_CELL_PERIOD) == period);
-    if (!fits) return false;
+    if (<u32>(step + SMALL_STEP) >= 128 || <f64>step != difference) return false;
+    if (reinterpret<i64>(value - <f64>step) != lastBits) return false;
+    if (pos + runBytes >= <u32>load<u8>(record, REC_CAP) || <u32>load<u16>(record, REC_CELL_PERIOD) != period) return false;
     const at = <usize>load<u32>(record, REC_CELL) + pos;
     // The run's byte is written over at once if there is none.
     store<u8>(at, RUN_HEADER + run);

@@ -81,34 +81,40 @@ export function recordOf(id: u32): usize {
 }
 
 /**
- * Address behind the labels at p if they are exactly those of the series, else 0. Two labels a turn, and one question for
- * both: what a difference costs does not matter, what it costs to look for one does.
+ * Address behind the labels at p if they are exactly those of the series, else 0. The first label by itself, since that is
+ * where most others differ; then two a turn, and one question for all of them: what it costs to look for a difference
+ * matters, what one costs does not.
  */
 // @ts-ignore: decorator
 @inline
 export function labelsMatch(record: usize, p: usize, end: usize): usize {
   let entry = <usize>load<u32>(record, REC_SET);
-  if (entry == 0 || p + load<u32>(record, REC_LABEL_BYTES) > end) return 0;
+  const behind = p + load<u32>(record, REC_LABEL_BYTES);
+  if (entry == 0 || behind > end) return 0;
   const last = entry + <usize>load<u8>(record, REC_LABELS) * SET_ENTRY_BYTES;
+  let blob = <usize>load<u32>(entry);
+  let length = <u32>load<u16>(blob, BLOB_WIRE_BYTES);
+  let differ = labelDiffers(blob, p, length);
+  if (v128.any_true(differ)) return 0;
+  p += length;
+  entry += SET_ENTRY_BYTES;
   while (entry + SET_ENTRY_BYTES < last) {
-    const blob = <usize>load<u32>(entry);
-    const length = <u32>load<u16>(blob, BLOB_WIRE_BYTES);
+    blob = <usize>load<u32>(entry);
+    length = <u32>load<u16>(blob, BLOB_WIRE_BYTES);
     const blob2 = <usize>load<u32>(entry, SET_ENTRY_BYTES);
     const length2 = <u32>load<u16>(blob2, BLOB_WIRE_BYTES);
     const p2 = p + length;
-    const differ = v128.or(labelDiffers(blob + BLOB_HEADER_BYTES, p, length), labelDiffers(blob2 + BLOB_HEADER_BYTES, p2, length2));
-    if (v128.any_true(differ)) return 0;
+    differ = v128.or(differ, v128.or(labelDiffers(blob, p, length), labelDiffers(blob2, p2, length2)));
     p = p2 + length2;
     entry += 2 * SET_ENTRY_BYTES;
   }
   if (entry < last) {
-    const blob = <usize>load<u32>(entry);
-    const length = <u32>load<u16>(blob, BLOB_WIRE_BYTES);
-    if (v128.any_true(labelDiffers(blob + BLOB_HEADER_BYTES, p, length))) return 0;
-    p += length;
+    blob = <usize>load<u32>(entry);
+    differ = v128.or(differ, labelDiffers(blob, p, <u32>load<u16>(blob, BLOB_WIRE_BYTES)));
   }
+  if (v128.any_true(differ)) return 0;
   // One label more is another series.
-  return p < end && load<u8>(p) == 0x0a ? 0 : p;
+  return behind < end && load<u8>(behind) == 0x0a ? 0 : behind;
 }
 
 /**
@@ -125,7 +131,7 @@ export function stampedMatch(record: usize, p: usize, end: usize): usize {
   while (entry < last) {
     const blob = load<u32>(entry);
     const length = <u32>load<u16>(blob, BLOB_WIRE_BYTES);
-    if (!v128.any_true(labelDiffers(<usize>blob + BLOB_HEADER_BYTES, p, length))) p += length;
+    if (!v128.any_true(labelDiffers(blob, p, length))) p += length;
     else if (blob != stamp) return 0;
     if (blob == stamp) isStamped = true;
     entry += SET_ENTRY_BYTES;
@@ -134,25 +140,24 @@ export function stampedMatch(record: usize, p: usize, end: usize): usize {
   return p < end && load<u8>(p) == 0x0a ? 0 : p;
 }
 
-/** Zero if n bytes at a and b are equal, 1 <= n; reads up to 15 bytes past. Few labels are shorter than 16 bytes, or longer than 32. */
+/**
+ * Zero if the n bytes of a blob are those at p. No label has fewer than 8 bytes: four of lengths and tags before name and
+ * value, and two before either. Few have fewer than 16, or more than 32.
+ */
 // @ts-ignore: decorator
 @inline
-function labelDiffers(a: usize, b: usize, n: u32): v128 {
-  let differ = v128.xor(v128.load(a), v128.load(b));
-  if (n < 16) return v128.and(differ, firstBytes(n));
-  // The last 16 bytes overlap the ones before.
-  const tail = n - 16;
-  differ = v128.or(differ, v128.xor(v128.load(a + tail), v128.load(b + tail)));
-  for (let at: u32 = 16; at < tail; at += 16) {
-    differ = v128.or(differ, v128.xor(v128.load(a + at), v128.load(b + at)));
+function labelDiffers(blob: usize, p: usize, n: u32): v128 {
+  // The last bytes overlap the ones before.
+  if (n < 16) {
+    const head = v128.xor(v128.load64_zero(blob, BLOB_HEADER_BYTES), v128.load64_zero(p));
+    return v128.or(head, v128.xor(v128.load64_zero(blob + n), v128.load64_zero(p + n - 8)));
+  }
+  const head = v128.xor(v128.load(blob, BLOB_HEADER_BYTES), v128.load(p));
+  let differ = v128.or(head, v128.xor(v128.load(blob + n - 8), v128.load(p + n - 16)));
+  for (let at: u32 = 16; at + 16 < n; at += 16) {
+    differ = v128.or(differ, v128.xor(v128.load(blob + at, BLOB_HEADER_BYTES), v128.load(p + at)));
   }
   return differ;
-}
-
-/** Ones in the first n bytes, n < 16. */
-function firstBytes(n: u32): v128 {
-  const places = v128(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  return i8x16.lt_u(places, i8x16.splat(<i8>n));
 }
 
 /** Id of the series with exactly the labels at p, and the stamp if it is to have it; or 0. */
