@@ -242,10 +242,12 @@ export function aggregate(expr: AggregateExpr, child: BoundVector, groups: Group
 /** Values that are added up in the store at least: sums of fewer are not worth the way in and out. */
 const SUMMED_MIN = 4096;
 
-/** Of many groups at one step a batch is added up here as fast as in the store. */
+/** More sums than this go in and out for longer than a batch of one step takes to be added up here. */
+const SUMMED_GROUPS_MAX = 512;
+
 function isSummed({ rows: groups }: Groups, { rows, grid, summing }: BoundVector): boolean {
-  if (summing == null || rows.count * grid.count < SUMMED_MIN || (grid.count === 1 && groups.count !== 1)) return false;
-  return groups.count * grid.count <= summing.slotsMax;
+  if (summing == null || rows.count * grid.count < SUMMED_MIN) return false;
+  return groups.count * grid.count <= (grid.count === 1 ? SUMMED_GROUPS_MAX : summing.slotsMax);
 }
 
 const ACCUMULATORS: Readonly<Record<SimpleOp, (groups: number, steps: number) => Accumulator>> = {
