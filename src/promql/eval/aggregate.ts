@@ -25,9 +25,15 @@ export interface Grouping {
   readonly without: boolean;
 }
 
+/** True if all rows are one group. */
+export function isWhole({ labels, without }: Grouping): boolean {
+  return !without && labels.length === 0;
+}
+
 /** Binds rows to groups, in the order in which groups are first seen. */
-export function* bindGroups(run: Run, input: Rows, { labels: names, without }: Grouping): Slices<Groups> {
-  if (!without && names.length === 0) return { of: zeros(input.count), rows: wholeGroup(input) };
+export function* bindGroups(run: Run, input: Rows, grouping: Grouping): Slices<Groups> {
+  const { labels: names, without } = grouping;
+  if (isWhole(grouping)) return { of: zeros(input.count), rows: wholeGroup(input.count > 0) };
   const of = new Int32Array(input.count);
   if (!without && input.codes !== null) return yield* groupsByCodes(run, input, names);
   const groups = new LabelTable();
@@ -168,8 +174,9 @@ export function* membersOf(run: Run, { of, rows }: Groups): Slices<number[][]> {
   return members;
 }
 
-function wholeGroup(input: Rows): Rows {
-  return rowsOf(input.count === 0 ? [] : [[]], [false], true);
+/** The group of all rows, if there is any. */
+export function wholeGroup(isAny: boolean): Rows {
+  return rowsOf(isAny ? [[]] : [], [false], true);
 }
 
 function by(names: ReadonlySet<string>): (labels: Labels) => Labels {

@@ -99,6 +99,7 @@ export {
 } from './select';
 export { labelColumn, seriesOf } from './series';
 export { verify } from './verify';
+export { sumNewest } from './newest';
 export { addUp } from './sums';
 export { lastValues, rates } from './window';
 
