@@ -7,9 +7,9 @@ import type { Clock } from '../model/clock.ts';
 import { CodedError } from '../model/errors.ts';
 import { compareCodePoints, type Labels, labelsText, METRIC_NAME } from '../model/labels.ts';
 import { LIMITS } from '../model/limits.ts';
-import { APPENDED, type Appended, type HeadStats, type SelectRequest, type SeriesRef } from './head.ts';
+import { APPENDED, type Appended, type HeadStats, type NewestSum, type SelectRequest, type SeriesRef } from './head.ts';
 import { type Cardinality, CardinalityWalk } from './kernel/cardinality.ts';
-import { GATHERED_IDS, Gathering } from './kernel/gathering.ts';
+import { Gathering } from './kernel/gathering.ts';
 import { type Kernel, openKernel } from './kernel/kernel.ts';
 import { LabelTexts, stampLabel } from './kernel/label-text.ts';
 import {
@@ -89,11 +89,13 @@ import {
   SYMBOL_METADATA,
   SYMBOL_NEXT,
 } from './kernel/layout.ts';
+import { WINDOW_IDS } from './kernel/matched.ts';
 import { Matching, RESULT } from './kernel/matching.ts';
 import { type StoreParts, storeParts } from './kernel/memory-parts.ts';
 import { RequestSymbols } from './kernel/request-symbols.ts';
 import { KernelSelection } from './kernel/selection.ts';
 import { SeriesSets } from './kernel/series-sets.ts';
+import { Summing } from './kernel/summing.ts';
 import { joinVerdict, Refusals, splitVerdict } from './verdict.ts';
 
 export interface KernelHeadOptions {
@@ -214,6 +216,7 @@ export class KernelHead {
   #isReplaying = false;
   /** Selections that are being made, slice by slice. */
   readonly #gatherings = new Set<Gathering>();
+  readonly #summings = new Set<Summing>();
   readonly #onClose = (selection: KernelSelection): void => this.#closed(selection);
 
   constructor(options: KernelHeadOptions) {
@@ -457,13 +460,32 @@ export class KernelHead {
     this.#kernel.u32[SB_PINS >>> 2]!++;
     let selection: KernelSelection | null = null;
     try {
-      do yield GATHERED_IDS;
+      do yield WINDOW_IDS;
       while (gathering.selection === null && !gathering.slice());
       selection = gathering.selection ?? this.#selectionOf(...gathering.result());
       return selection;
     } finally {
       if (selection === null) gathering.selection?.close();
       this.#gatherings.delete(gathering);
+      this.#kernel.u32[SB_PINS >>> 2]!--;
+    }
+  }
+
+  /** The sum of the newest values of these series; see `HeadReader`. */
+  *sumNewestSlices(request: SelectRequest): Generator<number, NewestSum | null, void> {
+    yield* this.#matching.prepare(request.matchers);
+    if (!this.#matching.match(request.matchers, request.scope)) return NOTHING_SUMMED;
+    const summing = new Summing(this.#kernel, request.fromMs, request.toMs);
+    if (summing.slice()) return summing.result();
+    // Whoever writes meanwhile lets it come to its end first, and nothing is freed.
+    this.#summings.add(summing);
+    this.#kernel.u32[SB_PINS >>> 2]!++;
+    try {
+      do yield WINDOW_IDS;
+      while (!summing.slice());
+      return summing.result();
+    } finally {
+      this.#summings.delete(summing);
       this.#kernel.u32[SB_PINS >>> 2]!--;
     }
   }
@@ -720,6 +742,7 @@ export class KernelHead {
 
   #beforeWrite(): void {
     if (this.#gatherings.size !== 0) this.#endGatherings();
+    if (this.#summings.size !== 0) this.#endSummings();
     if (this.#unfrozen.size !== 0) this.#freeze();
     this.#setClock();
   }
@@ -811,6 +834,11 @@ export class KernelHead {
       gathering.selection = this.#selectionOf(...gathering.result());
     }
     this.#gatherings.clear();
+  }
+
+  #endSummings(): void {
+    for (const summing of this.#summings) summing.end();
+    this.#summings.clear();
   }
 
   #freeze(): void {
@@ -921,6 +949,7 @@ export class KernelHead {
 }
 
 const NO_IDS = new Uint32Array(0);
+const NOTHING_SUMMED: NewestSum = { series: 0, sum: 0, lost: 0, samples: 0, newestMs: -Infinity };
 const NO_BYTES = new Uint8Array(0);
 const FNV_OFFSET = 0x811c9dc5;
 

@@ -98,6 +98,7 @@ export interface KernelExports {
     lost: number,
     seen: number,
   ): number;
+  sumNewest(slot: number, fromMs: number, toMs: number, sums: number): number;
   rhythms(
     sources: number,
     copies: number,

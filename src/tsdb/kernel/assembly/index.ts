@@ -99,7 +99,9 @@ export {
 } from './select';
 export { labelColumn, seriesOf } from './series';
 export { verify } from './verify';
-export { addUp, lastValues, rates } from './window';
+export { sumNewest } from './newest';
+export { addUp } from './sums';
+export { lastValues, rates } from './window';
 
 /** Appends one sample to the series with this id; the value as its two halves. A start of 0 is unknown. */
 export function append(id: u32, timestamp: f64, low: u32, high: u32, start: f64): u32 {
