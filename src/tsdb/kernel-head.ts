@@ -514,9 +514,9 @@ export class KernelHead {
     return pair !== 0 && this.#kernel.u32[(pair + PAIR_COUNT) >>> 2]! > 0;
   }
 
-  /** Series of this metric name now, whatever their samples. */
-  seriesOfMetric(name: string): number {
-    const pair = this.#texts.findPair(METRIC_NAME, name);
+  /** Series with this label now, whatever their samples. */
+  seriesOfLabel(name: string, value: string): number {
+    const pair = this.#texts.findPair(name, value);
     return pair === 0 ? 0 : this.#kernel.u32[(pair + PAIR_COUNT) >>> 2]!;
   }
 
