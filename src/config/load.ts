@@ -212,6 +212,8 @@ function buildConfig(given: Given, file: FileContent): Config {
     web: {
       listenAddress: read(SETTINGS.webListenAddress),
       corsOrigin: read(SETTINGS.webCorsOrigin),
+      connectionsMax: read(SETTINGS.webMaxConnections),
+      connectionsPerAddressMax: read(SETTINGS.webMaxConnectionsPerAddress),
       configFile: read(SETTINGS.webConfigFile),
     },
     auth: { waive: read(SETTINGS.authWaive) },

@@ -92,6 +92,9 @@ export interface Config {
   readonly web: {
     readonly listenAddress: Address | null;
     readonly corsOrigin: string;
+    /** Of each port. */
+    readonly connectionsMax: number;
+    readonly connectionsPerAddressMax: number;
     /** '' names nobody, and serves plain text. */
     readonly configFile: string;
   };
@@ -196,6 +199,18 @@ export const SETTINGS = {
     PATTERN,
     '.*',
     'Pages of which origins may read replies of the query API, as a regular expression that is matched as a whole.',
+  ),
+  webMaxConnections: setting(
+    'web.max-connections',
+    countFrom(1),
+    String(LIMITS.httpConnectionsMax),
+    'How many connections each port keeps open.',
+  ),
+  webMaxConnectionsPerAddress: setting(
+    'web.max-connections-per-address',
+    countFrom(1),
+    String(LIMITS.httpConnectionsPerAddressMax),
+    'How many of them may be from one address; raise it where all senders come through one proxy.',
   ),
   webConfigFile: setting(
     'web.config.file',

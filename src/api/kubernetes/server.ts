@@ -5,7 +5,7 @@
  */
 import { constants, X509Certificate } from 'node:crypto';
 import type { Server as HttpsServer } from 'node:https';
-import { type AddressInfo, isIP } from 'node:net';
+import { type AddressInfo, isIP, type Socket } from 'node:net';
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
@@ -15,7 +15,9 @@ import { LIMITS } from '../../model/limits.ts';
 import type { QueryEngine } from '../../promql/engine.ts';
 import type { Readings } from '../../scaling/reading.ts';
 import type { Cell, Family, Registry } from '../../telemetry/registry.ts';
+import type { PortConnections } from '../connections.ts';
 import { SERVER_OPTIONS } from '../http.ts';
+import { Bodies } from '../pace.ts';
 import type { SeriesIndex } from './adapter/catalog.ts';
 import { BUILT_IN_KINDS } from './adapter/kinds.ts';
 import { GROUPS } from './adapter/rules.ts';
@@ -37,6 +39,8 @@ import { Watches } from './watch.ts';
 
 export interface KubernetesOptions {
   readonly listen: { readonly host: string; readonly port: number };
+  /** Bounds on its connections; a number alone, if absent. */
+  readonly connections?: PortConnections;
   /** Answer everybody who reaches the port, wherever it listens. */
   readonly allowUnauthenticated: boolean;
   /** How callers are known; left out, nobody is, which is for loopback only. */
@@ -118,6 +122,7 @@ export async function openKubernetes(options: KubernetesOptions): Promise<OpenKu
     (app.server as unknown as HttpsServer).setSecureContext({ ...TLS_OPTIONS, cert, key });
     publish();
   };
+  options.connections?.bound(app.server);
   await app.listen({ host: options.listen.host, port: options.listen.port });
   publish();
   const timer = setInterval(reload, RELOAD_INTERVAL_MS);
@@ -214,6 +219,7 @@ const TLS_OPTIONS = {
   minVersion: 'TLSv1.2',
   // A resumed session would not show the client's certificate to us again.
   secureOptions: constants.SSL_OP_NO_TICKET,
+  handshakeTimeout: LIMITS.httpHeadersTimeoutMs,
 } as const;
 
 function buildApp(
@@ -235,6 +241,7 @@ function buildApp(
     clientErrorHandler: refuseGarbage,
   }) as unknown as FastifyInstance;
   app.server.maxConnections = LIMITS.httpConnectionsMax;
+  new Bodies(app.server);
   countRequests(app, options.registry);
   app.addHook('onRequest', (request) => admit(request, gate));
   app.addHook('preClose', async () => surfaces.watches.closeAll());
@@ -284,11 +291,9 @@ function boundAddress(app: FastifyInstance): string {
 }
 
 /** Bytes that are no HTTP get a `Status` too, and the connection ends. */
-function refuseGarbage(
-  _: Error,
-  socket: { readonly writable: boolean; end(text: string): void; destroy(): void },
-): void {
-  if (!socket.writable) {
+function refuseGarbage(error: NodeJS.ErrnoException, socket: Socket): void {
+  // To whom there is no TLS yet nothing can be said.
+  if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT' || !socket.writable) {
     socket.destroy();
     return;
   }
@@ -300,6 +305,8 @@ function refuseGarbage(
     'Connection: close',
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  // Whether or not the other side says goodbye.
+  socket.destroySoon();
 }
 
 function countRequests(app: FastifyInstance, registry: Registry): void {
