@@ -368,12 +368,11 @@ class HotConnection {
     this.#state = 'answering';
     this.#deadlineMs = Number.POSITIVE_INFINITY;
     const answer = this.#route!.answer(body, this);
+    if (buffer !== null) this.#all.buffers.give(buffer);
     if (!(answer instanceof Promise)) {
-      if (buffer !== null) this.#all.buffers.give(buffer);
       this.#finish(answer);
       return;
     }
-    // Whoever is waited for may hold the body for longer than the answer takes: its buffer is not used again.
     void answer.then((late) => {
       if (this.#state !== 'answering') return;
       this.#finish(late);

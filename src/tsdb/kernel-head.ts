@@ -699,20 +699,6 @@ export class KernelHead {
     this.#refusedByLabels.give(entries);
   }
 
-  /** CRC-32C. The bytes are copied to where bodies are, so not while one is being walked. */
-  checksum(bytes: Uint8Array): number {
-    const { u8, u32 } = this.#kernel;
-    const scratch = u32[SB_IN >>> 2]!;
-    const room = u32[SB_IN_BYTES_MAX >>> 2]!;
-    let crc = 0;
-    for (let at = 0; at < bytes.length; at += room) {
-      const part = bytes.subarray(at, at + room);
-      u8.set(part, scratch);
-      crc = this.#kernel.crc32c(scratch, part.length, crc);
-    }
-    return crc >>> 0;
-  }
-
   /** Walks the whole memory; throws if it does not hang together. For tests. */
   verify(): void {
     const code = this.#kernel.verify();

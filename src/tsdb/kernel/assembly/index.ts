@@ -75,6 +75,7 @@ export { decode } from './chunk';
 export { crc32c } from './crc';
 export { hasHistograms, histogramsIn, startsAt } from './extras';
 export { rebuild } from './image';
+export { blockSum } from './sum';
 export { nameOf, pairOf } from './labels';
 export { pagesFree } from './memory';
 export { periodSummary } from './period';
