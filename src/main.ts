@@ -329,6 +329,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
           ...kubernetesAccess(config),
           index: seriesIndex(head),
           externalMetrics: config.externalMetrics,
+          customMetrics: config.customMetrics,
           readings,
           engine,
           clock,
