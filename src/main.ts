@@ -335,6 +335,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
           connections: doors.connections.of('kubernetes'),
           index: seriesIndex(head),
           externalMetrics: config.externalMetrics,
+          customMetrics: config.customMetrics,
           readings,
           engine,
           clock,

@@ -11,14 +11,11 @@ export async function bundlePage() {
   rmSync(FOLDER, { recursive: true, force: true });
   const assets = join(FOLDER, 'assets');
   mkdirSync(assets, { recursive: true });
-  const { metafile } = await build({
-    entryPoints: [join(root, 'web', 'main.tsx')],
+  const common = {
     outdir: assets,
     entryNames: '[name]-[hash]',
     chunkNames: '[name]-[hash]',
     bundle: true,
-    splitting: true,
-    format: 'esm',
     target: ['chrome110', 'firefox115', 'safari16'],
     jsx: 'automatic',
     jsxImportSource: 'preact',
@@ -28,6 +25,15 @@ export async function bundlePage() {
     tsconfig: join(root, 'web', 'tsconfig.json'),
     absWorkingDir: root,
     logLevel: 'warning',
+  };
+  const worker = await build({ ...common, entryPoints: [join(root, 'web', 'answer-worker.ts')], format: 'iife' });
+  const workerName = basename(Object.keys(worker.metafile.outputs)[0]);
+  const { metafile } = await build({
+    ...common,
+    entryPoints: [join(root, 'web', 'main.tsx')],
+    splitting: true,
+    format: 'esm',
+    define: { ANSWER_WORKER: JSON.stringify(`/assets/${workerName}`) },
   });
   const outputs = Object.entries(metafile.outputs);
   const [script, entry] = outputs.find(([, { entryPoint }]) => entryPoint === 'web/main.tsx');

@@ -102,7 +102,7 @@ interface Value {
 
 type Given = (setting: Setting<unknown>) => Value;
 
-const EMPTY_FILE: FileContent = { values: new Map(), externalMetrics: [], scrape: null };
+const EMPTY_FILE: FileContent = { values: new Map(), externalMetrics: [], customMetrics: [], scrape: null };
 
 function readFlags(argv: readonly string[]): ReadonlyMap<string, Value> {
   const values = new Map<string, Value>();
@@ -289,6 +289,7 @@ function buildConfig(given: Given, file: FileContent): Config {
     },
     log: { level: read(SETTINGS.logLevel), format: read(SETTINGS.logFormat) },
     externalMetrics: file.externalMetrics,
+    customMetrics: file.customMetrics,
     scrape: file.scrape,
   };
 }

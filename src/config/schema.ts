@@ -84,6 +84,16 @@ export interface ExternalMetric {
   readonly origin: string;
 }
 
+/** A metric of objects, of `custom.metrics.k8s.io`. */
+export interface CustomMetric extends ExternalMetric {
+  /** What kind of object: `pods`, `deployments.apps`. */
+  readonly resource: string;
+  /** Label of the query's result that names the object; '' for the kind's singular. */
+  readonly label: string;
+  /** Label of series that names the objects' namespace; '' for those that usually do. */
+  readonly namespaceLabel: string;
+}
+
 export interface Config {
   /** Every flag, without its dashes, and the text of its value. None of them is a secret: secrets come from files. */
   readonly flags: Readonly<Record<string, string>>;
@@ -178,6 +188,7 @@ export interface Config {
   };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   readonly externalMetrics: readonly ExternalMetric[];
+  readonly customMetrics: readonly CustomMetric[];
   /** Null if nothing is scraped. */
   readonly scrape: ScrapeConfig | null;
 }

@@ -149,6 +149,20 @@ test('check-config: own and adapter files, with the line', async (t) => {
   };
   await f('own.yaml', 'storage:\n  retention: 3h\n', 0, /^the file can be used\n$/);
   await f('typo.yaml', 'storage:\n  retenton: 3h\n', 1, /typo\.yaml:2:3: .*nearest known key is "storage\.retention"/);
+  const metric = (more: string) => `customMetrics:\n  - name: a\n    resource: pods\n${more}`;
+  await f('metric.yaml', metric('    query: up\n'), 0, /^the file can be used\n$/);
+  await f(
+    'query.yaml',
+    metric('    query: sum(\n'),
+    1,
+    /^query\.yaml:2:5: cannot use custom metric "a" of pods: 1:5: parse/,
+  );
+  await f(
+    'policy.yaml',
+    'externalMetrics: [{name: a, query: up, noData: x}]',
+    1,
+    /^policy\.yaml:1:19: .*cannot read noData/,
+  );
   await f('adapter.yaml', ADAPTER, 1, /^adapter\.yaml:6:18: rules\[1\] http_requests_total\{: 1:\d+: parse error.*\n$/);
   const rule = (keys: string) => `rules:\n- seriesQuery: depth{pod!=""}\n${keys}`;
   const mapped = '  resources: {overrides: {namespace: {resource: namespace}, w: {group: x.io, resource: widgets}}}\n';

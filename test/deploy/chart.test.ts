@@ -32,6 +32,10 @@ const MATRIX: Readonly<Record<string, readonly string[]>> = {
     '--set=kubernetesApi.apiServices.custom=true',
     '--set-json=kubernetesApi.adapterConfig={"rules":[{"seriesQuery":"x","metricsQuery":"sum(<<.Series>>)"}]}',
   ],
+  'custom metrics of their own': [
+    '--set=kubernetesApi.apiServices.custom=true',
+    '--set-json=customMetrics=[{"name":"requests","resource":"pods","query":"sum by (pod) (requests)","reduce":"max"}]',
+  ],
   'custom metrics of a file': [
     '--set=kubernetesApi.apiServices.custom=true,kubernetesApi.apiServices.external=true',
     `--set-file=kubernetesApi.adapterConfigText=${join(root, 'examples/hpa-pods-latency/adapter.yaml')}`,
@@ -125,7 +129,7 @@ function configOf(manifests: readonly Manifest[]): string {
 }
 
 function leavesOf(value: unknown, path: string): readonly string[] {
-  if (path === 'externalMetrics' || path === 'scrape') return [];
+  if (path === 'externalMetrics' || path === 'customMetrics' || path === 'scrape') return [];
   if (value === null || typeof value !== 'object') return path === '' ? [] : [path];
   return Object.entries(value).flatMap(([key, one]) => leavesOf(one, path === '' ? key : `${path}.${key}`));
 }

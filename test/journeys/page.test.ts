@@ -3,8 +3,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
+import type { Browser } from 'playwright-core';
 import { type Test, test } from 'tap';
-import { ARTEFACTS, openBrowser, openPage } from '../support/browser.ts';
+import { ARTEFACTS, longestTaskCpuMs, openBrowser, openPage } from '../support/browser.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { KedaClient } from '../support/keda-client.ts';
 import { skipWithout } from '../support/real-programs.ts';
@@ -12,6 +13,7 @@ import { encodeWriteRequest, type SeriesToEncode } from '../support/remote-write
 
 const SHIPPED = fileURLToPath(new URL('../../dist/web/', import.meta.url));
 const FIRST_BYTES_MAX = 60 * 1024;
+const INTERACTIVE_MS_MAX = 1000;
 const skip = skipWithout('chromium');
 
 test('before the editor is loaded the page is at most 60 KiB compressed, and nothing names another host', async (t) => {
@@ -23,6 +25,8 @@ test('before the editor is loaded the page is at most 60 KiB compressed, and not
     const text = readFileSync(join(SHIPPED, name), 'utf8');
     for (const [, chunk] of text.matchAll(/(?:^|;|\})import(?:[^("';]*from)?"\.\/([^"]+)"/g))
       scripts.push(`assets/${chunk}`);
+    // Threads are named by their address.
+    for (const [, thread] of text.matchAll(/"\/(assets\/[\w-]+\.js)"/g)) scripts.push(thread!);
   }
   const names = ['index.html', ...new Set([...linked, ...scripts])];
   const bytes = names.map((name) => gzipSync(readFileSync(join(SHIPPED, name))).length).reduce((a, b) => a + b);
@@ -91,13 +95,34 @@ test('empty states say what to do, with a command', { skip }, async (t) => {
   t.strictSame(faults, []);
 });
 
+/** From the navigation until the first page has its answer and heeds a key; nothing is cached. */
+async function interactiveMs(browser: Browser, web: string): Promise<number> {
+  const { page } = await openPage(browser, web);
+  const began = performance.now();
+  await page.goto('/', { waitUntil: 'commit' });
+  await page.locator('[data-empty]').waitFor();
+  await page.keyboard.press('2');
+  await page.getByRole('heading', { name: 'Explore' }).waitFor();
+  const tookMs = performance.now() - began;
+  await page.context().close();
+  return tookMs;
+}
+
+test('the page is interactive within a second', { skip }, async (t) => {
+  const { web, browser } = await openWorld(t);
+  // The best of a few loads: this is about the page, not about what else the machine does meanwhile.
+  const loadsMs: number[] = [];
+  while (loadsMs.length < 8 && !loadsMs.some((ms) => ms <= INTERACTIVE_MS_MAX))
+    loadsMs.push(Math.round(await interactiveMs(browser, web)));
+  t.comment(`interactive after ${loadsMs.join(', ')} ms`);
+  t.ok(Math.min(...loadsMs) <= INTERACTIVE_MS_MAX, loadsMs.join(' '));
+});
+
 test('scaling: triggers live, and why', { skip }, async (t) => {
   const { web, keda, browser } = await openWorld(t);
   const { page, faults } = await openPage(browser, web, { colorScheme: 'dark' });
-  const began = performance.now();
   await page.goto('/');
   await page.locator('[data-empty]').waitFor();
-  t.comment(`interactive after ${Math.round(performance.now() - began)} ms`);
   t.equal(await page.evaluate('document.documentElement.dataset.theme'), 'dark');
   // The trigger is asked for while the page is open: it appears by itself.
   await send(web, seriesOf('orders_total', 3, 20, 15_000));
@@ -176,18 +201,41 @@ test('explore: a thousand series of an hour are drawn without a long task', { sk
   await page.addInitScript(
     'window.longest = 0; new PerformanceObserver((list) => { for (const e of list.getEntries()) longest = Math.max(longest, e.duration); }).observe({ type: "longtask", buffered: true });',
   );
-  await page.goto('/query?g0.expr=many&g0.tab=graph&g0.range_input=1h');
-  await page.locator('.plot[data-painted="1000"] canvas').waitFor();
-  // Moving over the plot must stay smooth too.
-  for (let x = 100; x < 1000; x += 100) await page.mouse.move(x, 500);
-  const longest = Number(await page.evaluate('longest'));
-  t.comment(`longest task ${Math.round(longest)} ms`);
-  t.ok(longest < LONG_TASK_MS_MAX, `${longest} ms`);
+  const cpuMs = await longestTaskCpuMs(page, async () => {
+    await page.goto('/query?g0.expr=many&g0.tab=graph&g0.range_input=1h');
+    await page.locator('.plot[data-painted="1000"] canvas').waitFor();
+    // Moving over the plot must stay smooth too.
+    for (let x = 100; x < 1000; x += 100) await page.mouse.move(x, 500);
+  });
+  t.comment(`longest task ${Math.round(cpuMs)} ms of the processor, ${await page.evaluate('Math.round(longest)')} ms`);
+  t.ok(cpuMs < LONG_TASK_MS_MAX, `${cpuMs} ms`);
   t.strictSame(faults, []);
 });
 
-/** The target is 200 ms on a machine that is not busy; one that runs other tests too gets some slack. */
-const LONG_TASK_MS_MAX = 500;
+/** Of the processor: a task's length by the clock grows with whatever else the machine does, which a test cannot bound. */
+const LONG_TASK_MS_MAX = 200;
+
+test('explore: more lines than are drawn say so', { skip }, async (t) => {
+  const { web, browser } = await openWorld(t);
+  for (let i = 0; i < 3; i++) await send(web, seriesOf(`wide_${i}`, 700, 2, 15_000));
+  const { page, faults } = await openPage(browser, web);
+  await page.goto('/query?g0.expr=%7B__name__%3D~%22wide_.%22%7D&g0.tab=graph&g0.range_input=5m');
+  await page.locator('.plot[data-painted="2000"] canvas').waitFor();
+  const text = await page.locator('[data-result=matrix]').innerText();
+  t.match(text, /Only the first 2,000 series are drawn: narrow the expression/);
+  t.match(text, /results truncated due to limit/);
+  // One of them alone, as the legend has it.
+  await page.getByText('2,000 series, the first 200').click();
+  await page.getByRole('button', { name: 'wide_0{instance="pod-0001"' }).click();
+  await page.locator('.plot[data-lines="1"] canvas').waitFor();
+  await page.getByRole('tab', { name: 'Table' }).click();
+  await page.locator('[data-result=vector]').waitFor();
+  t.match(
+    await page.locator('[data-result=vector]').innerText(),
+    /2,100 series[\s\S]*1,900 more; narrow the expression/,
+  );
+  t.strictSame(faults, []);
+});
 
 function thousand(part: number): readonly SeriesToEncode[] {
   return seriesOf('many', 1000, 240, 15_000).slice(part * 250, part * 250 + 250);

@@ -30,6 +30,7 @@ import { checkExternalMetrics, type ExternalMetric, ExternalMetrics } from './ex
 import { type Gatekeeper, gatekeeper, type IdentityMode } from './identity/gatekeeper.ts';
 import { REVIEW_RETRIES, type RetryOptions } from './identity/retry.ts';
 import { type AdapterSource, LiveRules } from './live-rules.ts';
+import { type CustomMetric, checkCustomMetrics, OwnCustomMetrics } from './own-custom-metrics.ts';
 import { pathSegments, queryParameter, sendError } from './reply.ts';
 import { ResourceMetrics } from './resource-metrics.ts';
 import { registerApis, registerHealth, type Surfaces } from './routes.ts';
@@ -54,6 +55,7 @@ export interface KubernetesOptions {
   /** The Service that leads here. */
   readonly service?: ServiceName;
   readonly externalMetrics: readonly ExternalMetric[];
+  readonly customMetrics?: readonly CustomMetric[];
   readonly adapter?: AdapterSource | null;
   readonly index?: SeriesIndex;
   /** Rules may answer negative values. */
@@ -90,7 +92,8 @@ const COMMON_NAMESPACES = ['default', 'keda', 'kube-system', 'monitoring'];
 export async function openKubernetes(options: KubernetesOptions): Promise<OpenKubernetes> {
   checkListen(options);
   checkExternalMetrics(options.externalMetrics, options.engine);
-  const { clock, logger, registry, apiServer = null } = options;
+  const { clock, logger, registry, apiServer = null, customMetrics = [] } = options;
+  checkCustomMetrics(customMetrics, options.engine, apiServer === null ? BUILT_IN_KINDS : null);
   const { identity = { kind: 'none' }, reviewRetries = REVIEW_RETRIES } = options;
   const live = liveRules(options);
   const serving = servingOf(options);
@@ -101,10 +104,11 @@ export async function openKubernetes(options: KubernetesOptions): Promise<OpenKu
   const { readings, externalMetrics, allowsNegative = false } = options;
   const surfaces: Surfaces = {
     external: new ExternalMetrics({ metrics: externalMetrics, live, readings, allowsNegative }),
-    custom: new CustomMetrics({ live, readings, objects }),
+    custom: new CustomMetrics({ live, readings, objects, own: new OwnCustomMetrics(customMetrics, readings) }),
     resource: new ResourceMetrics({ live, readings, objects }),
     live,
-    servesExternal: externalMetrics.length > 0 || live.rules.groups.length === 0,
+    servesExternal: externalMetrics.length > 0 || (live.rules.groups.length === 0 && customMetrics.length === 0),
+    servesCustom: customMetrics.length > 0,
     watches: new Watches(options.watchIntervalMs ?? LIMITS.metricWatchIntervalMs),
   };
   registerGauges(registry, surfaces, objects);
