@@ -56,6 +56,7 @@ import {
   SB_ODD,
   SB_OLDEST_MS,
   SB_OUT_OF_ORDER_MS,
+  SB_PAIRS_FREED,
   SB_PERIODS_EVICTED,
   SB_PINS,
   SB_RECORDS,
@@ -406,16 +407,21 @@ export class KernelHead {
     return totals;
   }
 
+  /** Changes whenever a label was given back: pairs that were noted before are not to be named any more. */
+  get pairsEpoch(): number {
+    return this.#kernel.u32[SB_PAIRS_FREED >>> 2]!;
+  }
+
   /**
-   * Appends rows of new OTLP points (ingest/otlp/identity-layout.ts) and makes their series; what became of each is written
-   * into it. What the store does not take is not noted: it is to be asked again, a sample at a time. False if all are to be.
+   * Appends rows of new OTLP points (ingest/otlp/identity-layout.ts) that name pairs of this epoch, and makes their series;
+   * what became of each is written into it. What the store does not take is not noted: it is to be asked again, a sample at a
+   * time. False if all are to be.
    */
-  appendNewRows(rows: Uint8Array): boolean {
-    // Labels that come by this door have none but their own.
-    this.#setStamp('');
+  appendNewRows(rows: Uint8Array, epoch: number): boolean {
     const { u8, u32 } = this.#kernel;
     if (this.#refusedByLabels.isGiven || rows.length > u32[SB_IN_BYTES_MAX >>> 2]!) return false;
     this.#beforeWrite();
+    if (this.pairsEpoch !== epoch) return false;
     const at = u32[SB_IN >>> 2]!;
     u8.set(rows, at);
     this.#kernel.appendNewRows(rows.length);

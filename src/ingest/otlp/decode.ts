@@ -19,7 +19,7 @@ import type { Tally } from '../tally.ts';
 import { DeltaSums } from './delta.ts';
 import { keepExemplarsOfSum } from './exemplars.ts';
 import { Identities, type OddMetric, type WalkedResource } from './identities.ts';
-import { LabelNames, metricLabels, plainNameOf } from './labels.ts';
+import { LabelNames, meetsStamp, metricLabels, plainNameOf } from './labels.ts';
 import { EXPORT_REQUEST, METRIC, RESOURCE, RESOURCE_METRICS, SCOPE } from './messages.ts';
 import { Originals } from './originals.ts';
 import { Point } from './point.ts';
@@ -41,7 +41,7 @@ import {
 
 export type OtlpHead = Pick<
   KernelHead,
-  'series' | 'append' | 'appendHistogram' | 'appendRows' | 'appendNewRows' | 'generation' | 'labels'
+  'series' | 'append' | 'appendHistogram' | 'appendRows' | 'appendNewRows' | 'pairsEpoch' | 'generation' | 'labels'
 >;
 
 export interface OtlpDecoderOptions {
@@ -203,16 +203,22 @@ export class OtlpDecoder {
   }
 
   /** Stores the new points of a metric; where the length of each that is left stands. */
-  #storeNew({ reader, names, tally }: Walk, resource: Resource, metric: number, odd: OddMetric): Uint32Array {
+  #storeNew(walk: Walk, resource: Resource, metric: number, odd: OddMetric): Uint32Array {
+    const { reader, names, tally } = walk;
     const { head } = this.#options;
-    const { stored, earliestMs, latestMs, left } = this.#identities.newPoints(metric, odd, {
+    const epoch = head.pairsEpoch;
+    const made = this.#identities.newPoints(metric, odd, {
       nameOfKey: (start, end) => plainNameOf(reader.text(start, end), names),
-      append: (rows) => head.appendNewRows(rows),
+      meetsStamp,
+      epoch,
+      append: (rows) => head.appendNewRows(rows, epoch),
     });
-    tally.samplesStored += stored;
-    resource.earliestMs = Math.min(resource.earliestMs, earliestMs);
-    resource.latestMs = Math.max(resource.latestMs, latestMs);
-    return left;
+    tally.samplesStored += made.stored;
+    tally.exemplarsIgnored += made.exemplarsOfGauges;
+    for (const { ref, position } of made.exemplarRows) keepExemplarsOfSum(reader, position, head.labels(ref), walk);
+    resource.earliestMs = Math.min(resource.earliestMs, made.earliestMs);
+    resource.latestMs = Math.max(resource.latestMs, made.latestMs);
+    return made.left;
   }
 
   #filter(walk: Walk, resourceIdentity: number, resource: Resource, scope: Scope, odd: OddMetric): PointFilter {
@@ -223,13 +229,12 @@ export class OtlpDecoder {
     let metric = odd.identity === 0 ? null : odd.identity;
     return {
       storeNew: ({ name }) => {
-        // Labels that are made beside the kernel know of no stamp.
-        if (!odd.isPlain || walk.stamp !== '') return null;
+        if (!odd.isPlain) return null;
         metric ??= identities.learnMetric(resourceIdentity, odd);
         if (metric === 0) return null;
         const isTaught =
           identities.knowsLabels(metric) ||
-          identities.teachLabels(metric, metricLabels(name, resource.labels, scope.labels, walk.names));
+          identities.teachLabels(metric, metricLabels(name, resource.labels, scope.labels, walk));
         return isTaught ? this.#storeNew(walk, resource, metric, odd) : null;
       },
       // Every point of a metric that is not known is new; of one that is, those on the list are, in order.

@@ -95,6 +95,9 @@ import {
   RES_RESOURCE_END,
   RES_START,
   RESOURCES_MAX,
+  ROW_ATTRIBUTE,
+  ROW_ATTRIBUTE_BYTES,
+  ROW_ATTRIBUTE_END,
   ROW_BITS,
   ROW_BYTES,
   ROW_EXEMPLARS,
@@ -110,15 +113,15 @@ import {
 } from '../identity-layout';
 import { attributesMatch, metricContextLearn, metricFind, pointFind, pointLearn, resourceFind, resourceLearn } from './contexts.as';
 
-import { isPlainPoint } from './build.as';
+import { isPlainPoint } from './plain.as';
 
 export { hasRoom } from './contexts.as';
 export { beginNew, fillNew, learnNew, leaveNew, teachKey, teachLabels } from './build.as';
 
-const STALE: i64 = 0x7ff0000000000002;
-const NO_RECORDED_VALUE: u32 = 1;
+export const STALE: i64 = 0x7ff0000000000002;
+export const NO_RECORDED_VALUE: u32 = 1;
+export const GAUGE: u32 = 5;
 const CUMULATIVE: u32 = 2;
-const GAUGE: u32 = 5;
 const SUM: u32 = 7;
 const TAG_ATTRIBUTE: u32 = 0x3a;
 
@@ -563,8 +566,8 @@ export function learnMetric(parent: u32, scope: u32, scopeEnd: u32, start: u32, 
   return <u32>metricContextLearn(parent, body + scope, body + scopeEnd, body + start, body + end);
 }
 
-/** Ends of the attributes of the point that is being learnt. */
-const ENDS: usize = OWN + 4096;
+/** The attributes of the point that is being learnt, as a new row has them. */
+const LIST: usize = OWN + 4096;
 
 /** The point whose length stands at this position is a sample of that series; false if that cannot be known. */
 export function learnPoint(context: u32, position: u32, series: u32, generation: u32): bool {
@@ -587,10 +590,11 @@ export function learnPoint(context: u32, position: u32, series: u32, generation:
     else if (attributesEnd != at) return false;
     attributesEnd = p;
     if (n == ATTRIBUTES_MAX) return false;
-    store<u32>(ENDS + (n << 2), <u32>p);
+    store<u32>(LIST + n * ROW_ATTRIBUTE_BYTES, 0, ROW_ATTRIBUTE);
+    store<u32>(LIST + n * ROW_ATTRIBUTE_BYTES, <u32>p, ROW_ATTRIBUTE_END);
     n++;
   }
-  return pointLearn(context, attributes, ENDS, n, series, generation) != 0;
+  return pointLearn(context, attributes, LIST, n, series, generation) != 0;
 }
 
 /** The series of an identity is gone. */
