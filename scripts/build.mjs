@@ -3,18 +3,16 @@
  * dist/web, the page that it serves.
  * Does nothing when its inputs have not changed.
  */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureInstalled, filesBelow, root, whenChanged } from './lib/setup.mjs';
-
-const BUNDLE = join(root, 'dist', 'main.js');
 
 export async function build() {
   const { buildKernel } = await import('./build-kernel.mjs');
   await buildKernel();
+  const { bundleDaemon, BUNDLE } = await import('./lib/daemon.mjs');
   const inputs = [
     ...filesBelow(join(root, 'src'), new Set(['generated'])),
-    ...['package.json', 'package-lock.json', 'scripts/build.mjs', 'scripts/lib/bundle.mjs'].map((name) =>
+    ...['package.json', 'package-lock.json', 'scripts/lib/daemon.mjs', 'scripts/lib/bundle.mjs'].map((name) =>
       join(root, name),
     ),
   ];
@@ -29,18 +27,6 @@ async function buildPage() {
   ];
   const { bundlePage, PAGE } = await import('./lib/page.mjs');
   await whenChanged(join(root, 'dist', '.page-built'), inputs, [PAGE], bundlePage);
-}
-
-async function bundleDaemon() {
-  const { bundle } = await import('./lib/bundle.mjs');
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  await bundle(join(root, 'src', 'main.ts'), BUNDLE, {
-    // Half of a start is the compiler reading the source: minified, the daemon is ready in two thirds of the time.
-    // `node --enable-source-maps` reads names back from main.js.map.
-    minify: true,
-    sourcemap: 'linked',
-    define: { TIDEGAUGE_VERSION: JSON.stringify(version) },
-  });
 }
 
 if (import.meta.url === `file://${process.argv[1]}`) {
