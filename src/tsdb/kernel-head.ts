@@ -401,10 +401,16 @@ export class KernelHead {
       totals.stored += stored;
       if (stored === n) continue;
       const words = u32.subarray(at >>> 2, (at + n * rowBytes) >>> 2);
+      bytes.set(u8.subarray(at, at + n * rowBytes), first * rowBytes);
       if (this.#notesVerdicts) this.#noteRefusedRows(at, rowBytes, n);
       noteRefused(words, rowBytes >>> 2, first, totals);
     }
     return totals;
+  }
+
+  /** Whether a verdict was given: then samples are looked at one by one. */
+  get isJudging(): boolean {
+    return this.#refusedByLabels.isGiven;
   }
 
   /** Changes whenever a label was given back: pairs that were noted before are not to be named any more. */

@@ -10,9 +10,12 @@ import { KERNEL_WASM_BASE64 } from '../../tsdb/kernel/generated/otlp-identities.
 import { PAGE_BYTES, SB_FRONTIER, SB_HEAP_FIRST, SB_KEYS } from '../../tsdb/kernel/layout.ts';
 import {
   CTX_LABELS,
+  DELTA_BYTES,
   FILL_DONE,
   FILL_KEY,
   ID_BODY,
+  ID_DELTA_COUNT,
+  ID_DELTAS,
   ID_EXEMPLAR_ROWS,
   ID_GAUGE_EXEMPLARS,
   ID_KEY,
@@ -27,6 +30,7 @@ import {
   ID_NEW_LATEST,
   ID_NEW_LEFT,
   ID_NEW_STORED,
+  ID_POINT,
   ID_POINTS,
   ID_RESOURCE_COUNT,
   ID_RESOURCES,
@@ -49,6 +53,7 @@ import {
   MET_START,
   METRICS_MAX,
   NEW_ROWS_BYTES,
+  POINT_DELTA,
   POINTS_MAX,
   RES_BYTES,
   RES_CONTEXT,
@@ -152,7 +157,7 @@ interface Module {
   hasRoom(): number;
   learnResource(start: number, end: number): number;
   learnMetric(parent: number, scope: number, scopeEnd: number, start: number, end: number): number;
-  learnPoint(context: number, position: number, series: number, generation: number): number;
+  learnPoint(context: number, position: number, series: number, generation: number, delta: number): number;
   teachLabels(context: number, bytes: number): number;
   teachKey(bytes: number, meetsStamp: boolean): number;
   beginNew(context: number, first: number, end: number, epoch: number): void;
@@ -173,6 +178,7 @@ const LIST_BYTES =
   METRICS_MAX * MET_BYTES +
   POINTS_MAX * 4 +
   ROWS_MAX * ROW_BYTES +
+  ROWS_MAX * DELTA_BYTES +
   NEW_ROWS_BYTES +
   TEACH_BYTES +
   4 * PAGE_BYTES;
@@ -345,7 +351,21 @@ export class Identities {
 
   /** The point whose length stands at this position is a sample of a series. */
   learnPoint(metric: number, position: number, ref: SeriesRef, generation: number): void {
-    this.#memory!.learnPoint(metric, position, ref, generation);
+    this.#memory!.learnPoint(metric, position, ref, generation, 0);
+  }
+
+  /** The same of a delta sum: by which number it is known; `next` if by none yet, 0 if it cannot be known. */
+  learnDelta(metric: number, position: number, ref: SeriesRef, generation: number, next: number): number {
+    const memory = this.#memory!;
+    const isLearnt = memory.learnPoint(metric, position, ref, generation, next) !== 0;
+    return isLearnt ? memory.u32[(ID_POINT + POINT_DELTA) >>> 2]! : 0;
+  }
+
+  /** The known points of delta sums of the body that was walked last, DELTA_BYTES each; borrowed. */
+  deltas(): Uint32Array {
+    const { u32 } = this.#memory!;
+    const at = u32[ID_DELTAS >>> 2]! >>> 2;
+    return u32.subarray(at, at + u32[ID_DELTA_COUNT >>> 2]! * (DELTA_BYTES >>> 2));
   }
 }
 

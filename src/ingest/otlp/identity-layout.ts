@@ -57,6 +57,9 @@ export const ID_NEW_EXEMPLARS = OWN + 244;
 export const ID_PROBE = OWN + 248;
 export const ID_PROBE_MASK = OWN + 252;
 export const ID_PROBE_SLOT = OWN + 256;
+/** Known points of delta sums: where they are listed, and how many there are. */
+export const ID_DELTAS = OWN + 260;
+export const ID_DELTA_COUNT = OWN + 264;
 /** 1 if the schema URL of a scope is a label: then it is of the identity, and is left to others. */
 export const ID_URL_COUNTS = OWN + 56;
 
@@ -127,6 +130,13 @@ export const ROW_EXEMPLARS = 48;
 /** The series was removed meanwhile; besides the outcomes of the store. */
 export const OUTCOME_GONE = 8;
 
+// A known point of a delta sum, in the order of the rows: its row, what IDY_DELTA says, and its times as they came.
+export const DELTA_BYTES = 24;
+export const DELTA_ROW = 0;
+export const DELTA_SLOT = 4;
+export const DELTA_START = 8; // u64
+export const DELTA_TIME = 16; // u64
+
 // Where the parts of a metric lie, as addresses: all bytes but those of the points are its identity.
 export const FRAME_KIND = 0;
 export const FRAME_DATA = 4; // tag of the gauge or sum
@@ -137,6 +147,8 @@ export const FRAME_DATA_END = 20;
 /** The start timestamps of its points say something. */
 export const FRAME_STARTS = 24;
 export const FRAME_TEMPORALITY = 28;
+/** The frame is one of a delta sum. */
+export const FRAME_DELTA = 32;
 
 // What a point says.
 export const POINT_ATTRIBUTES = 0;
@@ -148,6 +160,7 @@ export const POINT_TIME = 24; // u64
 export const POINT_BITS = 32; // i64
 export const POINT_HAS_VALUE = 40;
 export const POINT_IDENTITY = 44;
+export const POINT_DELTA = 48;
 
 // A context: a resource, or a metric of a scope of a resource, known by bytes.
 export const CTX_HASH = 0;
@@ -161,6 +174,8 @@ export const CTX_STARTS = 16;
 export const CTX_PARTS = 20;
 /** The labels that all points of a metric have, as they were taught; 0 if they were not. */
 export const CTX_LABELS = 40;
+/** 1 for a delta sum. */
+export const CTX_DELTA = 44;
 export const CTX_BYTES = 48;
 /** A context of more bytes than this is never known. */
 export const CTX_BYTES_MAX = 8192;
@@ -242,5 +257,7 @@ export const IDY_NEXT = 16;
 /** Bytes of its attributes, and their number; then the address of each. */
 export const IDY_LENGTH = 20;
 export const IDY_ATTRIBUTES = 24;
-export const IDY_BYTES = 28;
+/** Of a delta sum: what TypeScript knows of it; 0 if that is nothing. */
+export const IDY_DELTA = 28;
+export const IDY_BYTES = 32;
 export const ATTRIBUTES_MAX = 64;

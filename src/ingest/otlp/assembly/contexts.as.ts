@@ -21,6 +21,7 @@ import {
   ATTRIBUTES_MAX,
   CTX_BYTES,
   CTX_BYTES_MAX,
+  CTX_DELTA,
   CTX_HASH,
   CTX_KIND,
   CTX_PARENT,
@@ -29,6 +30,7 @@ import {
   FRAME_DATA,
   FRAME_DATA_END,
   FRAME_DATA_START,
+  FRAME_DELTA,
   FRAME_FIRST,
   FRAME_KIND,
   FRAME_LAST,
@@ -142,7 +144,9 @@ export function metricContextLearn(parent: u32, scope: usize, scopeEnd: usize, s
     load<u32>(ID_FRAME, FRAME_LAST), load<u32>(ID_FRAME, FRAME_DATA_END),
     load<u32>(ID_FRAME, FRAME_DATA_END), end,
   );
-  if (context != 0) store<u32>(context, load<u32>(ID_FRAME, FRAME_STARTS), CTX_STARTS);
+  if (context == 0) return 0;
+  store<u32>(context, load<u32>(ID_FRAME, FRAME_STARTS), CTX_STARTS);
+  store<u32>(context, load<u32>(ID_FRAME, FRAME_DELTA), CTX_DELTA);
   return context;
 }
 
