@@ -1,5 +1,6 @@
 /** The page in Debian's chromium: what people do with it, in light and dark, wide and narrow; its size and its policy. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -7,7 +8,9 @@ import type { Browser } from 'playwright-core';
 import { type Test, test } from 'tap';
 import { ARTEFACTS, longestTaskCpuMs, openBrowser, openPage } from '../support/browser.ts';
 import { startDaemon } from '../support/daemon.ts';
+import { httpsClient } from '../support/https-client.ts';
 import { KedaClient } from '../support/keda-client.ts';
+import { temporaryFolder } from '../support/process.ts';
 import { skipWithout } from '../support/real-programs.ts';
 import { encodeWriteRequest, type SeriesToEncode } from '../support/remote-write-encoder.ts';
 
@@ -59,15 +62,15 @@ function seriesOf(name: string, count: number, points: number, stepMs: number): 
   }));
 }
 
-async function openWorld(t: Test) {
-  const daemon = await startDaemon(['--scaling.warm-up=false']);
+async function openWorld(t: Test, flags: readonly string[] = []) {
+  const daemon = await startDaemon(['--scaling.warm-up=false', ...flags]);
   t.teardown(() => daemon.stop());
-  const { web, keda: address } = daemon.listen;
+  const { web, keda: address, kubernetes, otlpHttp } = daemon.listen;
   const keda = new KedaClient(address);
   t.teardown(() => keda.close());
   const browser = await openBrowser();
   t.teardown(() => browser.close());
-  return { web, keda, browser };
+  return { web, keda, browser, kubernetes, otlpHttp };
 }
 
 const TRIGGER = {
@@ -194,6 +197,104 @@ test('explore: type, complete, see table, graph and tree, share the link', { ski
   t.strictSame([...faults, ...shared.faults.filter((fault) => !/status of 400/.test(fault))], []);
 });
 
+test('scaling: states of triggers and of an HPA metric, with values, targets and replicas', { skip }, async (t) => {
+  const folder = await temporaryFolder();
+  t.teardown(() => folder.remove());
+  const file = join(folder.path, 'tidegauge.yaml');
+  await writeFile(file, 'externalMetrics:\n  - {name: orders, query: sum(orders_total)}\n');
+  const { web, keda, browser, kubernetes } = await openWorld(t, [
+    `--config.file=${file}`,
+    `--kubernetes.cert-dir=${folder.path}`,
+  ]);
+  const old = { labels: { __name__: 'old_depth' }, samples: [{ timestampMs: Date.now() - 600_000, value: 3 }] };
+  await send(web, [...seriesOf('orders_total', 2, 20, 15_000), old]);
+  const ask = (name: string, metadata: Readonly<Record<string, string>>) =>
+    keda.poll({ namespace: 'shop', name, metadata: { targetValue: '100', ...metadata } });
+  for (let i = 0; i < 3; i++) await ask('busy', { query: 'sum(orders_total)' });
+  await ask('calm', { query: 'sum(orders_total)', activationTargetValue: '1e9' });
+  await ask('quiet', { query: 'sum(nothing_yet)', noData: '0' });
+  await ask('silent', { query: 'sum(old_depth)' });
+  const hpa = await httpsClient(
+    kubernetes,
+    readFileSync(join(folder.path, 'ca.crt'), 'utf8'),
+  )({
+    path: '/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/orders',
+    headers: {},
+  });
+  t.equal(hpa.status, 200, hpa.text);
+  const { page, faults } = await openPage(browser, web);
+  await page.goto('/scaling');
+  const row = (name: string) => page.locator('tbody tr').filter({ has: page.getByRole('link', { name, exact: true }) });
+  await row('shop/busy').waitFor();
+  const total = 19 + 4 + 2 * 19 + 4;
+  t.match(
+    await row('shop/busy').innerText(),
+    new RegExp(`active[\\s\\S]*\\b${total}\\s+100\\s+1\\b`),
+    'value, target, replicas',
+  );
+  t.ok((await row('shop/busy').locator('svg.spark polyline').getAttribute('points'))!.split(' ').length >= 3);
+  t.match(await row('shop/calm').innerText(), /idle/);
+  t.match(await row('shop/quiet').innerText(), /holding \(no_data\)[\s\S]*noData is 0/);
+  t.match(await row('shop/silent').innerText(), /stale|error: no_series/);
+  t.match(await row('shop/orders').innerText(), new RegExp(`kubernetes[\\s\\S]*active[\\s\\S]*\\b${total}\\b`));
+  // What needs a look stands first.
+  t.match(await page.locator('tbody tr').first().innerText(), /shop\/(?:quiet|silent)/);
+  await page.getByRole('searchbox', { name: 'Filter' }).fill('calm');
+  t.equal(await page.locator('tbody tr').count(), 1);
+  t.strictSame(faults, []);
+});
+
+test('explore: HELP texts, pickers, keys, and long work that can be given up', { skip }, async (t) => {
+  const { web, browser, otlpHttp } = await openWorld(t);
+  const dataPoints = [{ timeUnixNano: `${Date.now()}000000`, asDouble: 4 }];
+  const metrics = [{ name: 'queue_depth', description: 'Messages that wait.', gauge: { dataPoints } }];
+  const stored = await fetch(`http://${otlpHttp}/v1/metrics`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ resourceMetrics: [{ scopeMetrics: [{ metrics }] }] }),
+  });
+  t.equal(stored.status, 200);
+  const { page, faults } = await openPage(browser, web);
+  await page.goto('/');
+  await page.locator('[data-empty]').waitFor();
+  // By the key alone to the expression, then to the answer.
+  await page.keyboard.press('/');
+  await page.locator('[data-editor=ready]').waitFor();
+  await page.keyboard.press('/');
+  await page.keyboard.type('queue_d');
+  await page.locator('.cm-tooltip-autocomplete').getByText('queue_depth').first().waitFor();
+  await page.getByText('Messages that wait.').first().waitFor();
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('Control+a');
+  await page.keyboard.type('queue_depth');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('Control+Enter');
+  await page.locator('[data-result=matrix] .plot[data-lines="1"] canvas').waitFor();
+  await page.getByRole('button', { name: '15m', exact: true }).click();
+  await page.waitForURL(/g0\.range_input=15m/);
+  await page.getByLabel('Step').fill('30s');
+  await page.getByLabel('Step').press('Tab');
+  await page.waitForURL(/g0\.step_input=30/);
+  // An answer that takes long shows that it does, and can be given up.
+  let holds = true;
+  await page.context().route('**/api/v1/query?*', async (route) => {
+    while (holds) await new Promise((resolve) => setTimeout(resolve, 20));
+    await route.continue().catch(() => {});
+  });
+  await page.getByRole('tab', { name: 'Table' }).click();
+  await page
+    .getByRole('status')
+    .getByText(/Asking \d/)
+    .waitFor();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.getByRole('button', { name: 'Cancel' }).waitFor({ state: 'detached' });
+  holds = false;
+  await page.getByRole('button', { name: 'Execute' }).click();
+  await page.locator('[data-result=vector]').waitFor();
+  t.match(await page.locator('[data-result=vector]').innerText(), /queue_depth\s+4/);
+  t.strictSame(faults, []);
+});
+
 test('explore: a thousand series of an hour are drawn without a long task', { skip }, async (t) => {
   const { web, browser } = await openWorld(t);
   for (let i = 0; i < 4; i++) await send(web, thousand(i));
@@ -249,6 +350,13 @@ test('cardinality and status, at phone width', { skip }, async (t) => {
   await page.goto('/cardinality');
   await page.getByRole('link', { name: 'orders_total', exact: true }).waitFor();
   t.match(await page.locator('main').innerText(), /Who sends them\s+job=shop\s+3/);
+  for (const want of [
+    /Metrics with most series\s+orders_total\s+3/,
+    /Labels with most values\s+instance\s+3/,
+    /Label pairs with most series[\s\S]*job=shop\s+3/,
+    /New series[\s\S]*Series removed/,
+  ])
+    t.match(await page.locator('main').innerText(), want);
   await page.getByRole('heading', { name: 'Memory by part' }).waitFor();
   t.match(await page.locator('main').innerText(), /Memory by part[\s\S]*chunks\s+\d+ KiB[\s\S]*Memory by label/);
   // By keys alone: the status, then back to the triggers.
@@ -265,7 +373,15 @@ test('cardinality and status, at phone width', { skip }, async (t) => {
     await page.locator('[data-rejects] tbody').innerText(),
     /text\s+too_far_ahead\s+1 samples\s+\S+\s+orders_total\{job="late"\}/,
   );
-  t.match(await page.locator('main').innerText(), /listen-address/);
+  const status = await page.locator('main').innerText();
+  for (const want of [
+    /Samples stored\s+[\d.]+[\s\S]*\/s/,
+    /Resident memory\s+\d+ MiB[\s\S]*of \d/,
+    /Senders[\s\S]*remote_write/,
+    /listen-address/,
+    /Secrets come from files/,
+  ])
+    t.match(status, want);
   await page.screenshot({ path: join(ARTEFACTS, 'status-phone.png') });
   await page.keyboard.press('1');
   await page.getByRole('link', { name: 'shop/checkout' }).waitFor();
