@@ -254,6 +254,18 @@ test('permissions to find what is scraped follow from what is scraped', { skip }
   t.equal(sums[0], sums[1], 'a change of what is scraped does not roll the pod');
 });
 
+test('who watches the daemon asks it by the scheme that it speaks', { skip }, async (t) => {
+  t.equal(kind(await render('watched'), 'ServiceMonitor').spec.endpoints[0].scheme, undefined);
+  const secured = await helmTemplate(CHART, [
+    '--set=serviceMonitor.enabled=true,serviceMonitor.endpoint.tlsConfig.serverName=tidegauge,auth.secretName=s',
+    '--set-json=auth.config={"tls_server_config":{"cert_file":"/etc/tidegauge-auth/a","key_file":"/etc/tidegauge-auth/b"}}',
+  ]);
+  t.match(kind(secured, 'ServiceMonitor').spec.endpoints[0], {
+    scheme: 'https',
+    tlsConfig: { serverName: 'tidegauge' },
+  });
+});
+
 test('every pod is restricted', { skip }, async (t) => {
   for (const name of Object.keys(MATRIX)) {
     const { securityContext, containers, hostNetwork } = workload(await render(name)).spec.template.spec;

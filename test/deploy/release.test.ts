@@ -83,7 +83,12 @@ async function startsElsewhere(t: Test, folder: string, env: NodeJS.ProcessEnv):
     cwd: folder,
     env,
   });
-  t.teardown(() => program.stop());
+  // npx hands no signal on to what it started.
+  const stop = async (): Promise<void> => {
+    for (const pid of below(program.pid)) process.kill(pid, 'SIGTERM');
+    await program.stop();
+  };
+  t.teardown(stop);
   const [, listen] = await waitForOutput(program, /"event":"ready".*?"listen":(\{.*?\})/, 60_000);
   const url = `http://${(JSON.parse(listen!) as { web: string }).web}`;
   const taken = await fetch(`${url}/api/v1/import/prometheus`, { method: 'POST', body: 'packed{job="npx"} 42\n' });
@@ -95,6 +100,16 @@ async function startsElsewhere(t: Test, folder: string, env: NodeJS.ProcessEnv):
     await waitFor(async () => !(await answers(url)) && 'gone', { timeoutMs: 10_000, what: 'the daemon to be gone' }),
   );
   t.equal(readdirSync(folder, { recursive: true }).length, before, 'nothing was written');
+}
+
+/** Processes below one, by what Linux says; none of one that has ended. */
+function below(pid: number): readonly number[] {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+    return children.flatMap((child) => [child, ...below(child)]);
+  } catch {
+    return [];
+  }
 }
 
 const answers = (url: string): Promise<boolean> =>
