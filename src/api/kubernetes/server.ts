@@ -15,7 +15,7 @@ import { LIMITS } from '../../model/limits.ts';
 import type { QueryEngine } from '../../promql/engine.ts';
 import type { Readings } from '../../scaling/reading.ts';
 import type { Cell, Family, Registry } from '../../telemetry/registry.ts';
-import { SERVER_OPTIONS } from '../http.ts';
+import { DESCRIBING_SCHEMAS, SERVER_OPTIONS } from '../http.ts';
 import type { SeriesIndex } from './adapter/catalog.ts';
 import { BUILT_IN_KINDS } from './adapter/kinds.ts';
 import { GROUPS } from './adapter/rules.ts';
@@ -228,6 +228,7 @@ function buildApp(
     https: { ...TLS_OPTIONS, cert, key, requestCert: true, rejectUnauthorized: false, ...SERVER_OPTIONS },
     routerOptions: { maxParamLength: LIMITS.httpPathParameterLengthMax },
     bodyLimit: BODY_BYTES_MAX,
+    schemaController: DESCRIBING_SCHEMAS,
     keepAliveTimeout: LIMITS.httpKeepAliveTimeoutMs,
     requestTimeout: LIMITS.httpRequestTimeoutMs,
     forceCloseConnections: 'idle',
