@@ -67,8 +67,9 @@ async function measure(variant) {
 /** One run on a fresh daemon; stages in the order in which they build on each other. */
 async function withDaemon(variant, record) {
   const concurrency = variant === 'senders' ? MANY_SENDERS : CONNECTIONS;
-  const loader = new Loader({ series, variant: variant === 'senders' ? 'base' : variant, lanes: concurrency });
+  // Before the loader, which is busy making its dataset for seconds.
   const daemon = await startDaemon();
+  const loader = new Loader({ series, variant: variant === 'senders' ? 'base' : variant, lanes: concurrency });
   try {
     await sleep(2000);
     const run = { daemon, loader, record, concurrency, idle: memory(daemon.pid).rss, nextMs: firstRoundMs() };

@@ -12,9 +12,13 @@ export async function build() {
   const { bundleDaemon, BUNDLE } = await import('./lib/daemon.mjs');
   const inputs = [
     ...filesBelow(join(root, 'src'), new Set(['generated'])),
-    ...['package.json', 'package-lock.json', 'scripts/lib/daemon.mjs', 'scripts/lib/bundle.mjs'].map((name) =>
-      join(root, name),
-    ),
+    ...[
+      'package.json',
+      'package-lock.json',
+      'scripts/lib/daemon.mjs',
+      'scripts/lib/bundle.mjs',
+      'scripts/lib/left-out.cjs',
+    ].map((name) => join(root, name)),
   ];
   await whenChanged(join(root, 'dist', '.built'), inputs, [BUNDLE], bundleDaemon);
   await buildPage();

@@ -354,6 +354,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
       void pods?.start();
       state = 'ready';
       scraping.start();
+      setImmediate(() => engine.prepare());
     },
     reload: () => scraping.reload(),
     async close() {

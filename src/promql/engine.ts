@@ -110,7 +110,6 @@ export class QueryEngine {
     this.#experimental = { ...EXPERIMENTAL_DEFAULTS, ...options.experimental };
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#plans = new PlanCache({ features: this.#experimental, depthMax: this.#limits.depthMax });
-    prepareParser();
     const { registry } = options;
     this.#queries = registry.counter('tidegauge_promql_queries_total', 'Queries evaluated.').with();
     this.#failures = registry.counter(
@@ -119,6 +118,11 @@ export class QueryEngine {
       'code',
     );
     this.#samples = registry.counter('tidegauge_promql_samples_read_total', 'Samples read by queries.').with();
+  }
+
+  /** Makes the parser, some tens of milliseconds before the first query needs it. */
+  prepare(): void {
+    prepareParser();
   }
 
   /** Evaluates an expression at one time. */

@@ -16,7 +16,7 @@ import type { QueryEngine } from '../../promql/engine.ts';
 import type { Readings } from '../../scaling/reading.ts';
 import type { Cell, Family, Registry } from '../../telemetry/registry.ts';
 import type { PortConnections } from '../connections.ts';
-import { SERVER_OPTIONS } from '../http.ts';
+import { DESCRIBING_SCHEMAS, SERVER_OPTIONS } from '../http.ts';
 import { Bodies } from '../pace.ts';
 import type { SeriesIndex } from './adapter/catalog.ts';
 import { BUILT_IN_KINDS } from './adapter/kinds.ts';
@@ -238,6 +238,7 @@ function buildApp(
     https: { ...TLS_OPTIONS, cert, key, requestCert: true, rejectUnauthorized: false, ...SERVER_OPTIONS },
     routerOptions: { maxParamLength: LIMITS.httpPathParameterLengthMax },
     bodyLimit: BODY_BYTES_MAX,
+    schemaController: DESCRIBING_SCHEMAS,
     keepAliveTimeout: LIMITS.httpKeepAliveTimeoutMs,
     requestTimeout: LIMITS.httpRequestTimeoutMs,
     forceCloseConnections: 'idle',
