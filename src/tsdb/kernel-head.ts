@@ -7,6 +7,7 @@ import type { Clock } from '../model/clock.ts';
 import { CodedError } from '../model/errors.ts';
 import { compareCodePoints, type Labels, labelsText, METRIC_NAME } from '../model/labels.ts';
 import { LIMITS } from '../model/limits.ts';
+import { ChurnList } from './churn-list.ts';
 import { APPENDED, type Appended, type HeadStats, type SelectRequest, type SeriesRef } from './head.ts';
 import { type Cardinality, CardinalityWalk } from './kernel/cardinality.ts';
 import { GATHERED_IDS, Gathering } from './kernel/gathering.ts';
@@ -202,10 +203,10 @@ export class KernelHead {
   readonly #texts: LabelTexts;
   readonly #sets: SeriesSets;
   readonly #matching: Matching;
-  /** Open selections and when they were opened. */
-  readonly #open = new Map<KernelSelection, number>();
+  /** Open selections, in the order in which they were opened. */
+  readonly #open = new ChurnList<KernelSelection>();
   /** Open selections whose records are not copied yet. */
-  readonly #unfrozen = new Set<KernelSelection>();
+  readonly #unfrozen = new ChurnList<KernelSelection>();
   readonly #refusedByLabels = new Refusals();
   #notesVerdicts = false;
   /** At most as long as was set; less while memory is short. */
@@ -439,7 +440,8 @@ export class KernelHead {
       this.#onClose,
     );
     if (ids.length > 0) {
-      this.#open.set(selection, this.#options.clock.monotonicMs());
+      selection.openedMs = this.#options.clock.monotonicMs();
+      this.#open.add(selection);
       this.#unfrozen.add(selection);
       this.#kernel.u32[SB_PINS >>> 2]!++;
     }
@@ -814,8 +816,7 @@ export class KernelHead {
   }
 
   #freeze(): void {
-    for (const selection of this.#unfrozen) selection.freeze();
-    this.#unfrozen.clear();
+    for (const selection of this.#unfrozen.takeAll()) selection.freeze();
   }
 
   #setClock(): void {
@@ -838,9 +839,8 @@ export class KernelHead {
 
   #closeAbandoned(): void {
     const oldest = this.#options.clock.monotonicMs() - SELECTION_MS_MAX;
-    for (const [selection, openedMs] of this.#open) {
-      if (openedMs > oldest) return;
-      selection.close();
+    for (let first = this.#open.first; first !== null && first.openedMs <= oldest; first = this.#open.first) {
+      first.close();
     }
   }
 
