@@ -1,7 +1,8 @@
 /**
  * The flight recorder: the Readings that autoscalers were given, newest last, within a fixed number of bytes.
  *
- *     subjects   who asked what (a trigger, an external metric): kept once each, the longest unused given up first
+ *     subjects   who asked what (a trigger, an external metric): kept once each; of those that were not used since they
+ *                were last looked at, the oldest is given up first
  *     ring       one record a Reading, of fixed numbers and a short text; the oldest is written over
  *
  *     record     0 f64 time   8 f64 value   16 f64 newest sample (NaN: none)   24 f32 latency ms   28 u32 subject
@@ -81,6 +82,8 @@ interface Entry {
   readonly subject: Subject;
   readonly bytes: number;
   outcome: number;
+  /** Since it came to the end of the line of those that may be given up. */
+  isUsed: boolean;
 }
 
 const HEAD_BYTES = 46;
@@ -94,7 +97,7 @@ export class Recorder {
   readonly #ring: Buffer;
   readonly #subjectsBytesMax: number;
   readonly #onChange: ((change: StateChange) => void) | null;
-  /** By key, in order of last use. */
+  /** By key, in the order in which they may be given up. */
   readonly #entries = new Map<string, Entry>();
   readonly #byId = new Map<number, Entry>();
   /** Offsets of the records in the ring, oldest first; a queue in a circle, since each record is at least HEAD_BYTES long. */
@@ -233,13 +236,12 @@ export class Recorder {
     const key = keyOf(subject);
     let entry = this.#entries.get(key);
     if (entry !== undefined) {
-      // Back to the end: the first is then the one that was not used for longest.
-      this.#entries.delete(key);
-      this.#entries.set(key, entry);
+      // To move it to the end each time would make a table of all entries anew every few thousand Readings.
+      entry.isUsed = true;
       return entry;
     }
     const bytes = ENTRY_BYTES + 2 * key.length;
-    entry = { id: this.#nextSubjectId++ >>> 0, subject, bytes, outcome: -1 };
+    entry = { id: this.#nextSubjectId++ >>> 0, subject, bytes, outcome: -1, isUsed: false };
     this.#entries.set(key, entry);
     this.#byId.set(entry.id, entry);
     this.#subjectsBytes += bytes;
@@ -249,8 +251,14 @@ export class Recorder {
 
   #evict(newest: string): void {
     for (const [key, entry] of this.#entries) {
-      if (this.#subjectsBytes <= this.#subjectsBytesMax || key === newest) return;
+      if (this.#subjectsBytes <= this.#subjectsBytesMax) return;
+      if (key === newest && !entry.isUsed) return;
       this.#entries.delete(key);
+      if (entry.isUsed) {
+        entry.isUsed = false;
+        this.#entries.set(key, entry);
+        continue;
+      }
       this.#byId.delete(entry.id);
       this.#subjectsBytes -= entry.bytes;
     }

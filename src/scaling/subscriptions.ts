@@ -125,7 +125,8 @@ export class Subscriptions {
   #isWoken = false;
   /** The look that is planned for later, because somebody's interval is not over. */
   #later: { readonly atMs: number; readonly cancel: () => void } | null = null;
-  #lookedMs = -Infinity;
+  /** When new series may be looked for again: what that takes is a tenth of the time, too. */
+  #nextLookMs = -Infinity;
   #intervalMs = INTERVAL_MS_MIN;
   /** When the interval was last set, and the work since. */
   #pacedMs = -Infinity;
@@ -289,7 +290,7 @@ export class Subscriptions {
     const touched = this.#options.head.takeTouched();
     if (touched === null) for (const one of this.#all) this.#due.add(one);
     for (const ref of touched ?? []) for (const one of this.#byRef.get(ref)?.readers ?? []) this.#due.add(one);
-    this.#work(nowMs, isSoonEnough ? Infinity : this.#lookedMs + this.#intervalMs);
+    this.#work(nowMs, isSoonEnough ? Infinity : this.#nextLookMs);
   }
 
   /** Evaluates a few of those that are due, and comes back for the others: at `laterMs`, or earlier. */
@@ -333,16 +334,27 @@ export class Subscriptions {
     this.#workMs = 0;
   }
 
-  /**
-   * Who may read a series that is new reads its series anew: a selector that fixes a name, if there are more series of
-   * each of its labels than there were; who fixes no name, whenever there is a new series. False if it is too early.
-   */
+  /** Looks for new series if it is time to; false if it is too early. */
   #findNewSeries(nowMs: number): boolean {
-    const { head } = this.#options;
+    const { head, clock } = this.#options;
     if (head.seriesCreated === this.#seriesCreated) return true;
-    if (nowMs - this.#lookedMs < this.#intervalMs) return false;
-    this.#lookedMs = nowMs;
+    if (nowMs < this.#nextLookMs) return false;
     this.#seriesCreated = head.seriesCreated;
+    for (const one of this.#findStale()) {
+      one.isStale = true;
+      this.#due.add(one);
+    }
+    const tookMs = clock.monotonicMs() - nowMs;
+    this.#nextLookMs = nowMs + Math.min(INTERVAL_MS_MAX, tookMs / WORK_SHARE_MAX);
+    return true;
+  }
+
+  /**
+   * Whose series there may be more of: a selector that fixes a name, if there are not as many series of each of its labels
+   * as there were; who fixes no name.
+   */
+  #findStale(): readonly Subscription[] {
+    const { head } = this.#options;
     const removed = this.#removed;
     const counts = new LabelCounts(head, removed);
     const stale = [...(this.#nameless.size <= NAMELESS_AT_ONCE_MAX ? this.#nameless : [])];
@@ -353,11 +365,7 @@ export class Subscriptions {
       for (const one of watched.subscriptions) if (one.watches.some((watch) => counts.differ(watch))) stale.push(one);
     }
     this.#removedByLook = removed;
-    for (const one of stale) {
-      one.isStale = true;
-      this.#due.add(one);
-    }
-    return true;
+    return stale;
   }
 
   #tick(): void {

@@ -7,6 +7,7 @@ import type { Clock } from '../model/clock.ts';
 import { CodedError } from '../model/errors.ts';
 import { compareCodePoints, type Labels, labelsText, METRIC_NAME } from '../model/labels.ts';
 import { LIMITS } from '../model/limits.ts';
+import { ChurnList } from './churn-list.ts';
 import { APPENDED, type Appended, type HeadStats, type NewestSum, type SelectRequest, type SeriesRef } from './head.ts';
 import { type Cardinality, CardinalityWalk } from './kernel/cardinality.ts';
 import { Gathering } from './kernel/gathering.ts';
@@ -205,10 +206,10 @@ export class KernelHead {
   readonly #texts: LabelTexts;
   readonly #sets: SeriesSets;
   readonly #matching: Matching;
-  /** Open selections and when they were opened. */
-  readonly #open = new Map<KernelSelection, number>();
+  /** Open selections, in the order in which they were opened. */
+  readonly #open = new ChurnList<KernelSelection>();
   /** Open selections whose records are not copied yet. */
-  readonly #unfrozen = new Set<KernelSelection>();
+  readonly #unfrozen = new ChurnList<KernelSelection>();
   readonly #refusedByLabels = new Refusals();
   #notesVerdicts = false;
   /** At most as long as was set; less while memory is short. */
@@ -217,7 +218,7 @@ export class KernelHead {
   #isReplaying = false;
   /** Selections that are being made, slice by slice. */
   readonly #gatherings = new Set<Gathering>();
-  readonly #summings = new Set<Summing>();
+  readonly #summings = new ChurnList<Summing>();
   readonly #onClose = (selection: KernelSelection): void => this.#closed(selection);
 
   constructor(options: KernelHeadOptions) {
@@ -454,7 +455,8 @@ export class KernelHead {
       this.#onClose,
     );
     if (ids.length > 0) {
-      this.#open.set(selection, this.#options.clock.monotonicMs());
+      selection.openedMs = this.#options.clock.monotonicMs();
+      this.#open.add(selection);
       this.#unfrozen.add(selection);
       this.#kernel.u32[SB_PINS >>> 2]!++;
     }
@@ -835,13 +837,11 @@ export class KernelHead {
   }
 
   #endSummings(): void {
-    for (const summing of this.#summings) summing.end();
-    this.#summings.clear();
+    for (const summing of this.#summings.takeAll()) summing.end();
   }
 
   #freeze(): void {
-    for (const selection of this.#unfrozen) selection.freeze();
-    this.#unfrozen.clear();
+    for (const selection of this.#unfrozen.takeAll()) selection.freeze();
   }
 
   #setClock(): void {
@@ -864,9 +864,8 @@ export class KernelHead {
 
   #closeAbandoned(): void {
     const oldest = this.#options.clock.monotonicMs() - SELECTION_MS_MAX;
-    for (const [selection, openedMs] of this.#open) {
-      if (openedMs > oldest) return;
-      selection.close();
+    for (let first = this.#open.first; first !== null && first.openedMs <= oldest; first = this.#open.first) {
+      first.close();
     }
   }
 

@@ -98,7 +98,7 @@ const KEEP_ALIVE_MS = 60_000;
 export class Http2Connection {
   readonly socket: Socket;
   readonly #owner: ConnectionOwner;
-  readonly #streams = new Map<number, Http2Stream>();
+  #streams = new Map<number, Http2Stream>();
   /** Streams that the connection's window holds back. */
   readonly #waiting = new Set<Http2Stream>();
   readonly #writer = new FrameWriter();
@@ -222,7 +222,9 @@ export class Http2Connection {
   #forget(stream: Http2Stream): void {
     stream.isClosed = true;
     stream.listener = null;
-    this.#streams.delete(stream.id);
+    // Emptied by a removal, its table would be replaced each time, and the tables keep one another in memory (ChurnList).
+    if (this.#streams.size === 1 && this.#streams.has(stream.id)) this.#streams = new Map();
+    else this.#streams.delete(stream.id);
     this.#waiting.delete(stream);
     this.#endIfDone();
   }

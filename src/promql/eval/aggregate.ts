@@ -12,7 +12,7 @@ import { HistogramGroups } from './histogram-aggregate.ts';
 import { LabelTable } from './label-table.ts';
 import { isMetadataLabel, type LabelCodes, type Rows, rowsOf } from './rows.ts';
 import { LABEL_WORK, ROW_WORK, type Run, type Slices } from './run.ts';
-import type { BoundVector } from './vector.ts';
+import type { BoundVector, Visit } from './vector.ts';
 
 export interface Groups {
   /** Input row → group. */
@@ -211,39 +211,40 @@ export interface Accumulator {
 type SimpleOp = Exclude<AggregateOp, 'topk' | 'bottomk' | 'limitk' | 'limit_ratio' | 'count_values' | 'quantile'>;
 
 export function aggregate(expr: AggregateExpr, child: BoundVector, groups: Groups): BoundVector {
-  const { grid } = child;
-  const newAccumulator = ACCUMULATORS[expr.op as SimpleOp];
   return {
-    grid,
+    grid: child.grid,
     rows: groups.rows,
-    *stream(run, visit) {
-      run.charge(groups.rows.count * grid.count);
-      const accumulator = newAccumulator(groups.rows.count, grid.count);
-      let histograms: HistogramGroups | null = null;
-      const { sums } = accumulator;
-      const summing = sums !== undefined && isSummed(groups, child) ? child.summing! : null;
-      if (summing !== null) {
-        const into = { ...sums!, of: groups.rows.count === 1 ? null : groups.of, samples: 0, newestMs: 0, first: -1 };
-        yield* summing.add(run, into, (row, column) => accumulator.take(groups.of[row]!, column));
-      } else if (child.batches != null && accumulator.takeBatch !== undefined) {
-        yield* child.batches(run, (from, count, column) => accumulator.takeBatch!(groups.of, from, count, column));
-      } else {
-        yield* child.stream(run, (row, column) => {
-          accumulator.take(groups.of[row]!, column);
-          if (column.histograms === null) return;
-          histograms ??= new HistogramGroups(run, expr, child.rows, grid.count);
-          histograms.take(row, groups.of[row]!, column);
-        });
-      }
-      for (let group = 0; group < groups.rows.count; group++) {
-        const column = newColumn(grid.count);
-        accumulator.finish(group, column);
-        (histograms as HistogramGroups | null)?.finish(group, column);
-        visit(group, column);
-        if (run.work(ROW_WORK + grid.count)) yield;
-      }
-    },
+    stream: (run, visit) => streamGroups(run, visit, expr, child, groups),
   };
+}
+
+function* streamGroups(run: Run, visit: Visit, expr: AggregateExpr, child: BoundVector, groups: Groups): Slices<void> {
+  const { grid } = child;
+  run.charge(groups.rows.count * grid.count);
+  const accumulator = ACCUMULATORS[expr.op as SimpleOp](groups.rows.count, grid.count);
+  let histograms: HistogramGroups | null = null;
+  const { sums } = accumulator;
+  const summing = sums !== undefined && isSummed(groups, child) ? child.summing! : null;
+  if (summing !== null) {
+    const into = { ...sums!, of: groups.rows.count === 1 ? null : groups.of, samples: 0, newestMs: 0, first: -1 };
+    yield* summing.add(run, into, (row, column) => accumulator.take(groups.of[row]!, column));
+  } else if (child.batches != null && accumulator.takeBatch !== undefined) {
+    yield* child.batches(run, (from, count, column) => accumulator.takeBatch!(groups.of, from, count, column));
+  } else {
+    yield* child.stream(run, (row, column) => {
+      accumulator.take(groups.of[row]!, column);
+      if (column.histograms === null) return;
+      histograms ??= new HistogramGroups(run, expr, child.rows, grid.count);
+      histograms.take(row, groups.of[row]!, column);
+    });
+  }
+  for (let group = 0; group < groups.rows.count; group++) {
+    const column = newColumn(grid.count);
+    accumulator.finish(group, column);
+    (histograms as HistogramGroups | null)?.finish(group, column);
+    visit(group, column);
+    if (run.work(ROW_WORK + grid.count)) yield;
+  }
 }
 
 /** Values that are added up in the store at least: sums of fewer are not worth the way in and out. */

@@ -18,15 +18,14 @@ export function dropsName(expr: Pick<BinaryExpr, 'op' | 'returnBool'>): boolean 
 export function scalarScalar(expr: BinaryExpr, left: BoundScalar, right: BoundScalar): BoundScalar {
   // A comparison of scalars always has `bool`.
   const operator = floatOperator(expr.op, true, 'left')!;
-  return {
-    grid: left.grid,
-    *evaluate(run) {
-      const a = yield* left.evaluate(run);
-      const b = yield* right.evaluate(run);
-      for (let k = 0; k < a.length; k++) a[k] = operator.value(a[k]!, b[k]!);
-      return a;
-    },
-  };
+  return { grid: left.grid, evaluate: (run) => scalarsOf(run, operator, left, right) };
+}
+
+function* scalarsOf(run: Run, operator: FloatOperator, left: BoundScalar, right: BoundScalar): Slices<Float64Array> {
+  const a = yield* left.evaluate(run);
+  const b = yield* right.evaluate(run);
+  for (let k = 0; k < a.length; k++) a[k] = operator.value(a[k]!, b[k]!);
+  return a;
 }
 
 /** `swapped` if the scalar stands on the left. */
@@ -44,20 +43,32 @@ export function* vectorScalar(
     returnBool: expr.returnBool,
     notes: new HistogramNotes(run, expr),
   };
-  let values: Float64Array = new Float64Array(0);
+  const scalars: Scalars = { values: NO_VALUES };
   const mapped = mapRows(vector, renamed, 'merge', (_row, column) => {
     if (column.histograms !== null || operator === null) {
-      applyMixed(operator, histograms, values, swapped, column);
-    } else if (swapped) applyRight(operator, values, column);
-    else applyLeft(operator, column, values);
+      applyMixed(operator, histograms, scalars.values, swapped, column);
+    } else if (swapped) applyRight(operator, scalars.values, column);
+    else applyLeft(operator, column, scalars.values);
   });
-  return {
-    ...mapped,
-    *stream(now: Run, visit: Visit) {
-      values = yield* scalar.evaluate(now);
-      yield* mapped.stream(now, visit);
-    },
-  };
+  return { ...mapped, stream: (now: Run, visit: Visit) => streamWithScalar(now, visit, mapped, scalar, scalars) };
+}
+
+/** What a scalar is at each step, known once its vector is streamed. */
+interface Scalars {
+  values: Float64Array;
+}
+
+const NO_VALUES = new Float64Array(0);
+
+function* streamWithScalar(
+  run: Run,
+  visit: Visit,
+  mapped: BoundVector,
+  scalar: BoundScalar,
+  scalars: Scalars,
+): Slices<void> {
+  scalars.values = yield* scalar.evaluate(run);
+  yield* mapped.stream(run, visit);
 }
 
 function applyLeft({ value, keep }: FloatOperator, { values, present }: Column, scalars: Float64Array): void {

@@ -109,7 +109,7 @@ export function storeSource(
     grid,
     edges: read.edges,
     selection: isPlain ? selection : null,
-    *prepare() {},
+    prepare: nothingToPrepare,
     load(run, row, into) {
       buffer ??= new SampleBuffer(256);
       if (selection.hasHistograms(row)) loadMixed(selection, row, read, buffer, into);
@@ -128,6 +128,8 @@ export function storeSource(
     },
   };
 }
+
+function* nothingToPrepare(): Slices<void> {}
 
 /** Floats and histograms, stale markers left out. */
 function loadMixed(selection: Selection, row: number, read: StoreRead, buffer: SampleBuffer, into: RowSamples): void {

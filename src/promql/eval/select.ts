@@ -2,7 +2,7 @@
 import { METRIC_NAME } from '../../model/labels.ts';
 import type { Matcher } from '../../model/matcher.ts';
 import { SampleBuffer } from '../../model/sample.ts';
-import type { GroupSums, Selection } from '../../tsdb/head.ts';
+import type { GroupSums, NewestSum, Selection } from '../../tsdb/head.ts';
 import { type DurationContext, durationMs, positiveDurationMs } from '../plan/durations.ts';
 import type { AtModifier, DurationExpr, MatrixSelector, VectorSelector } from '../syntax/ast.ts';
 import { wholeGroup } from './aggregate.ts';
@@ -10,7 +10,7 @@ import { ABSENT, BATCH_ROWS, type Column, FLOAT, type Grid, newColumn, putHistog
 import { type HintMode, type MixedSamples, readMixed } from './histogram-samples.ts';
 import { lastEndMs, type RangeSource, selectionRows, storeSource, type Windows, windowsOf } from './range.ts';
 import { ROW_WORK, type Run, type Slices } from './run.ts';
-import type { BoundVector, TakeBatch } from './vector.ts';
+import type { BoundVector, TakeBatch, Visit } from './vector.ts';
 
 export function durationContext(run: Run): DurationContext {
   const { startMs, endMs, stepMs } = run.options;
@@ -51,30 +51,8 @@ export function* bindSelector(
   return {
     grid,
     rows: selectionRows(selection, namesOneMetric(expr.matchers)),
-    *stream(now, visit) {
-      const buffer = new SampleBuffer(64);
-      const column = newColumn(grid.count);
-      for (let row = 0; row < selection.count; row++) {
-        column.histograms = null;
-        if (selection.hasHistograms(row)) {
-          const samples = readMixed(selection, row, fromMs, toMs, buffer, hints);
-          noteMixed(now, samples);
-          if (newestMixed(samples, windows, lookbackMs, pointOf, column)) {
-            if (pointOf === 'start') replaceByStarts(selection, row, column);
-            visit(row, column);
-          }
-          if (now.work(ROW_WORK + samples.count + grid.count)) yield;
-          continue;
-        }
-        const count = selection.read(row, fromMs, toMs, buffer);
-        noteSamples(now, buffer, count);
-        if (newestPoints(buffer, count, windows, lookbackMs, pointOf, column)) {
-          if (pointOf === 'start') replaceByStarts(selection, row, column);
-          visit(row, column);
-        }
-        if (now.work(ROW_WORK + count + grid.count)) yield;
-      }
-    },
+    stream: (now, visit) =>
+      streamNewest(now, visit, selection, { grid, windows, fromMs, toMs, lookbackMs, pointOf, hints }),
     batches:
       grid.count === 1 && pointOf === 'value' && !selection.anyHistograms
         ? (now, take) => newestInBatches(now, selection, toMs, lookbackMs, take)
@@ -91,19 +69,53 @@ export function* bindNewestSum(run: Run, grid: Grid, expr: VectorSelector): Slic
   const { firstEndMs } = bindWindows(run, grid, expr.at, expr.offset);
   const total = yield* run.sumNewest(expr.matchers, firstEndMs - run.options.lookbackMs, firstEndMs);
   if (total === null) return null;
-  const { series, samples, sum, lost } = total;
-  return {
-    grid,
-    rows: wholeGroup(series > 0),
-    // biome-ignore lint/correctness/useYield: all is done
-    *stream(_run, visit) {
-      if (samples === 0) return;
-      const column = newColumn(1);
-      column.values[0] = sum === Infinity || sum === -Infinity ? sum : sum + lost;
-      column.present[0] = FLOAT;
-      visit(0, column);
-    },
-  };
+  return { grid, rows: wholeGroup(total.series > 0), stream: (_now, visit) => streamTotal(visit, total) };
+}
+
+// biome-ignore lint/correctness/useYield: all is done
+function* streamTotal(visit: Visit, { samples, sum, lost }: NewestSum): Slices<void> {
+  if (samples === 0) return;
+  const column = newColumn(1);
+  column.values[0] = sum === Infinity || sum === -Infinity ? sum : sum + lost;
+  column.present[0] = FLOAT;
+  visit(0, column);
+}
+
+interface NewestRead {
+  readonly grid: Grid;
+  readonly windows: Windows;
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly lookbackMs: number;
+  readonly pointOf: PointOf;
+  readonly hints: HintMode;
+}
+
+/** The newest points of each series, one after the other. */
+function* streamNewest(now: Run, visit: Visit, selection: Selection, read: NewestRead): Slices<void> {
+  const { grid, windows, fromMs, toMs, lookbackMs, pointOf, hints } = read;
+  const buffer = new SampleBuffer(64);
+  const column = newColumn(grid.count);
+  for (let row = 0; row < selection.count; row++) {
+    column.histograms = null;
+    if (selection.hasHistograms(row)) {
+      const samples = readMixed(selection, row, fromMs, toMs, buffer, hints);
+      noteMixed(now, samples);
+      if (newestMixed(samples, windows, lookbackMs, pointOf, column)) {
+        if (pointOf === 'start') replaceByStarts(selection, row, column);
+        visit(row, column);
+      }
+      if (now.work(ROW_WORK + samples.count + grid.count)) yield;
+      continue;
+    }
+    const count = selection.read(row, fromMs, toMs, buffer);
+    noteSamples(now, buffer, count);
+    if (newestPoints(buffer, count, windows, lookbackMs, pointOf, column)) {
+      if (pointOf === 'start') replaceByStarts(selection, row, column);
+      visit(row, column);
+    }
+    if (now.work(ROW_WORK + count + grid.count)) yield;
+  }
 }
 
 /** Turns times in seconds into the start times of those samples; no point where none is known. */

@@ -92,14 +92,7 @@ export function rangeCall(parts: RangeCallParts): BoundVector {
   return {
     grid,
     rows: renamed.rows,
-    *stream(run, visit) {
-      const merger =
-        renamed.merge === null ? null : new Merger(renamed.merge, renamed.rows.count, grid.count, parts.collision);
-      const pass: Visit = merger === null ? visit : (row, column) => merger.take(row, column, visit);
-      const done = bulk === null ? 0 : yield* streamBulk(run, bulk, parts, pass);
-      yield* streamRows(run, parts, done, pass);
-      merger?.finish(visit);
-    },
+    stream: (run, visit) => streamCall(run, visit, parts, bulk),
     batches: isWhole ? (run, take) => bulkInBatches(run, bulk, parts, take) : null,
     summing: canSum(bulk, parts)
       ? {
@@ -108,6 +101,21 @@ export function rangeCall(parts: RangeCallParts): BoundVector {
         }
       : null,
   };
+}
+
+function* streamCall(
+  run: Run,
+  visit: Visit,
+  parts: RangeCallParts,
+  bulk: Parameters<typeof streamBulk>[1] | null,
+): Slices<void> {
+  const { renamed, source, collision } = parts;
+  const merger =
+    renamed.merge === null ? null : new Merger(renamed.merge, renamed.rows.count, source.grid.count, collision);
+  const pass: Visit = merger === null ? visit : (row, column) => merger.take(row, column, visit);
+  const done = bulk === null ? 0 : yield* streamBulk(run, bulk, parts, pass);
+  yield* streamRows(run, parts, done, pass);
+  merger?.finish(visit);
 }
 
 /** Rows from `first` on, one by one: their samples are read, and a window is moved over them. */

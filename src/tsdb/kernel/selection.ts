@@ -66,6 +66,8 @@ interface Places {
 const RATE_KIND: Readonly<Record<RateKind, number>> = { delta: 0, increase: 1, rate: 2 };
 
 export class KernelSelection implements Selection {
+  /** When it was opened, in monotonic time. */
+  openedMs = 0;
   readonly samplesMax: number;
   readonly anyHistograms: boolean;
   readonly anyStarts: boolean;
