@@ -118,9 +118,7 @@ const refusedByDaemon = async ({ listen }: Daemon): Promise<number> => {
   );
 };
 
-test('a Prometheus agent through an outage and an overload loses no scrape', {
-  skip: skipWithout('prometheus'),
-}, async (t) => {
+async function agent(t: Test): Promise<void> {
   const flags = await storeFlags(t);
   let daemon = await startDaemon(flags);
   t.teardown(() => daemon.stop());
@@ -128,8 +126,8 @@ test('a Prometheus agent through an outage and an overload loses no scrape', {
   const exporter = await startStubExporter();
   t.teardown(() => exporter.stop());
   const remoteWriteUrl = `http://${web}/api/v1/write`;
-  const agent = await startPrometheusAgent({ target: exporter.address, labels: {}, remoteWriteUrl });
-  t.teardown(() => agent.stop());
+  const program = await startPrometheusAgent({ target: exporter.address, labels: {}, remoteWriteUrl });
+  t.teardown(() => program.stop());
   const newest = (): Promise<number | null> => queryValue(web, `max_over_time(${NUMBER}[1h])`).catch(() => null);
   await waitFor(async () => ((await newest()) ?? 0) >= 3, { timeoutMs: 60_000, what: 'the first scrapes' });
   const before = (await newest())!;
@@ -146,9 +144,9 @@ test('a Prometheus agent through an outage and an overload loses no scrape', {
   t.equal(await queryValue(web, `count_over_time(${NUMBER}[1h] @ ${Date.now() / 1000})`), last, 'each scrape is there');
   t.ok(refused > 0, `${refused} bodies were refused for now`);
   t.comment(`${last} scrapes, ${OUTAGE_MS / 1000} s away, ${OVERLOAD_MS / 1000} s of overload`);
-});
+}
 
-test('the OpenTelemetry SDK through an outage and an overload: all that was counted arrives', async (t) => {
+async function sdk(t: Test): Promise<void> {
   const flags = await storeFlags(t);
   let daemon = await startDaemon(flags);
   t.teardown(() => daemon.stop());
@@ -178,4 +176,14 @@ test('the OpenTelemetry SDK through an outage and an overload: all that was coun
   await waitFor(async () => (await arrived()) === counted, { timeoutMs: 60_000, what: `all of ${counted}` });
   t.equal(await queryValue(web, 'resets(survived_total[1h])'), 0);
   t.comment(`${counted} counted, ${OUTAGE_MS / 1000} s away, ${OVERLOAD_MS / 1000} s of overload`);
+}
+
+// Most of it is waiting: both at the same time.
+test('through an outage and an overload', { jobs: 2 }, async (t) => {
+  const skip = skipWithout('prometheus');
+  const both = [
+    t.test('a Prometheus agent loses no scrape', { skip, buffered: true }, agent),
+    t.test('all that the OpenTelemetry SDK counted arrives', { buffered: true }, sdk),
+  ];
+  await Promise.all(both);
 });
