@@ -1,8 +1,12 @@
 /**
- * `npm test [-- files]` and `npm run test:long`: installs and builds what is missing, runs the tests, shows a line a file, every failure with
- * its details, what was skipped and why, and closes with `N passed, N failed`.
+ * `npm test [-- files]` and `npm run test:long [-- files]`: installs and builds what is missing, runs the tests, shows a line a
+ * file, every failure with its details, what was skipped and why, and closes with `N passed, N failed`. The long form runs
+ * what tests do in short form for much longer, one file at a time, shows what they say of it, and keeps all that in
+ * test/faults/results/long.txt when it was whole.
  */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { build } from './build.mjs';
@@ -13,15 +17,29 @@ ensureInstalled();
 await build();
 
 const runner = join(root, 'node_modules', 'tap', 'dist', 'esm', 'run.mjs');
-// The long form runs the same differential and fuzz tests with many more rounds, and then the mutants.
+// Each bounds its own time; all together stay below the hour.
+const LONG_FILES = [
+  'test/faults/kill.test.ts',
+  'test/faults/storage.test.ts',
+  'test/faults/clock.test.ts',
+  'test/faults/floods.test.ts',
+  'test/faults/clients.test.ts',
+  'test/faults/restarts.test.ts',
+  'test/faults/simulation.test.ts',
+  'test/tsdb/image.test.ts',
+  'test/tsdb/kernel-differential.test.ts',
+  'test/tsdb/kernel-ingest.test.ts',
+];
 const isLong = process.argv[2] === '--long';
 const files = process.argv.slice(isLong ? 3 : 2);
-const longArgs = isLong
-  ? [
-      '--timeout=1800',
-      ...(files.length > 0 ? files : ['test/tsdb/kernel-differential.test.ts', 'test/tsdb/kernel-ingest.test.ts']),
-    ]
-  : files;
+const isWhole = isLong && files.length === 0;
+const longArgs = isLong ? ['--timeout=2400', '--jobs=1', ...(isWhole ? LONG_FILES : files)] : files;
+const beganMs = performance.now();
+const shown = [];
+const show = (line) => {
+  console.log(line);
+  shown.push(line);
+};
 const tap = spawn(process.execPath, [runner, '--reporter=tap', ...longArgs], {
   cwd: root,
   env: isLong ? { ...process.env, TIDEGAUGE_LONG: '1' } : process.env,
@@ -35,7 +53,8 @@ let inFailure = false;
 for await (const line of createInterface({ input: tap.stdout })) {
   const isFile = /^(?:not )?ok \d+ - /.test(line);
   const isFailure = /^\s*not ok \d+/.test(line);
-  if (isFile || isFailure || inFailure) console.log(line);
+  const isSaid = isLong && /^\s+# (?!Subtest|time=|\{)/.test(line);
+  if (isFile || isFailure || inFailure || isSaid) show(line);
   // A failing assertion is followed by a block of details between `---` and `...`.
   if (isFailure && !isFile) inFailure = true;
   else if (inFailure && (/^\s*\.\.\.$/.test(line) || /^\s*(?:ok \d|1\.\.)/.test(line))) inFailure = false;
@@ -46,10 +65,25 @@ for await (const line of createInterface({ input: tap.stdout })) {
 
 const status = await exited;
 const count = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(totals)?.[1] ?? 0);
-for (const line of skipped) console.log(`skipped: ${line}`);
+for (const line of skipped) show(`skipped: ${line}`);
 // A file that died without a failing assertion still counts as one failure.
 const fault = Math.max(count('fail'), status === 0 ? 0 : 1);
-const mutants = isLong && files.length === 0 ? await runMutants() : { passed: 0, failed: 0 };
+const mutants = isWhole ? await runMutants() : { passed: 0, failed: 0 };
 const failed = fault + mutants.failed;
-console.log(`${count('pass') + mutants.passed} passed, ${failed} failed`);
+if (isWhole) show(`mutants: ${mutants.passed} killed, ${mutants.failed} survived`);
+show(`${count('pass') + mutants.passed} passed, ${failed} failed`);
+if (isWhole) keep();
 process.exitCode = failed === 0 ? 0 : 1;
+
+/** Writes what was shown, and where that was. */
+function keep() {
+  const git = (...args) => execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
+  const head = [
+    `commit ${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain') === '' ? '' : ' and changes'}`,
+    `Node ${process.version}, ${cpus()[0]?.model ?? 'unknown'}, ${availableParallelism()} cores, ${Math.round(totalmem() / 2 ** 30)} GiB`,
+    `${new Date().toISOString()}, ${Math.round((performance.now() - beganMs) / 60_000)} minutes`,
+  ];
+  const folder = join(root, 'test', 'faults', 'results');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'long.txt'), `${[...head, '', ...shown].join('\n')}\n`);
+}

@@ -330,3 +330,24 @@ test('who is silent or slow is let go', async (t) => {
   t.match(idle.text, /^HTTP\/1\.1 400 /);
   t.equal(echo.inFlight, 0);
 });
+
+test('a body that comes too slowly is given up long before its time is over', async (t) => {
+  const echo = new Echo();
+  const server = createServer({ connectionsCheckingInterval: 20 }, (_request, response) => void response.end('other'));
+  let slow = 0;
+  server.on('slowBody', () => slow++);
+  const pace = { graceMs: 100, bytesPerSecondMin: 1000 };
+  new HotConnections(server, new Map([['/hot', echo]]), () => undefined, pace);
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const begun = await new Peer(port).send([request('Host: x\r\nContent-Length: 30000', 'a')]);
+  const quick = await new Peer(port).send([request('Host: x\r\nContent-Length: 30000', 'a'.repeat(20_000))]);
+  await begun.ended();
+  t.match(begun.text, /^HTTP\/1\.1 415 [\s\S]*too slowly/);
+  t.equal(slow, 1);
+  await quick.send(['a'.repeat(10_000)]);
+  await quick.seen(/HTTP\/1\.1 400/);
+  quick.socket.destroy();
+  t.equal(echo.inFlight, 0);
+});

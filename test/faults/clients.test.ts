@@ -14,6 +14,10 @@ import { isLong, mib, openFiles, openFilesMax, push, residentBytes } from './pro
 import { randomOf } from './site.ts';
 
 const CONNECTIONS = isLong ? 10_000 : 500;
+/** What one address may have of a port; the rest is refused at once. */
+const HELD_MAX = 4000;
+/** Others ask from another address. */
+const SLOW_ADDRESS = '127.0.0.2';
 /** The daemon's own files, and the other side of each connection is a file of the test's. */
 const SPARE_FILES = 500;
 const noRoom =
@@ -21,8 +25,7 @@ const noRoom =
   `at most ${openFilesMax()} open files, want ${CONNECTIONS + SPARE_FILES}`;
 
 test('slow connections by the thousand: others are served, and all of them are let go', { skip: noRoom }, async (t) => {
-  const room = [`--web.max-connections=${2 * CONNECTIONS}`, `--web.max-connections-per-address=${2 * CONNECTIONS}`];
-  const daemon = await startDaemon(room);
+  const daemon = await startDaemon([`--web.max-connections-per-address=${HELD_MAX}`]);
   t.teardown(() => daemon.stop());
   const { web } = daemon.listen;
   const beforeBytes = residentBytes(daemon);
@@ -30,19 +33,19 @@ test('slow connections by the thousand: others are served, and all of them are l
   const sockets: Socket[] = [];
   let open = 0;
   for (let i = 0; i < CONNECTIONS; i++) {
-    const socket = connect({ host: host!, port: Number(port) });
+    const socket = connect({ host: host!, port: Number(port), localAddress: SLOW_ADDRESS });
     socket.on('error', () => undefined);
     socket.on('data', () => undefined);
     socket.once('connect', () => {
       open++;
+      socket.once('close', () => open--);
       if (i % 3 === 0) socket.write('POST /api/v1/write HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\nx');
       else if (i % 3 === 1) socket.write('GET /api/v1/query?query=');
     });
-    socket.once('close', () => open--);
     sockets.push(socket);
     if (i % 200 === 199) await pause(1);
   }
-  const most = await waitFor(() => open > CONNECTIONS * 0.5 && open, {
+  const most = await waitFor(() => open > Math.min(CONNECTIONS, HELD_MAX) * 0.5 && open, {
     timeoutMs: 20_000,
     what: 'half of them to be there',
   });
@@ -51,7 +54,7 @@ test('slow connections by the thousand: others are served, and all of them are l
   t.equal(await push(web, [{ labels: { __name__: 'm' }, value: 1 }]), 204);
   const servedMs = performance.now() - beganMs;
   const grown = residentBytes(daemon) - beforeBytes;
-  t.ok(grown < 64 * 2 ** 20 * Math.max(1, CONNECTIONS / 10_000), `${most} of them cost ${mib(grown)}`);
+  t.ok(grown < 64 * 2 ** 20, `${most} of them cost ${mib(grown)}`);
   await waitFor(() => open === 0, { timeoutMs: 60_000, what: 'all of them to be let go' });
   await waitFor(() => openFiles(daemon) < 60, { timeoutMs: 10_000, what: 'their files to be closed' });
   for (const socket of sockets) socket.destroy();
@@ -126,7 +129,8 @@ test('garbage on every port: the daemon lives, answers, and keeps nothing of it'
   t.comment(`seeds from TIDEGAUGE_FAULT_SEED=${first}`);
   const files = openFiles(daemon);
   const rounds = seedOf !== undefined ? 1 : isLong ? 400 : 12;
-  for (let seed = first; seed < first + rounds; seed++) {
+  const endMs = performance.now() + 180_000;
+  for (let seed = first; seed < first + rounds && performance.now() < endMs; seed++) {
     const random = randomOf(seed);
     await Promise.all(
       addressesOf(daemon).flatMap(([address, overTls]) =>

@@ -10,7 +10,13 @@ import { temporaryFolder } from '../support/process.ts';
 import { encodeWriteRequest } from '../support/remote-write-encoder.ts';
 
 const isLong = process.env.TIDEGAUGE_LONG === '1';
-const KILLS = isLong ? 200 : 4;
+const KILLS = isLong ? 1000 : 4;
+/** As many kills as fit into this. */
+const KILLING_MS_MAX = isLong ? 900_000 : 60_000;
+/** All is looked at after so many, and a new store begun; in between, what came in the last lives. */
+const FULL_CHECK_KILLS = 100;
+/** Longer than a life of a daemon: each writes into a stretch of time of its own. */
+const LIFE_MS = isLong ? 1000 : 10_000;
 const CLIENTS = 4;
 const SERIES = 50;
 
@@ -49,8 +55,14 @@ async function load(daemon: Daemon, number: number, client: Client, firstMs: num
 }
 
 /** Samples of one series as the daemon has them: exact, since JSON carries the shortest text of a double. */
-async function samplesOf(daemon: Daemon, client: number, series: number, endMs: number): Promise<Map<number, number>> {
-  const query = encodeURIComponent(`killed_total{client="${client}",series="${series}"}[1h]`);
+async function samplesOf(
+  daemon: Daemon,
+  client: number,
+  series: number,
+  sinceMs: number,
+  endMs: number,
+): Promise<Map<number, number>> {
+  const query = encodeURIComponent(`killed_total{client="${client}",series="${series}"}[${endMs - sinceMs}ms]`);
   const url = `http://${daemon.listen.web}/api/v1/query?query=${query}&time=${endMs / 1000}`;
   const reply = (await (await fetch(url)).json()) as {
     data: { result: { values: [number, string][] }[] };
@@ -60,11 +72,17 @@ async function samplesOf(daemon: Daemon, client: number, series: number, endMs: 
 }
 
 /** What is wrong with what the daemon has, or null. */
-async function check(daemon: Daemon, clients: readonly Client[], endMs: number): Promise<string | null> {
+async function check(
+  daemon: Daemon,
+  clients: readonly Client[],
+  sinceMs: number,
+  endMs: number,
+): Promise<string | null> {
   for (const [number, { acknowledged, sent }] of clients.entries()) {
     for (const series of [0, SERIES >> 1, SERIES - 1]) {
-      const got = await samplesOf(daemon, number, series, endMs);
+      const got = await samplesOf(daemon, number, series, sinceMs, endMs);
       for (const [timeMs, value] of acknowledged) {
+        if (timeMs <= sinceMs) continue;
         const want = value + series / 7;
         if (got.get(timeMs) !== want)
           return `client ${number} series ${series} at ${timeMs}: want ${want}, got ${got.get(timeMs)}`;
@@ -79,35 +97,58 @@ async function check(daemon: Daemon, clients: readonly Client[], endMs: number):
   return null;
 }
 
+/** Forgets what was sent; how many samples of it were acknowledged. */
+function clear(clients: readonly Client[]): number {
+  const count = clients.reduce((sum, { acknowledged }) => sum + acknowledged.size * SERIES, 0);
+  for (const { acknowledged, sent } of clients) {
+    acknowledged.clear();
+    sent.clear();
+  }
+  return count;
+}
+
 test('no acknowledged sample is lost to kill -9', async (t) => {
   const folder = await temporaryFolder();
   t.teardown(() => folder.remove());
   const clients = Array.from({ length: CLIENTS }, (): Client => ({ acknowledged: new Map(), sent: new Map() }));
-  const flags = [`--storage.path=${folder.path}/store`, '--storage.memory-limit=512MiB'];
+  // Little memory, so that a start is quick.
+  const memory = `--storage.memory-limit=${isLong ? 256 : 512}MiB`;
+  let flags = [`--storage.path=${folder.path}/store`, memory];
   const startMs = Date.now() - 60_000;
+  const endMs = startMs + KILLS * LIFE_MS + LIFE_MS;
+  const stopMs = performance.now() + KILLING_MS_MAX;
   let acknowledged = 0;
-  for (let kill = 0; kill < KILLS; kill++) {
-    const daemon = await startDaemon(flags);
-    const fault = await check(daemon, clients, startMs + 600_000);
+  let kills = 0;
+  for (; kills < KILLS && performance.now() < stopMs; kills++) {
+    let daemon = await startDaemon(flags);
+    const sinceMs = kills % FULL_CHECK_KILLS === 0 ? startMs - 1 : startMs + (kills - 3) * LIFE_MS;
+    const fault = await check(daemon, clients, sinceMs, endMs);
     if (fault !== null) {
       await daemon.stop();
-      t.fail(`after ${kill} kills: ${fault}`);
+      t.fail(`after ${kills} kills: ${fault}`);
       return;
     }
-    const firstMs = startMs + kill * (isLong ? 1000 : 10_000);
+    if (kills > 0 && kills % FULL_CHECK_KILLS === 0) {
+      await daemon.stop();
+      acknowledged += clear(clients);
+      flags = [`--storage.path=${folder.path}/store-${kills}`, memory];
+      daemon = await startDaemon(flags);
+    }
+    const firstMs = startMs + kills * LIFE_MS;
     const running = clients.map((client, i) => load(daemon, i, client, firstMs));
-    await sleep(200 + Math.random() * 800);
+    await sleep((isLong ? 50 : 200) + Math.random() * (isLong ? 250 : 800));
     process.kill(daemon.pid, 'SIGKILL');
     await Promise.all(running);
     await daemon.stop();
-    acknowledged = clients.reduce((sum, client) => sum + client.acknowledged.size * SERIES, 0);
   }
   const daemon = await startDaemon(flags);
-  t.equal(await check(daemon, clients, startMs + 600_000), null);
-  t.ok(acknowledged > 0, `${acknowledged} samples acknowledged, ${KILLS} kills`);
+  t.equal(await check(daemon, clients, startMs - 1, endMs), null);
+  acknowledged += clients.reduce((sum, client) => sum + client.acknowledged.size * SERIES, 0);
+  t.ok(acknowledged > 0, `${acknowledged} samples acknowledged, ${kills} kills`);
+  t.comment(`${kills} kills, ${acknowledged} samples acknowledged, none lost`);
   t.equal(await daemon.stop(), 0);
   const again = await startDaemon(flags);
-  t.equal(await check(again, clients, startMs + 600_000), null, 'after an orderly stop, too: from its image');
+  t.equal(await check(again, clients, startMs - 1, endMs), null, 'after an orderly stop, too: from its image');
   t.match(await (await fetch(`http://${again.listen.web}/metrics`)).text(), /tidegauge_recovery_records 0\n/);
   await again.stop();
 });
