@@ -1,5 +1,5 @@
 /**
- * Connections over which hot routes are called, read without Node's HTTP server: for a request of 50 KB its objects, events
+ * Connections over which hot routes are called and short cuts asked, read without Node's HTTP server: for a request of 50 KB its objects, events
  * and copies of the body cost three times what reading the socket does (measured with 2,000 samples a request: 0.04 µs of
  * CPU a sample with it, 0.015 without).
  *
@@ -7,15 +7,18 @@
  *                          └ no: Node's server gets the connection with every byte from here on, for good
  *
  * "Plainly" is what every sender writes: POST, HTTP/1.1, a head that comes in one piece, one Content-Length, and nothing
- * that changes how the message is to be read. All else, right or wrong, is Node's to judge, so that there is one judge.
+ * that changes how the message is to be read; and what every autoscaler writes: GET, without a body. All else, right or wrong, is Node's to judge, so that there is one judge.
  * Source: RFC 9112, sections 2 to 9.
  */
 import { type Server, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { BodyBuffers } from './body-buffers.ts';
-import type { Answer, HotHeaders, HotRoute } from './hot-route.ts';
+import type { Answer, HotHeaders, HotRoute, QuestionHeaders, Reply, ShortCut } from './hot-route.ts';
 import { isTooSlow, PACE, type Pace, Rounds, SLOW_BODY, timedOut, tooSlow } from './pace.ts';
 
+/** What GET begins with, and POST does not. */
+const GET_FIRST = 0x47;
 const HEAD_END = Buffer.from('\r\n\r\n', 'latin1');
 /** Longer ones are Node's. */
 const HEAD_BYTES_MAX = 8192;
@@ -42,6 +45,13 @@ interface Head {
   readonly bodyBytes: number;
 }
 
+/** A question, as far as a short cut wants to know it. */
+interface Asked {
+  readonly shortCut: ShortCut;
+  readonly target: string;
+  readonly headers: QuestionHeaders;
+}
+
 /**
  * Reads the heads of one connection. A sender changes nothing in its own but the length, so what stands before and behind
  * that is remembered, and a head between the two needs no parsing.
@@ -51,9 +61,28 @@ class HeadReader {
   #last: Head | null = null;
   #before = '';
   #behind = '';
+  readonly #shortCuts: ReadonlyMap<string, ShortCut>;
+  /** Headers of the last question as they came, and what they say. */
+  #asked = '';
+  #askedHeaders: QuestionHeaders | null = null;
 
-  constructor(routes: ReadonlyMap<string, HotRoute>) {
+  constructor(routes: ReadonlyMap<string, HotRoute>, shortCuts: ReadonlyMap<string, ShortCut>) {
     this.#routes = routes;
+    this.#shortCuts = shortCuts;
+  }
+
+  /** The head of a plain question; null for any other. Of one connection's questions nothing but the first line differs. */
+  readQuestion(text: string): Asked | null {
+    const end = text.indexOf('\r\n');
+    const target = targetOf('GET', end < 0 ? text : text.slice(0, end));
+    const shortCut = target === null ? undefined : this.#shortCuts.get(pathOf(target));
+    if (end < 0 || target === null || shortCut === undefined) return null;
+    const rest = text.slice(end);
+    if (this.#askedHeaders === null || rest !== this.#asked) {
+      this.#asked = rest;
+      this.#askedHeaders = questionHeaders(rest.split('\r\n'));
+    }
+    return this.#askedHeaders === null ? null : { shortCut, target, headers: this.#askedHeaders };
   }
 
   /** The head (without its last line's end) of a plain request for a hot route; null for any other. */
@@ -104,12 +133,45 @@ class HeadReader {
   }
 
   #routeOf(requestLine: string): HotRoute | null {
-    if (!requestLine.startsWith('POST /') || !requestLine.endsWith(' HTTP/1.1')) return null;
-    const target = requestLine.slice('POST '.length, -' HTTP/1.1'.length);
-    const question = target.indexOf('?');
-    const route = this.#routes.get(question < 0 ? target : target.slice(0, question));
-    return route === undefined || !TARGET.test(target) ? null : route;
+    const target = targetOf('POST', requestLine);
+    return (target === null ? undefined : this.#routes.get(pathOf(target))) ?? null;
   }
+}
+
+function targetOf(method: string, requestLine: string): string | null {
+  if (!requestLine.startsWith(`${method} /`) || !requestLine.endsWith(' HTTP/1.1')) return null;
+  const target = requestLine.slice(method.length + 1, -' HTTP/1.1'.length);
+  return TARGET.test(target) ? target : null;
+}
+
+function pathOf(target: string): string {
+  const question = target.indexOf('?');
+  return question < 0 ? target : target.slice(0, question);
+}
+
+/** Null if Node's server is to read them: a body, or a page of a browser. */
+function questionHeaders(lines: readonly string[]): QuestionHeaders | null {
+  if (lines.length > HEADERS_MAX) return null;
+  const headers: QuestionHeaders = { authorization: undefined, 'accept-encoding': undefined };
+  let isHostGiven = false;
+  // The first one is what stands before the end of the request line.
+  for (let i = 1; i < lines.length; i++) {
+    const line = lines[i]!;
+    const colon = line.indexOf(':');
+    const name = line.slice(0, Math.max(colon, 0)).toLowerCase();
+    const value = line.slice(colon + 1).trim();
+    if (!TOKEN.test(name) || NOT_PLAIN.has(name) || !VALUE.test(value)) return null;
+    if (name === 'content-length' || name === 'content-type' || name === 'origin') return null;
+    if (name === 'connection' && value.toLowerCase() !== 'keep-alive') return null;
+    if (name === 'host') {
+      if (isHostGiven) return null;
+      isHostGiven = true;
+    } else if (name === 'authorization' || name === 'accept-encoding') {
+      if (headers[name] !== undefined) return null;
+      headers[name] = value;
+    }
+  }
+  return isHostGiven ? headers : null;
 }
 
 function isKept(name: string): name is keyof HotHeaders {
@@ -132,6 +194,7 @@ export type Answered = (url: string, status: number, ms?: number) => void;
 export class HotConnections {
   readonly server: Server;
   readonly routes: ReadonlyMap<string, HotRoute>;
+  readonly shortCuts: ReadonlyMap<string, ShortCut>;
   readonly answered: Answered;
   readonly buffers = new BodyBuffers();
   readonly pace: Pace;
@@ -141,10 +204,17 @@ export class HotConnections {
   readonly #rounds = new Rounds((nowMs) => this.#check(nowMs));
 
   /** Stands between a server and those who listen for its connections. */
-  constructor(server: Server, routes: ReadonlyMap<string, HotRoute>, answered: Answered, pace = PACE) {
+  constructor(
+    server: Server,
+    routes: ReadonlyMap<string, HotRoute>,
+    shortCuts: ReadonlyMap<string, ShortCut>,
+    answered: Answered,
+    pace = PACE,
+  ) {
     this.server = server;
     this.pace = pace;
     this.routes = routes;
+    this.shortCuts = shortCuts;
     this.answered = answered;
     this.#others = server.listeners('connection') as ((socket: Socket) => void)[];
     server.removeAllListeners('connection');
@@ -200,11 +270,15 @@ class HotConnection {
   #rest: Buffer | null = null;
   #isLast = false;
   #release: (() => void) | null = null;
+  /** While a question is answered. */
+  #isAsked = false;
+  /** Goes on with a reply in pieces. */
+  #onRoom: (() => void) | null = null;
 
   constructor(socket: Socket, all: HotConnections) {
     this.socket = socket;
     this.#all = all;
-    this.#heads = new HeadReader(all.routes);
+    this.#heads = new HeadReader(all.routes, all.shortCuts);
     this.#deadlineMs = performance.now() + all.server.headersTimeout;
     socket.on('data', this.#onData);
     socket.on('end', this.#onEnd);
@@ -249,7 +323,8 @@ class HotConnection {
 
   readonly #onEnd = (): void => {
     this.#isLast = true;
-    if (!this.#isBusy()) this.#leave();
+    // Whoever ends its side while it waits for a reply is taken for gone, as by Node's server: nothing more is computed.
+    if (this.#isAsked || !this.#isBusy()) this.#leave();
   };
 
   readonly #onError = (): void => {
@@ -260,9 +335,11 @@ class HotConnection {
     this.#state = 'left';
     this.#over();
     this.#all.left(this);
+    this.#onRoom?.();
   };
 
   readonly #onDrain = (): void => {
+    this.#onRoom?.();
     if (this.#state === 'draining') this.#goOn();
   };
 
@@ -291,8 +368,10 @@ class HotConnection {
   /** Reads a head; the address behind it, or -1 if it is somebody else's. */
   #begin(chunk: Buffer, at: number): number {
     const end = chunk.indexOf(HEAD_END, at);
-    const head =
-      end < 0 || end - at > HEAD_BYTES_MAX || this.#isLast ? null : this.#heads.read(chunk.toString('latin1', at, end));
+    const text = end < 0 || end - at > HEAD_BYTES_MAX || this.#isLast ? '' : chunk.toString('latin1', at, end);
+    const asked = chunk[at] === GET_FIRST ? this.#heads.readQuestion(text) : null;
+    if (asked !== null && this.#ask(asked)) return end + HEAD_END.length;
+    const head = asked === null ? this.#heads.read(text) : null;
     if (head === null) {
       this.#handOver(chunk.subarray(at));
       return -1;
@@ -362,6 +441,89 @@ class HotConnection {
     return at + bytes;
   }
 
+  /** Asks a short cut; false if it leaves the question to Node's server. */
+  #ask({ shortCut, target, headers }: Asked): boolean {
+    const beganMs = performance.now();
+    const hasLeft = (): boolean => this.#hasLeft();
+    const reply = shortCut.ask({
+      target,
+      headers,
+      socket: this.socket,
+      get aborted() {
+        return hasLeft();
+      },
+    });
+    if (reply === null) return false;
+    this.#state = 'answering';
+    this.#isAsked = true;
+    this.#deadlineMs = Number.POSITIVE_INFINITY;
+    void reply.then((late) => {
+      const { answered, isClosing } = this.#all;
+      answered(shortCut.url, late.status, performance.now() - beganMs);
+      if (isClosing || late.isLast) this.#isLast = true;
+      if (late.body instanceof Readable) void this.#stream(late, late.body);
+      else if (!this.#hasLeft()) {
+        this.#send(late, late.body);
+        this.#replied();
+      }
+    });
+    return true;
+  }
+
+  #send(reply: Reply, body: string | Buffer): void {
+    const head = `${replyHead(reply.status, reply.headers)}${this.#headEnd()}\r\n`;
+    if (typeof body === 'string') this.socket.write(head + body);
+    else {
+      this.socket.cork();
+      this.socket.write(head);
+      this.socket.write(body);
+      this.socket.uncork();
+    }
+  }
+
+  /** Sends a body as it comes, no faster than it is read. */
+  async #stream(reply: Reply, body: Readable): Promise<void> {
+    const { socket } = this;
+    try {
+      if (!this.#hasLeft())
+        socket.write(`${replyHead(reply.status, reply.headers)}${this.#headEnd()}Transfer-Encoding: chunked\r\n\r\n`);
+      for await (const piece of body as AsyncIterable<Buffer>) {
+        if (this.#hasLeft()) return;
+        if (piece.length === 0) continue;
+        socket.cork();
+        socket.write(`${piece.length.toString(16)}\r\n`);
+        socket.write(piece);
+        socket.write('\r\n');
+        socket.uncork();
+        if (socket.writableNeedDrain) await this.#room();
+      }
+      if (this.#hasLeft()) return;
+      socket.write('0\r\n\r\n');
+      this.#replied();
+    } catch {
+      // What was sent cannot be taken back: an end without the last piece tells that it is not whole.
+      socket.destroy();
+    }
+  }
+
+  async #room(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#onRoom = resolve;
+    });
+    this.#onRoom = null;
+  }
+
+  #headEnd(): string {
+    return `${dateLine()}${connectionLines(this.#isLast, this.#all.server.keepAliveTimeout)}`;
+  }
+
+  /** After a reply to a question: the next request. */
+  #replied(): void {
+    this.#isAsked = false;
+    this.#afterReply();
+    if (this.#isReady()) this.#goOn();
+  }
+
   #answer(body: Buffer): void {
     const buffer = this.#body;
     this.#body = null;
@@ -382,6 +544,10 @@ class HotConnection {
 
   #finish(answer: Answer): void {
     this.#write(answer);
+    this.#afterReply();
+  }
+
+  #afterReply(): void {
     this.#over();
     if (this.#isLast) this.#leave();
     else if (this.socket.writableNeedDrain) {
@@ -432,15 +598,23 @@ class HotConnection {
 
 /** A reply as Node's server writes it. */
 function replyOf({ status, headers, text }: Answer, isLast: boolean, keepAliveMs: number): string {
-  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'unknown'}\r\n`;
-  if (headers !== undefined) for (const name in headers) head += `${name}: ${headers[name]}\r\n`;
+  let head = replyHead(status, headers);
   if (text !== undefined) head += 'content-type: text/plain; charset=utf-8\r\n';
   if (status !== 204) head += `content-length: ${text === undefined ? 0 : Buffer.byteLength(text)}\r\n`;
-  head += dateLine();
-  head += isLast
-    ? 'Connection: close\r\n\r\n'
-    : `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveMs / 1000)}\r\n\r\n`;
+  head += `${dateLine()}${connectionLines(isLast, keepAliveMs)}\r\n`;
   return text === undefined ? head : head + text;
+}
+
+function replyHead(status: number, headers: Readonly<Record<string, string | number>> | undefined): string {
+  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'unknown'}\r\n`;
+  if (headers !== undefined) for (const name in headers) head += `${name}: ${headers[name]}\r\n`;
+  return head;
+}
+
+function connectionLines(isLast: boolean, keepAliveMs: number): string {
+  return isLast
+    ? 'Connection: close\r\n'
+    : `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveMs / 1000)}\r\n`;
 }
 
 let dateSecond = 0;

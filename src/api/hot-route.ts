@@ -12,6 +12,7 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } from 'fastify';
 import { CodedError } from '../model/errors.ts';
@@ -59,13 +60,40 @@ export interface ShortCut {
   readonly url: string;
   /** Takes a request and returns true, or leaves it untouched. Whoever takes it calls `answered` once. */
   take(request: IncomingMessage, response: ServerResponse, answered: Answered): boolean;
+  /** The same for a GET that was read without Node's server: the reply, which never fails, or null to leave it to that. */
+  ask(question: Question): Promise<Reply> | null;
+}
+
+/** A GET without a body. */
+export interface Question {
+  /** Path and query. */
+  readonly target: string;
+  readonly headers: QuestionHeaders;
+  readonly socket: Socket;
+  /** True once nobody waits for the reply. */
+  readonly aborted: boolean;
+}
+
+/** The headers that a short cut may ask for. */
+export interface QuestionHeaders {
+  authorization?: string | undefined;
+  'accept-encoding'?: string | undefined;
+}
+
+export interface Reply {
+  readonly status: number;
+  /** With the length of a body that is no stream. */
+  readonly headers: Readonly<Record<string, string | number>>;
+  readonly body: string | Buffer | Readable;
+  /** The connection ends with it. */
+  readonly isLast?: boolean;
 }
 
 interface HotRoutes {
   readonly routes: Map<string, HotRoute>;
   readonly shortCuts: Map<string, ShortCut>;
   readonly answered: Answered;
-  /** Connections that are read without Node's server; null until there is a hot route, and for TLS. */
+  /** Connections that are read without Node's server; null until there is what to read them for, and for TLS. */
   connections: HotConnections | null;
 }
 
@@ -101,11 +129,7 @@ export function addHotRoute(app: FastifyInstance, route: HotRoute): void {
   const hot = hotRoutes.get(app.server);
   if (hot === undefined) throw new Error(`cannot add route ${route.url}: its server takes no hot routes`);
   hot.routes.set(route.url, route);
-  if (hot.connections === null && !(app.server instanceof TlsServer)) {
-    const connections = new HotConnections(app.server, hot.routes, hot.answered);
-    hot.connections = connections;
-    app.addHook('preClose', async () => connections.close());
-  }
+  readConnections(app, hot);
   // Injected requests, and those to a second address, arrive here: before the framework looks at the body.
   const takeOver = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     reply.hijack();
@@ -118,6 +142,14 @@ export function addShortCut(app: FastifyInstance, shortCut: ShortCut): void {
   const hot = hotRoutes.get(app.server);
   if (hot === undefined) throw new Error(`cannot add short cut ${shortCut.url}: its server takes none`);
   hot.shortCuts.set(shortCut.url, shortCut);
+  readConnections(app, hot);
+}
+
+function readConnections(app: FastifyInstance, hot: HotRoutes): void {
+  if (hot.connections !== null || app.server instanceof TlsServer) return;
+  const connections = new HotConnections(app.server, hot.routes, hot.shortCuts, hot.answered);
+  hot.connections = connections;
+  app.addHook('preClose', async () => connections.close());
 }
 
 function pathOf(url: string): string {

@@ -3,19 +3,31 @@
  * request belongs to it, so the same bytes are sent once to each, and the replies must be the same.
  */
 import { createHash } from 'node:crypto';
-import { createServer, IncomingMessage } from 'node:http';
+import { createServer, IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { type Test, test } from 'tap';
-import { HotConnections } from '../../src/api/hot-connection.ts';
-import { type Answer, addHotRoute, type HotRoute } from '../../src/api/hot-route.ts';
+import { type Answered, HotConnections } from '../../src/api/hot-connection.ts';
+import {
+  type Answer,
+  addHotRoute,
+  addShortCut,
+  type HotRoute,
+  type Question,
+  type Reply,
+  type ShortCut,
+} from '../../src/api/hot-route.ts';
 import { buildHttp, listenHttp } from '../../src/api/http.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
 import { waitFor } from '../support/wait.ts';
 
 const BODY_BYTES_MAX = 3_000_000;
+/** More than sockets keep for a peer that does not read. */
+const LONG_PIECES = 300;
+const LONG_PIECE_BYTES = 65_536;
 const WARM = 'GET /other HTTP/1.1\r\nHost: x\r\n\r\n';
 const LAST = 'GET /other HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
 const PLAIN = 'POST /hot HTTP/1.1\r\nHost: x\r\nContent-Type: text/x\r\n';
@@ -57,20 +69,81 @@ class Echo implements HotRoute {
   }
 }
 
+/** A short cut that answers what it was asked; '/ask?late' waits, and so does each piece of '/ask?long'. */
+class Asked implements ShortCut {
+  readonly url = '/ask';
+  readonly readers: ('hot' | 'node')[] = [];
+  readonly waiting: (() => void)[] = [];
+  /** The last question that nobody waits for any more says so. */
+  last: Question | null = null;
+  pieces = 0;
+  isStreamOver = false;
+
+  take(request: IncomingMessage, response: ServerResponse, answered: Answered): boolean {
+    this.readers.push('node');
+    if (request.url === '/ask?left') return false;
+    void this.#replyTo(request.url!, request.headers).then(({ status, headers, body, isLast }) => {
+      answered(this.url, status);
+      if (isLast) response.setHeader('connection', 'close');
+      response.writeHead(status, headers);
+      if (body instanceof Readable) body.pipe(response);
+      else response.end(body);
+    });
+    return true;
+  }
+
+  ask(question: Question): Promise<Reply> | null {
+    if (question.target === '/ask?left') return null;
+    this.readers.push('hot');
+    this.last = question;
+    return this.#replyTo(question.target, question.headers);
+  }
+
+  async #replyTo(target: string, headers: Question['headers']): Promise<Reply> {
+    const text = `é ${target} ${headers.authorization} ${headers['accept-encoding']}`;
+    if (target.startsWith('/ask?late')) await new Promise<void>((resolve) => this.waiting.push(resolve));
+    const own = { 'x-own': 'yes' };
+    if (target === '/ask?long') return { status: 200, headers: own, body: Readable.from(this.#long()) };
+    const body = target === '/ask?bytes' ? Buffer.from(text) : text;
+    const isLast = target === '/ask?last';
+    return { status: isLast ? 401 : 200, headers: { ...own, 'content-length': Buffer.byteLength(text) }, body, isLast };
+  }
+
+  async *#long(): AsyncGenerator<Buffer> {
+    try {
+      for (this.pieces = 0; this.pieces < LONG_PIECES; this.pieces++)
+        yield Buffer.alloc(LONG_PIECE_BYTES, `${this.pieces}`);
+    } finally {
+      this.isStreamOver = true;
+    }
+  }
+}
+
 function digest(body: Uint8Array): string {
   return createHash('sha1').update(body).digest('hex');
 }
 
-async function open(t: Test): Promise<{ app: FastifyInstance; echo: Echo; port: number; registry: Registry }> {
+interface Opened {
+  readonly app: FastifyInstance;
+  readonly echo: Echo;
+  readonly asked: Asked;
+  readonly port: number;
+  readonly registry: Registry;
+}
+
+async function open(t: Test): Promise<Opened> {
   const registry = new Registry();
   const app = buildHttp({ logger: pino({ level: 'silent' }), registry });
   app.get('/other', async () => 'other');
   app.post('/cold', async () => 'cold');
   const echo = new Echo();
   addHotRoute(app, echo);
+  const asked = new Asked();
+  addShortCut(app, asked);
+  app.get('/ask', async () => 'the long way');
   const address = await listenHttp(app, { host: '127.0.0.1', port: 0 });
   t.teardown(() => app.close());
-  return { app, echo, port: Number(address.split(':').at(-1)), registry };
+  return { app, echo, asked, port: Number(address.split(':').at(-1)), registry };
 }
 
 class Peer {
@@ -206,6 +279,79 @@ test('the same replies as those of the HTTP server, and who gives them', async (
   await f('nothing that is HTTP', ['\u0016\u0003\u0001 hello\r\n\r\n'], '');
 });
 
+test('the same replies to questions as those of the HTTP server, and who gives them', async (t) => {
+  const { asked, echo, port } = await open(t);
+  const f = async (what: string, parts: readonly string[], reader: string, last = LAST) => {
+    const pieces = last === '' ? parts : [...parts, last];
+    const hot = await new Peer(port).send(pieces);
+    await hot.ended();
+    t.equal(asked.readers.splice(0).join(' '), reader, `${what}: by whom`);
+    const node = await new Peer(port).send([WARM]);
+    await node.seen(/other$/);
+    node.text = '';
+    await node.send(pieces);
+    await node.ended();
+    for (const all of [asked, echo]) all.readers.length = 0;
+    t.equal(plainly(hot.text), plainly(node.text), what);
+  };
+  const get = (target: string, headers = 'Host: x') => `GET ${target} HTTP/1.1\r\n${headers}\r\n\r\n`;
+  await f('a plain question', [get('/ask')], 'hot');
+  await f('with parameters', [get('/ask?a=b%20c&d')], 'hot');
+  await f('headers', [get('/ask', 'host:x\r\naccept-Encoding: gzip, br \r\nauthorization: Bearer x\r\nX: 1')], 'hot');
+  const two = [get('/ask', 'Host: x\r\nAuthorization: a'), get('/ask', 'Host: x\r\nAuthorization: b'), get('/ask?c')];
+  await f('one after the other', two, 'hot hot hot');
+  await f('all at once', [two.join('')], 'hot hot hot');
+  await f('bytes', [get('/ask?bytes')], 'hot');
+  await f('a stream', [get('/ask?long'), get('/ask')], 'hot hot');
+  await f('the last one', [get('/ask?last')], 'hot', '');
+  await f(
+    'among bodies',
+    [`${request('Host: x\r\nContent-Length: 3')}${get('/ask')}${request('Host: x\r\nContent-Length: 3')}`],
+    'hot',
+  );
+  await f('left to the server', [get('/ask?left'), get('/ask')], 'node node');
+  await f('another path', [get('/other?'), get('/ask')], 'node');
+  await f('a body', [`${get('/ask', 'Host: x\r\nContent-Length: 3')}abc`], 'node');
+  await f('a page of a browser', [get('/ask', 'Host: x\r\nOrigin: http://y')], 'node');
+  await f('kept alive no longer', [get('/ask', 'Host: x\r\nConnection: close')], 'node', '');
+  await f('who asks, twice', [get('/ask', 'Host: x\r\nAuthorization: a\r\nAuthorization: b')], 'node');
+  await f('a head in pieces', ['GET /ask HTTP/1.1\r\nHo', 'st: x\r\n\r\n'], 'node');
+  await f('HTTP/1.0', [get('/ask').replace('1.1', '1.0')], 'node', '');
+  await f('HEAD', [get('/ask').replace('GET', 'HEAD')], 'node');
+  await f('no host', [get('/ask', 'X: 1')], '');
+  await f('two hosts', [get('/ask', 'Host: x\r\nHost: y')], 'node');
+  await f('chunks', [`${get('/ask', 'Host: x\r\nTransfer-Encoding: chunked')}0\r\n\r\n`], 'node');
+  await f('a header without a colon', [get('/ask', 'Host: x\r\nX')], '');
+  await f('a target with a space', [get('/ask?a b')], '');
+});
+
+test('a question whose asker is gone is not answered, nor sent on', async (t) => {
+  const { asked, port, registry } = await open(t);
+  const late = 'GET /ask?late HTTP/1.1\r\nHost: x\r\n\r\n';
+  for (const [how, leave] of [
+    ['it ends its side', (socket: Socket) => socket.end()],
+    ['it is cut off', (socket: Socket) => socket.resetAndDestroy()],
+  ] as const) {
+    const peer = await new Peer(port).send([late]);
+    t.equal(asked.last?.aborted, false, `${how}: it is waited for`);
+    leave(peer.socket);
+    await waitFor(() => asked.last!.aborted, { timeoutMs: 5000, what: `${how}: the question to be given up` });
+    asked.waiting.shift()!();
+    await peer.ended();
+    t.equal(peer.text, '', how);
+  }
+  const reader = new Peer(port);
+  reader.socket.pause();
+  await reader.send(['GET /ask?long HTTP/1.1\r\nHost: x\r\n\r\n']);
+  await waitFor(() => asked.pieces > 0, { timeoutMs: 5000, what: 'the first piece' });
+  for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+  t.ok(asked.pieces < LONG_PIECES, 'who does not read is not sent all');
+  reader.socket.resetAndDestroy();
+  await waitFor(() => asked.isStreamOver, { timeoutMs: 5000, what: 'the stream to end with its reader' });
+  t.ok(asked.pieces < LONG_PIECES);
+  t.match(registry.expose(), 'tidegauge_http_requests_total{handler="/ask",code="200"}');
+});
+
 test('each request says anew who sends it', async (t) => {
   const { echo, port } = await open(t);
   const own = (token: string, length: number) =>
@@ -317,7 +463,7 @@ test('who is silent or slow is let go', async (t) => {
   const limits = { headersTimeout: 50, requestTimeout: 100, keepAliveTimeout: 150, connectionsCheckingInterval: 20 };
   const server = createServer(limits, (_request, response) => void response.end('other'));
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => void socket.end(`refused ${error.code}`));
-  new HotConnections(server, new Map([['/hot', echo]]), () => undefined);
+  new HotConnections(server, new Map([['/hot', echo]]), new Map(), () => undefined);
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
   t.teardown(() => server.close());
   const { port } = server.address() as AddressInfo;
@@ -337,7 +483,7 @@ test('a body that comes too slowly is given up long before its time is over', as
   let slow = 0;
   server.on('slowBody', () => slow++);
   const pace = { graceMs: 100, bytesPerSecondMin: 1000 };
-  new HotConnections(server, new Map([['/hot', echo]]), () => undefined, pace);
+  new HotConnections(server, new Map([['/hot', echo]]), new Map(), () => undefined, pace);
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
   t.teardown(() => server.close());
   const { port } = server.address() as AddressInfo;

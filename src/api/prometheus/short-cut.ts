@@ -1,16 +1,16 @@
 /**
  * The short way of `query` and `query_range`: the plain form of a request (a GET, or a POST of a form, from no page of a
- * browser) is answered straight from Node's HTTP server. An autoscaler's question is small, so what a framework does
+ * browser) is answered straight from the connection (hot-connection.ts), or from Node's HTTP server. An autoscaler's question is small, so what a framework does
  * around it is a good part of the answer's time. Everything else goes the long way (prometheus.ts), with the same reply.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { pipeline, type Readable } from 'node:stream';
+import { pipeline, Readable } from 'node:stream';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { LIMITS } from '../../model/limits.ts';
 import type { Aborted } from '../../promql/eval/run.ts';
 import { CHALLENGE_READ, type Guard } from '../guard.ts';
 import type { Answered } from '../hot-connection.ts';
-import { addShortCut, readBody } from '../hot-route.ts';
+import { addShortCut, type Question, type Reply, readBody } from '../hot-route.ts';
 import { FORM, formOf } from '../http.ts';
 import { acceptedEncoding, BYTES_MIN, ENCODERS, OPTIONS } from './compression.ts';
 import { type Answer, bodyOfAnswer, describeFailure, JSON_TYPE } from './envelope.ts';
@@ -29,29 +29,38 @@ export function addShortWay(app: FastifyInstance, way: ShortWay): void {
     url: way.url,
     take(request, response, answered) {
       if (!way.isReady() || !isPlain(request)) return false;
-      if (!admit(way, request, response, answered)) return true;
-      if (request.method === 'GET') void serve(way, request, response, '', answered);
+      const refusal = admit(way, request);
+      if (refusal !== null) {
+        answered(way.url, refusal.status);
+        if (refusal.isLast) response.setHeader('connection', 'close');
+        send(response, refusal);
+      } else if (request.method === 'GET') void serve(way, request, response, '', answered);
       else readForm(way, request, response, answered);
       return true;
+    },
+    ask(question) {
+      if (!way.isReady()) return null;
+      const refusal = admit(way, question);
+      if (refusal !== null) return Promise.resolve(refusal);
+      return replyTo(way, question.target, '', question.headers['accept-encoding'], question);
     },
   });
 }
 
-/** False for whoever may not ask, and is told so, before a body is read. */
-function admit(way: ShortWay, request: IncomingMessage, response: ServerResponse, answered: Answered): boolean {
-  if (!way.guard) return true;
-  // As guarded routes say.
-  response.setHeader('x-content-type-options', 'nosniff');
+/** The refusal of whoever may not ask, before a body is read. */
+function admit(way: ShortWay, request: IncomingMessage | Question): Reply | null {
+  if (!way.guard) return null;
   try {
     way.guard.admitHttp('read', request);
-    return true;
+    return null;
   } catch (error) {
     const { status, body } = describeFailure(error, way.log, way.url);
-    response.setHeader('www-authenticate', CHALLENGE_READ);
-    response.setHeader('connection', 'close');
-    answered(way.url, status);
-    void send(response, status, body, request.headers['accept-encoding']);
-    return false;
+    const headers = {
+      ...GUARDED_HEADERS,
+      'www-authenticate': CHALLENGE_READ,
+      'content-length': Buffer.byteLength(body),
+    };
+    return { status, headers, body, isLast: true };
   }
 }
 
@@ -80,46 +89,62 @@ async function serve(
   body: string,
   answered: Answered,
 ): Promise<void> {
-  const aborted = {
+  const reply = await replyTo(way, url, body, headers['accept-encoding'], {
     get aborted() {
       return response.destroyed;
     },
-  };
-  try {
-    const answer = await way.answer(formOf(url, body), aborted);
-    answered(way.url, 200);
-    await send(response, 200, bodyOfAnswer(answer), headers['accept-encoding']);
-  } catch (error) {
-    const { status, body } = describeFailure(error, way.log, way.url);
-    answered(way.url, status);
-    await send(response, status, body, headers['accept-encoding']);
-  }
+  });
+  answered(way.url, reply.status);
+  send(response, reply);
 }
 
 const HEADERS = { vary: 'Origin, Accept-Encoding', 'content-type': JSON_TYPE };
+/** As guarded routes say. */
+const GUARDED_HEADERS = { 'x-content-type-options': 'nosniff', ...HEADERS };
 
-/** The reply, compressed where the client takes it and it is worth it. */
-async function send(
-  response: ServerResponse,
-  status: number,
-  body: string | Readable,
+async function replyTo(
+  way: ShortWay,
+  url: string,
+  body: string,
   accepted: string | readonly string[] | undefined,
-): Promise<void> {
-  if (response.destroyed) return;
+  aborted: Aborted,
+): Promise<Reply> {
+  let status = 200;
+  let answer: string | Readable;
+  try {
+    answer = bodyOfAnswer(await way.answer(formOf(url, body), aborted));
+  } catch (error) {
+    ({ status, body: answer } = describeFailure(error, way.log, way.url));
+  }
+  const headers = way.guard ? GUARDED_HEADERS : HEADERS;
   const encoding = acceptedEncoding(accepted);
-  if (typeof body !== 'string') {
-    response.writeHead(status, encoding === null ? HEADERS : { ...HEADERS, 'content-encoding': encoding });
-    // A pipeline ends all of them when one ends early.
-    if (encoding === null) pipeline(body, response, () => {});
-    else pipeline(body, ENCODERS[encoding].stream(OPTIONS), response, () => {});
+  if (typeof answer !== 'string') return { status, ...streamed(answer, headers, encoding) };
+  const length = Buffer.byteLength(answer);
+  if (encoding === null || length < BYTES_MIN)
+    return { status, headers: { ...headers, 'content-length': length }, body: answer };
+  const bytes = await ENCODERS[encoding].whole(Buffer.from(answer), OPTIONS);
+  return { status, headers: { ...headers, 'content-encoding': encoding, 'content-length': bytes.length }, body: bytes };
+}
+
+function streamed(
+  body: Readable,
+  headers: Readonly<Record<string, string>>,
+  encoding: keyof typeof ENCODERS | null,
+): Omit<Reply, 'status'> {
+  if (encoding === null) return { headers, body };
+  // A pipeline ends all of them when one ends early.
+  const encoded = pipeline(body, ENCODERS[encoding].stream(OPTIONS), () => {});
+  return { headers: { ...headers, 'content-encoding': encoding }, body: encoded };
+}
+
+function send(response: ServerResponse, { status, headers, body }: Reply): void {
+  const isStream = body instanceof Readable;
+  if (response.destroyed) {
+    if (isStream) body.destroy();
     return;
   }
-  const length = Buffer.byteLength(body);
-  if (encoding === null || length < BYTES_MIN) {
-    // A text leaves in one piece with its head.
-    response.writeHead(status, { ...HEADERS, 'content-length': length }).end(body);
-    return;
-  }
-  const bytes = await ENCODERS[encoding].whole(Buffer.from(body), OPTIONS);
-  response.writeHead(status, { ...HEADERS, 'content-encoding': encoding, 'content-length': bytes.length }).end(bytes);
+  // A text leaves in one piece with its head.
+  response.writeHead(status, headers);
+  if (isStream) pipeline(body, response, () => {});
+  else response.end(body);
 }
