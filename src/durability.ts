@@ -2,21 +2,27 @@
  * The part of the composition root that makes the store survive restarts: recovers it, starts the log, takes images, and says
  * in metrics and in the log of the daemon how all that is.
  */
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from './config/schema.ts';
 import { disk } from './disk.ts';
+import { type FolderLock, FolderLocked, lockFolder } from './folder-lock.ts';
 import type { DeltaSums } from './ingest/otlp/delta.ts';
 import { Replayer } from './ingest/replay.ts';
 import type { Clock } from './model/clock.ts';
+import { type TakenFromPeer, takeFromPeer } from './replica.ts';
 import type { Registry } from './telemetry/registry.ts';
-import type { MemoryLayout } from './tsdb/image.ts';
+import type { ImageSection, MemoryLayout } from './tsdb/image.ts';
 import type { KernelHead } from './tsdb/kernel-head.ts';
 import type { LogEvent } from './tsdb/log.ts';
 import { Pressure } from './tsdb/pressure.ts';
-import { type Recovered, recover, Storage } from './tsdb/storage.ts';
+import { firstImagePath, isEmpty, type Recovered, recover, Storage } from './tsdb/storage.ts';
 
 export interface StoreOptions {
-  readonly config: Config['storage'];
+  readonly config: Pick<Config, 'storage' | 'replica'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly registry: Registry;
@@ -29,37 +35,58 @@ export interface Store {
   readonly storage: Storage | null;
   /** Sums of OTLP deltas that were recovered with it. */
   readonly deltas: DeltaSums;
+  /** State beside the memory, which an image takes along. */
+  readonly sections: readonly ImageSection[];
+  /** What came of asking the peer; null if it was not asked. */
+  readonly taken: TakenFromPeer | null;
   close(): Promise<void>;
 }
 
 const TICK_MS = 100;
 
-/** Opens the store: empty, or as it was if it has a path. */
+/** Opens the store: empty, or as it was if it has a path, or as its peer's. */
 export async function openStore(options: StoreOptions): Promise<Store> {
-  const { config, clock, logger, registry, openHead } = options;
-  const replayer = new Replayer(clock);
-  if (config.path === '') {
-    registerStorageMetrics(registry, null);
-    const head = openHead(null);
-    return { head, storage: null, deltas: replayer.deltasOf(head), close: async () => undefined };
+  const { config, logger, registry } = options;
+  if (config.storage.path !== '') return openLasting(options);
+  registerStorageMetrics(registry, null);
+  if (config.replica.peer !== '') return openFromPeer(options);
+  const replayer = new Replayer(options.clock);
+  const head = options.openHead(null);
+  const sections = replayer.sections(head);
+  registerTaken(registry, logger, null);
+  return { head, storage: null, deltas: replayer.deltasOf(head), sections, taken: null, close: async () => undefined };
+}
+
+/** In memory only, and yet not with nothing: the peer's image passes through a file that goes away again. */
+async function openFromPeer(options: StoreOptions): Promise<Store> {
+  const { registry, logger } = options;
+  const folder = await mkdtemp(join(tmpdir(), 'tidegauge-'));
+  try {
+    const replayer = new Replayer(options.clock);
+    const { recovered, taken } = await recoverIn(folder, replayer, options);
+    registerTaken(registry, logger, taken);
+    const { head, sections } = recovered;
+    return { head, storage: null, deltas: replayer.deltasOf(head), sections, taken, close: async () => undefined };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
   }
-  const recovered = await recover({
-    files: disk,
-    folder: config.path,
-    clock,
-    openHead,
-    replay: replayer.replay,
-    sections: replayer.sections,
-    log: (what, details) => logger.warn({ event: 'recovery', ...details }, what),
-  });
+}
+
+async function openLasting(options: StoreOptions): Promise<Store> {
+  const { config, clock, logger, registry } = options;
+  const { path: folder, logFailure: onFailure, logSyncMs: syncMs } = config.storage;
+  const lock = await lockOrWarn(folder, logger);
+  const replayer = new Replayer(clock);
+  const { recovered, taken } = await recoverIn(folder, replayer, options);
+  registerTaken(registry, logger, taken);
   announce(logger, recovered);
   const storage = new Storage({
     files: disk,
-    folder: config.path,
+    folder,
     clock,
     recovered,
-    onFailure: config.logFailure,
-    syncMs: config.logSyncMs,
+    onFailure,
+    syncMs,
     onLog: (event) => logChange(logger, event),
     onImageFailure: (err) => logger.error({ event: 'image', err }, 'cannot take an image'),
   });
@@ -69,8 +96,82 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   const close = async (): Promise<void> => {
     clearInterval(ticking);
     await storage.close();
+    await lock?.release().catch(() => undefined);
   };
-  return { head: recovered.head, storage, deltas: replayer.deltasOf(recovered.head), close };
+  const { head, sections } = recovered;
+  return { head, storage, deltas: replayer.deltasOf(head), sections, taken, close };
+}
+
+/** What the folder holds; if that is nothing, what the peer gives. */
+async function recoverIn(
+  folder: string,
+  replayer: Replayer,
+  { config, clock, logger, openHead }: StoreOptions,
+): Promise<{ readonly recovered: Recovered; readonly taken: TakenFromPeer | null }> {
+  const taken = config.replica.peer === '' ? null : await takeIfEmpty(folder, config.replica);
+  const recovered = await recover({
+    files: disk,
+    folder,
+    clock,
+    openHead,
+    replay: replayer.replay,
+    sections: replayer.sections,
+    log: (what, details) => logger.warn({ event: 'recovery', ...details }, what),
+  });
+  if (taken?.kind !== 'taken' || recovered.recovery.badImages === 0) return { recovered, taken };
+  // One of another version would be left where it is, and pass for something of our own.
+  await disk.remove(firstImagePath(folder));
+  return { recovered, taken: { kind: 'refused', reason: 'the image of the peer cannot be used here' } };
+}
+
+/** Null if there is something that is our own. */
+async function takeIfEmpty(folder: string, replica: Config['replica']): Promise<TakenFromPeer | null> {
+  if (!(await isEmpty(disk, folder))) return null;
+  const path = firstImagePath(folder);
+  const part = `${path}.part`;
+  const pem = (file: string): string => (file === '' ? '' : readFileSync(file, 'utf8'));
+  try {
+    const taken = await takeFromPeer(
+      {
+        url: replica.peer,
+        token: pem(replica.tokenFile).trim(),
+        caPem: pem(replica.caFile),
+        certPem: pem(replica.certFile),
+        keyPem: pem(replica.keyFile),
+      },
+      part,
+    );
+    if (taken.kind === 'taken') await disk.rename(part, path);
+    return taken;
+  } finally {
+    await disk.remove(part).catch(() => undefined);
+  }
+}
+
+function registerTaken(registry: Registry, logger: Logger, taken: TakenFromPeer | null): void {
+  registry.collected(
+    'gauge',
+    'tidegauge_replica_start',
+    "1 for what came of asking the peer for its memory at start: taken, empty, unreachable or refused; none if it wasn't asked.",
+    ['outcome'],
+    () => [{ labels: [taken?.kind ?? 'none'], value: 1 }],
+  );
+  if (taken === null) return;
+  const what = { event: 'replica', outcome: taken.kind };
+  if (taken.kind === 'taken') logger.info(what, "the memory is the peer's");
+  else logger.warn({ ...what, reason: taken.reason }, "the peer's memory could not be taken");
+}
+
+/** A disk that takes no file is no reason not to start: samples are served, and the log says what it cannot do. */
+async function lockOrWarn(folder: string, logger: Logger): Promise<FolderLock | null> {
+  try {
+    await disk.makeFolder(folder);
+    return await lockFolder(folder);
+  } catch (err) {
+    if (err instanceof FolderLocked) throw err;
+    logger.warn({ event: 'lock', err }, 'cannot lock the storage path: nothing keeps a second daemon from it');
+    return null;
+  }
 }
 
 function announce(logger: Logger, { recovery, head }: Recovered): void {

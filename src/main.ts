@@ -18,6 +18,7 @@ import { registerOps } from './api/ops/ops.ts';
 import { corsOrigins } from './api/prometheus/cors.ts';
 import { registerPrometheus } from './api/prometheus/prometheus.ts';
 import { openOtlpGrpc, registerOtlpHttp, registerPush } from './api/push/push.ts';
+import { registerReplica } from './api/replica.ts';
 import { registerScale } from './api/scale/scale.ts';
 import { sharePort } from './api/shared-port.ts';
 import { registerUi } from './api/ui/ui.ts';
@@ -55,6 +56,7 @@ import { KernelHead } from './tsdb/kernel-head.ts';
 import { Metadata } from './tsdb/metadata.ts';
 import { seriesIndex } from './tsdb/series-index.ts';
 import { Steadiness } from './tsdb/steadiness.ts';
+import { sendImage } from './tsdb/storage.ts';
 
 /** Set by the bundler from package.json. */
 declare const TIDEGAUGE_VERSION: string;
@@ -168,7 +170,7 @@ async function openStoreOrEnd(config: Config, logger: Logger, registry: Registry
   const { storage } = config;
   const openHead = (like: MemoryLayout | null): KernelHead => newHead(config, like);
   try {
-    return await openStore({ config: storage, clock: systemClock, logger, registry, openHead });
+    return await openStore({ config, clock: systemClock, logger, registry, openHead });
   } catch (error) {
     logger.fatal(
       { err: error },
@@ -266,7 +268,9 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
   retention.unref();
 
   let state: 'starting' | 'ready' | 'stopping' = 'starting';
-  const isReady = (): boolean => state === 'ready';
+  // The peer is there and ready: until the windows are covered here, it is the one to be asked.
+  const readyFromMs = store.taken?.kind === 'refused' ? clock.monotonicMs() + config.replica.waitMs : 0;
+  const isReady = (): boolean => state === 'ready' && clock.monotonicMs() >= readyFromMs;
   const isStopping = (): boolean => state === 'stopping';
   let keda: KedaPort | null = null;
   const openings: Readonly<Record<SurfaceName, Opening>> = {
@@ -277,6 +281,12 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
           await registerOpenApi(app, TIDEGAUGE_VERSION);
           registerOps(app, { registry, isReady, isStopping });
           registerPush(app, { writer, logger, guard });
+          registerReplica(app, {
+            registry,
+            hasImage: () => isReady() && head.stats().series > 0,
+            sendImage: (write, isCancelled) =>
+              sendImage(head, store.sections, clock, write, () => isCancelled() || head.isFull || isStopping()),
+          });
           registerScale(app, { readings, recorder, head, kedify });
           registerUi(app, { recorder, registry, folder: WEB_FOLDER });
           if (kedify !== null) registerMemstore(app, { head, names, clock, kedify, info: () => infoOf(config) });

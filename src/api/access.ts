@@ -39,6 +39,8 @@ const QUERIES: readonly string[] = [
   '/api/v1/explain',
   '/api/v1/read',
 ];
+/** An image is all that everybody sent, whatever their namespace. */
+const ADMIN_READS: readonly string[] = ['/api/v1/replica/image'];
 const SCALES: readonly string[] = ['/api/v1/scale/value', '/api/v1/scale/value/*'];
 
 /** The role that a route takes, by fastify's pattern; null if it is open to all. */
@@ -47,6 +49,7 @@ export function roleOf(method: string, url: string): Role | null {
   if (method === 'POST' && WRITES.includes(url)) return 'write';
   const reads = method === 'GET' || method === 'HEAD';
   if (reads && OPEN.includes(url)) return null;
+  if (ADMIN_READS.includes(url)) return 'admin';
   if (reads ? SCALES.includes(url) : method === 'POST' && url === '/memstore/query') return 'scale';
   return reads || (method === 'POST' && QUERIES.includes(url)) ? 'read' : 'admin';
 }

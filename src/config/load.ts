@@ -261,6 +261,14 @@ function buildConfig(given: Given, file: FileContent): Config {
       adapterConfig: read(SETTINGS.kubernetesAdapterConfig),
       allowNegative: read(SETTINGS.kubernetesAllowNegative),
     },
+    replica: {
+      peer: read(SETTINGS.replicaPeer),
+      tokenFile: read(SETTINGS.replicaTokenFile),
+      caFile: read(SETTINGS.replicaCaFile),
+      certFile: read(SETTINGS.replicaCertFile),
+      keyFile: read(SETTINGS.replicaKeyFile),
+      waitMs: read(SETTINGS.replicaWait),
+    },
     storage: {
       path: read(SETTINGS.storagePath),
       logFailure: read(SETTINGS.storageLogFailure),

@@ -22,6 +22,7 @@ import {
   PATTERN,
   SYNC,
   TEXT,
+  URL_OR_NONE,
 } from './values.ts';
 
 export interface Setting<T> {
@@ -153,6 +154,16 @@ export interface Config {
     /** '' has no rules. */
     readonly adapterConfig: string;
     readonly allowNegative: boolean;
+  };
+  readonly replica: {
+    /** Web address of the daemon whose image is taken on a start with nothing; '' for none. */
+    readonly peer: string;
+    readonly tokenFile: string;
+    readonly caFile: string;
+    readonly certFile: string;
+    readonly keyFile: string;
+    /** How long it is not ready if the peer is there and gives nothing. */
+    readonly waitMs: number;
   };
   readonly storage: {
     /** '' keeps everything in memory only. */
@@ -427,6 +438,32 @@ export const SETTINGS = {
     BOOLEAN,
     'false',
     'Answer negative values of external rules; Kubernetes 1.34 and later scale to the maximum on a negative sum.',
+  ),
+  replicaPeer: setting(
+    'replica.peer',
+    URL_OR_NONE,
+    '',
+    'URL of the web port of another daemon, which gets the same samples: on a start with nothing its memory is taken.',
+  ),
+  replicaTokenFile: setting(
+    'replica.token-file',
+    PATH,
+    '',
+    'File with the bearer token that is shown to the peer; it needs the role admin there.',
+  ),
+  replicaCaFile: setting(
+    'replica.ca-file',
+    PATH,
+    '',
+    'Authorities that the certificate of the peer is checked against.',
+  ),
+  replicaCertFile: setting('replica.cert-file', PATH, '', 'Certificate that is shown to the peer, PEM.'),
+  replicaKeyFile: setting('replica.key-file', PATH, '', 'Private key of that certificate, PEM.'),
+  replicaWait: setting(
+    'replica.wait',
+    DURATION,
+    '5m',
+    'How long a daemon that began with nothing is not ready if its peer is there but did not give its memory.',
   ),
   storagePath: setting(
     'storage.path',

@@ -23,7 +23,7 @@ export interface Kind<T> {
     | 'name'
     | 'number'
     | 'list'
-    | 'pattern';
+    | 'pattern' | 'url';
   /** What a right value looks like, as the end of the sentence "want …". */
   readonly want: string;
   /** The value, or undefined if the text is not one. */
@@ -79,6 +79,22 @@ export const TEXT: Kind<string> = {
   parse: (text) => (/^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/.test(text) ? text : undefined),
   format: (text) => text,
 };
+
+/** An `http:` or `https:` URL; empty for none. */
+export const URL_OR_NONE: Kind<string> = {
+  name: 'url',
+  want: 'an http: or https: URL, or nothing',
+  parse: (text) => (text === '' || /^https?:$/.test(protocolOf(text)) ? text : undefined),
+  format: (text) => text,
+};
+
+function protocolOf(text: string): string {
+  try {
+    return new URL(text).protocol;
+  } catch {
+    return '';
+  }
+}
 
 /** Milliseconds above 0, or 0 for `always`. */
 export const SYNC: Kind<number> = {

@@ -200,6 +200,8 @@ export const LIMITS = {
   imageSamplesMax: 4_000_000,
   imageIntervalMs: 5 * 60 * 1000,
   imageIntervalMsMin: 30_000,
+  /** How long an image may take on its way to a replica: memory is given back only after it. */
+  replicaImageMsMax: 60_000,
   /** Records of the log whose replay fails that are set aside, each with a fresh start. */
   setAsideMax: 16,
 } as const;

@@ -92,7 +92,7 @@ const LAYOUT_SUM = smallCrc32c(
 
 export interface WriteOptions {
   readonly kernel: Kernel;
-  readonly files: Files;
+  readonly files: Pick<Files, 'remove' | 'create' | 'rename' | 'syncFolder'>;
   /** Written as `<path>.part`, and renamed once it is whole and synced. */
   readonly path: string;
   readonly folder: string;
@@ -106,6 +106,7 @@ export interface WriteOptions {
 /** Writes an image. The memory as it is at the call is in it, whole; throws what the disk throws, and leaves no file then. */
 export async function writeImage(options: WriteOptions): Promise<ImageWritten> {
   const { kernel, files, path } = options;
+  if (isImageRunning(kernel)) throw new CodedError('overloaded', 'cannot take an image: one is being taken');
   const writer = new BlockWriter(kernel);
   // All at one moment: sections, the number of ids, the position in the log.
   const sections = options.sections.map(({ name, save }) => ({ name, bytes: save() }));
@@ -135,6 +136,11 @@ export async function writeImage(options: WriteOptions): Promise<ImageWritten> {
     kernel.u32[SB_PINS >>> 2]!--;
   }
   return { bytes: writer.bytes, blocks: writer.blocks };
+}
+
+/** True while an image of this memory is being written: two at a time would end each other. */
+export function isImageRunning({ u32 }: Kernel): boolean {
+  return u32[SB_IMAGE >>> 2] !== 0;
 }
 
 function headOf({ kernel, segment, takenMs }: WriteOptions): ImageHead {

@@ -135,32 +135,81 @@ export function* scanSegment(
   tools: LogTools,
   counts: ScanCounts,
 ): Generator<ScannedRecord> {
-  let at = SEGMENT_HEADER_BYTES;
-  const head = bytes.subarray(0, SEGMENT_HEADER_BYTES);
-  if (head.length === SEGMENT_HEADER_BYTES && head.readUInt32LE(28) === smallCrc32c(head.subarray(0, 28))) {
-    const version = head.readUInt32LE(8);
-    counts.isUnknown = version < LOG_FORMAT_VERSION_MIN || version > LOG_FORMAT_VERSION;
-    if (counts.isUnknown) return;
-  } else at = 0; // Its header is damaged; its records may not be.
-  while (at + RECORD_HEADER_BYTES <= bytes.length) {
-    const header = bytes.subarray(at, at + RECORD_HEADER_BYTES);
-    const end = isHeader(header, segment) ? at + RECORD_HEADER_BYTES + header.readUInt32LE(8) : 0;
-    if (end === 0 || end > bytes.length) {
-      const next = bytes.indexOf(SYNC_MARK, at + 1);
-      const skippedTo = next < 0 ? bytes.length : next;
-      counts.bytesPassedOver += skippedTo - at;
-      at = skippedTo;
-      continue;
-    }
-    const record = readRecord(bytes, at, end, tools);
-    if (record === null) counts.damaged++;
-    else {
-      counts.records++;
-      yield record;
-    }
-    at = end;
+  const scan = new SegmentScan(segment, tools, counts);
+  yield* scan.records(bytes, bytes.length);
+}
+
+/** Goes over a segment that comes in pieces. */
+export class SegmentScan {
+  /** Where in the segment the next record is looked for: what lies before it is not needed any more. */
+  position = 0;
+  /** How many bytes from there on must be there for it to go on. */
+  needs = SEGMENT_HEADER_BYTES;
+  readonly #segment: number;
+  readonly #tools: LogTools;
+  readonly #counts: ScanCounts;
+  #isBegun = false;
+
+  constructor(segment: number, tools: LogTools, counts: ScanCounts) {
+    this.#segment = segment;
+    this.#tools = tools;
+    this.#counts = counts;
   }
-  counts.bytesPassedOver += bytes.length - at;
+
+  /**
+   * The records of a piece that begins at `position`; as far as they are whole in it, unless it goes to the end of the
+   * segment, which is so long: then what is left belongs to no record. The records borrow the piece.
+   */
+  *records(piece: Buffer, segmentBytes: number): Generator<ScannedRecord> {
+    const first = this.position;
+    const isLast = first + piece.length >= segmentBytes;
+    if (!this.#isBegun && !this.#begin(piece)) return;
+    while (this.position - first + RECORD_HEADER_BYTES <= piece.length) {
+      const at = this.position - first;
+      const header = piece.subarray(at, at + RECORD_HEADER_BYTES);
+      const bytes = isHeader(header, this.#segment) ? RECORD_HEADER_BYTES + header.readUInt32LE(8) : 0;
+      if (bytes === 0 || this.position + bytes > segmentBytes) {
+        this.#passOver(piece, at, isLast);
+        continue;
+      }
+      this.needs = bytes;
+      if (at + bytes > piece.length) return;
+      const record = readRecord(piece, at, at + bytes, this.#tools);
+      if (record === null) this.#counts.damaged++;
+      else {
+        this.#counts.records++;
+        yield { ...record, at: this.position };
+      }
+      this.position += bytes;
+      this.needs = RECORD_HEADER_BYTES;
+    }
+    if (!isLast) return;
+    this.#counts.bytesPassedOver += first + piece.length - this.position;
+    this.position = first + piece.length;
+  }
+
+  /** False if the segment is of a format that is not known here. */
+  #begin(piece: Buffer): boolean {
+    this.#isBegun = true;
+    this.needs = RECORD_HEADER_BYTES;
+    const head = piece.subarray(0, SEGMENT_HEADER_BYTES);
+    // If its header is damaged, its records may not be.
+    if (head.length < SEGMENT_HEADER_BYTES || head.readUInt32LE(28) !== smallCrc32c(head.subarray(0, 28))) return true;
+    const version = head.readUInt32LE(8);
+    this.#counts.isUnknown = version < LOG_FORMAT_VERSION_MIN || version > LOG_FORMAT_VERSION;
+    this.position = SEGMENT_HEADER_BYTES;
+    return !this.#counts.isUnknown;
+  }
+
+  /** To the next sync mark; without one, to where one may begin that goes on behind the piece. */
+  #passOver(piece: Buffer, at: number, isLast: boolean): void {
+    const next = piece.indexOf(SYNC_MARK, at + 1);
+    const end = isLast ? piece.length : Math.max(at + 1, piece.length - SYNC_MARK.length + 1);
+    const bytes = (next < 0 ? end : next) - at;
+    this.#counts.bytesPassedOver += bytes;
+    this.position += bytes;
+    this.needs = RECORD_HEADER_BYTES;
+  }
 }
 
 /** Payload as it was written, or null. */

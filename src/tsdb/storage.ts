@@ -11,11 +11,18 @@
  */
 import type { Clock } from '../model/clock.ts';
 import { LIMITS } from '../model/limits.ts';
-import type { Files } from './files.ts';
-import { ImageFault, type ImageSection, type MemoryLayout, readImage, writeImage } from './image.ts';
+import type { Files, ReadableFile } from './files.ts';
+import { ImageFault, type ImageSection, isImageRunning, type MemoryLayout, readImage, writeImage } from './image.ts';
 import type { KernelHead } from './kernel-head.ts';
 import { Log, type LogEvent, type LogFailure, segmentName, segmentsOf } from './log.ts';
-import { type LogRecord, RECORD_BODY, RECORD_PROFILE, type ScanCounts, scanSegment } from './log-format.ts';
+import {
+  type LogRecord,
+  RECORD_BODY,
+  RECORD_PROFILE,
+  type ScanCounts,
+  type ScannedRecord,
+  SegmentScan,
+} from './log-format.ts';
 import { LogKernel, SLOT_BYTES } from './log-kernel.ts';
 
 /** A body of the log, for whoever knows the protocols. */
@@ -84,6 +91,40 @@ function imagesOf(names: readonly string[]): number[] {
     .sort((a, b) => a - b);
 }
 
+/**
+ * Writes an image of a store to somebody who begins with nothing. `write` is done with what it is given when it returns.
+ * Throws what it throws, and `overloaded` while another image is being taken.
+ */
+export async function sendImage(
+  { kernel }: KernelHead,
+  sections: readonly ImageSection[],
+  clock: Clock,
+  write: (parts: readonly Uint8Array[]) => Promise<void>,
+  isCancelled: () => boolean,
+): Promise<void> {
+  const nothing = async (): Promise<void> => undefined;
+  const files = {
+    remove: nothing,
+    rename: nothing,
+    syncFolder: nothing,
+    create: async () => ({ write, sync: nothing, close: nothing }),
+  };
+  const takenMs = clock.nowMs();
+  await writeImage({ kernel, files, folder: '', path: '', segment: 0, takenMs, sections, isCancelled });
+}
+
+/** Where the image of another daemon is put, for `recover` to find it: before whatever will be logged here. */
+export function firstImagePath(folder: string): string {
+  return `${folder}/image/${imageName(0)}`;
+}
+
+/** True if a folder holds nothing that could be recovered. */
+export async function isEmpty(files: Files, folder: string): Promise<boolean> {
+  for (const name of ['log', 'image']) await files.makeFolder(`${folder}/${name}`);
+  const images = imagesOf(await files.list(`${folder}/image`));
+  return images.length === 0 && segmentsOf(await files.list(`${folder}/log`)).length === 0;
+}
+
 /** Brings a store back to what was acknowledged. It always comes back: what cannot be read is set aside and counted. */
 export async function recover(options: RecoverOptions): Promise<Recovered> {
   const { files, folder, clock } = options;
@@ -123,6 +164,7 @@ class Replay {
   readonly #bad: Set<string>;
   readonly #profiles = new Map<number, string>();
   readonly #logKernel: LogKernel;
+  #piece: Buffer = Buffer.allocUnsafeSlow(PIECE_BYTES);
 
   constructor(options: RecoverOptions, logKernel: LogKernel, bad: Set<string>) {
     this.#options = options;
@@ -185,31 +227,58 @@ class Replay {
 
   async #replaySegment(head: KernelHead, segment: number): Promise<boolean> {
     const { files, folder, log } = this.#options;
-    let bytes: Buffer;
-    try {
-      bytes = await readWhole(files, `${folder}/log/${segmentName(segment)}`);
-    } catch (error) {
-      log('a segment of the log cannot be read', { segment, reason: String(error) });
-      this.recovery.damaged++;
-      return true;
-    }
     const counts: ScanCounts = { records: 0, damaged: 0, bytesPassedOver: 0, isUnknown: false };
-    for (const record of scanSegment(bytes, segment, this.#logKernel, counts)) {
-      if (record.kind === RECORD_PROFILE) this.#profiles.set(record.profile, Buffer.from(record.body).toString());
-      if (record.kind !== RECORD_BODY || this.#bad.has(`${segment}:${record.at}`)) continue;
-      try {
-        this.#replayRecord(head, record);
-      } catch (error) {
-        await this.#setAside(segment, record.at, record.bytes, error);
-        // Whatever the record did to the memory before it failed is in there: begin again without it.
-        return false;
+    const scan = new SegmentScan(segment, this.#logKernel, counts);
+    let file: ReadableFile | null = null;
+    try {
+      file = await files.open(`${folder}/log/${segmentName(segment)}`);
+      for (;;) {
+        const piece = await this.#readPiece(file, scan);
+        const failed = this.#replayPiece(head, scan.records(piece, file.bytes), segment);
+        if (failed !== null) {
+          await this.#setAside(segment, failed.record, failed.error);
+          // Whatever the record did to the memory before it failed is in there: begin again without it.
+          return false;
+        }
+        if (counts.isUnknown || scan.position >= file.bytes || piece.length < this.#piece.length) break;
       }
+    } catch (error) {
+      if (error instanceof TooManyFailed) throw error;
+      log('a segment of the log cannot be read', { segment, reason: String(error) });
+      counts.damaged++;
+    } finally {
+      await file?.close().catch(() => undefined);
     }
     if (counts.isUnknown) log('a segment of the log is of another format; it is passed over', { segment });
     this.recovery.records += counts.records;
     this.recovery.damaged += counts.damaged;
     this.recovery.bytesPassedOver += counts.bytesPassedOver;
     return true;
+  }
+
+  /** What comes next of a segment: some megabytes at a time, so that a start needs no more memory than the store does. */
+  async #readPiece(file: ReadableFile, scan: SegmentScan): Promise<Buffer> {
+    if (this.#piece.length < scan.needs) this.#piece = Buffer.allocUnsafeSlow(scan.needs);
+    const read = await file.read(this.#piece, scan.position);
+    return this.#piece.subarray(0, read);
+  }
+
+  /** The record whose replay failed, or null. */
+  #replayPiece(
+    head: KernelHead,
+    records: Iterable<ScannedRecord>,
+    segment: number,
+  ): { readonly record: ScannedRecord; readonly error: unknown } | null {
+    for (const record of records) {
+      if (record.kind === RECORD_PROFILE) this.#profiles.set(record.profile, Buffer.from(record.body).toString());
+      if (record.kind !== RECORD_BODY || this.#bad.has(`${segment}:${record.at}`)) continue;
+      try {
+        this.#replayRecord(head, record);
+      } catch (error) {
+        return { record, error };
+      }
+    }
+    return null;
   }
 
   #replayRecord(head: KernelHead, record: LogRecord): void {
@@ -220,10 +289,10 @@ class Replay {
     if (replayed !== 'stored') this.recovery[replayed]++;
   }
 
-  async #setAside(segment: number, at: number, bytes: Uint8Array, error: unknown): Promise<void> {
+  async #setAside(segment: number, { at, bytes }: ScannedRecord, error: unknown): Promise<void> {
     const { files, folder, log } = this.#options;
     if (this.#bad.size >= LIMITS.setAsideMax) {
-      throw new Error(`cannot replay the log: more than ${LIMITS.setAsideMax} records fail`, { cause: error });
+      throw new TooManyFailed(`cannot replay the log: more than ${LIMITS.setAsideMax} records fail`, { cause: error });
     }
     this.#bad.add(`${segment}:${at}`);
     const path = `${folder}/aside/${segmentName(segment)}-${at}`;
@@ -239,16 +308,10 @@ class Replay {
   }
 }
 
-async function readWhole(files: Files, path: string): Promise<Buffer> {
-  const file = await files.open(path);
-  try {
-    const bytes = Buffer.allocUnsafeSlow(file.bytes);
-    const read = await file.read(bytes, 0);
-    return bytes.subarray(0, read);
-  } finally {
-    await file.close();
-  }
-}
+class TooManyFailed extends Error {}
+
+/** What is read of a segment at a time, unless a record is longer. */
+const PIECE_BYTES = 4 * 2 ** 20;
 
 // ---- from there on
 
@@ -351,7 +414,8 @@ export class Storage implements Journal {
     this.log.tick();
     // What an image holds back is needed when memory runs out; it is tried again.
     if (this.#running !== null && this.#head.isFull) this.#isCancelled = true;
-    if (this.#running === null && this.#isImageDue()) void this.takeImage();
+    // One that a replica takes comes first.
+    if (this.#running === null && !isImageRunning(this.#head.kernel) && this.#isImageDue()) void this.takeImage();
   }
 
   /** Takes an image now; false if it failed, which is counted and told. Two never run at a time. */

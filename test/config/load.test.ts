@@ -102,6 +102,7 @@ test('every setting can be given as flag, variable and YAML key', async (t) => {
     name: 'gauge',
     number: '1.5',
     list: 'a.b,c',
+    url: 'http://peer:9090',
   };
   const texts: Readonly<Record<string, string>> = {
     'log.format': 'json',
