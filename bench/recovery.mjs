@@ -89,7 +89,7 @@ async function send(loader, { listen }, startTs, count) {
 }
 
 /** What came back is what was sent. */
-async function expectSum({ listen }, loader, endTs) {
+async function expectSum({ listen }, _loader, endTs) {
   const client = new Client(`http://${listen.web}`, 1);
   const query = 'count({__name__=~".+"})';
   const { body } = await client.get(`/api/v1/query?${new URLSearchParams({ query, time: String(endTs / 1000) })}`);

@@ -23,7 +23,8 @@ export interface Kind<T> {
     | 'name'
     | 'number'
     | 'list'
-    | 'pattern' | 'url';
+    | 'pattern'
+    | 'url';
   /** What a right value looks like, as the end of the sentence "want …". */
   readonly want: string;
   /** The value, or undefined if the text is not one. */
