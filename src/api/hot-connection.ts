@@ -75,6 +75,7 @@ class HeadReader {
       'content-type': undefined,
       'content-encoding': undefined,
       'content-length': undefined,
+      'user-agent': undefined,
     };
     let isHostGiven = false;
     let lengthAt = 0;
@@ -114,7 +115,11 @@ class HeadReader {
 
 function isKept(name: string): name is keyof HotHeaders {
   return (
-    name === 'content-length' || name === 'content-type' || name === 'content-encoding' || name === 'authorization'
+    name === 'content-length' ||
+    name === 'content-type' ||
+    name === 'content-encoding' ||
+    name === 'authorization' ||
+    name === 'user-agent'
   );
 }
 
@@ -227,7 +232,7 @@ class HotConnection {
   #cutOff(): void {
     this.#all.server.emit(SLOW_BODY);
     this.#isLast = true;
-    if (this.#state === 'body') this.#write(this.#route!.refuse(tooSlow()));
+    if (this.#state === 'body') this.#write(this.#route!.refuse(tooSlow(), this));
     this.#over();
     this.#leave();
   }
@@ -311,7 +316,7 @@ class HotConnection {
       });
     } catch (error) {
       this.#state = 'skipping';
-      this.#write(route.refuse(error));
+      this.#write(route.refuse(error, this));
       if (this.#isLast) this.#leave();
     }
     const next = end + HEAD_END.length;
