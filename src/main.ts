@@ -296,6 +296,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
             exemplars,
             metadata,
             rejects: () => writer.rejects(),
+            senders: writer.senders,
             clock,
             isReady,
             isStopping,

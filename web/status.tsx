@@ -16,8 +16,28 @@ interface Reject {
   readonly time: string | null;
 }
 
-/** How often what was refused is asked for again. */
-const REJECTS_MS = 5000;
+interface Sender {
+  readonly protocol: string;
+  readonly peer: string;
+  /** Of its token or certificate; '' without. */
+  readonly name: string;
+  readonly userAgent: string;
+  readonly requests: number;
+  readonly samplesStored: number;
+  readonly requestsPerSecond: number;
+  readonly samplesPerSecond: number;
+  readonly refused: readonly Pick<Reject, 'what' | 'reason' | 'count'>[];
+  readonly lastTime: string;
+}
+
+interface Ingest {
+  readonly senders: readonly Sender[];
+  readonly sendersForgotten: { readonly senders: number; readonly samplesStored: number };
+  readonly rejects: readonly Reject[];
+}
+
+/** How often senders and what was refused are asked for again. */
+const INGEST_MS = 5000;
 
 export function Status() {
   const own = useOwnMetrics();
@@ -55,7 +75,7 @@ export function Status() {
 }
 
 function Flow({ own, flags }: { readonly own: OwnMetrics; readonly flags: Texts }) {
-  const requests = labelled(own, 'tidegauge_ingest_requests_total').filter(({ value }) => value > 0);
+  const { ingest, error } = useIngest();
   const rss = own.values.get('process_resident_memory_bytes') ?? 0;
   const limit = bytesOf(flags['storage.memory-limit'] ?? '');
   return (
@@ -84,26 +104,77 @@ function Flow({ own, flags }: { readonly own: OwnMetrics; readonly flags: Texts 
       </section>
       <section>
         <h2>Senders</h2>
-        {requests.length === 0 ? (
+        {error === '' ? null : <Failure error={error} />}
+        {ingest === null ? null : ingest.senders.length === 0 ? (
           <Empty command={`remote_write:\n  - url: ${location.origin}/api/v1/write`}>
             Nobody has sent anything yet. Add this to a Prometheus, or point an OpenTelemetry exporter at port 4317:
           </Empty>
         ) : (
-          <Lines rows={requests} perSecond={own.perSecond} unit="requests" />
+          <Senders {...ingest} />
         )}
       </section>
-      <Rejects perSecond={own.perSecond} />
+      {ingest === null ? null : <Rejects rejects={ingest.rejects} perSecond={own.perSecond} />}
     </>
   );
 }
 
-function Rejects({ perSecond }: Pick<OwnMetrics, 'perSecond'>) {
-  const { rejects, error } = useRejects();
+function Senders({ senders, sendersForgotten }: Ingest) {
+  return (
+    <>
+      <div class="scroll">
+        <table data-senders>
+          <thead>
+            <tr>
+              <th>From</th>
+              <th>By</th>
+              <th>Protocol</th>
+              <th class="n">samples /s</th>
+              <th class="n">requests /s</th>
+              <th class="n">Samples</th>
+              <th>Refused</th>
+              <th>Last</th>
+            </tr>
+          </thead>
+          <tbody>
+            {senders.map((sender) => (
+              <tr key={[sender.protocol, sender.peer, sender.name, sender.userAgent].join('\n')}>
+                <td>
+                  {sender.name === '' ? null : <b>{sender.name} </b>}
+                  {sender.peer}
+                </td>
+                <td class="mono">{sender.userAgent === '' ? 'not said' : sender.userAgent}</td>
+                <td>{sender.protocol}</td>
+                <td class="n">{formatValue(sender.samplesPerSecond)}</td>
+                <td class="n">{formatValue(sender.requestsPerSecond)}</td>
+                <td class="n">{formatCount(sender.samplesStored)}</td>
+                <td>{refusedText(sender)}</td>
+                <td class="soft">{new Date(sender.lastTime).toLocaleTimeString()}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {sendersForgotten.senders === 0 ? null : (
+        <p class="soft">
+          {formatCount(sendersForgotten.senders)} more made room, with {formatCount(sendersForgotten.samplesStored)}{' '}
+          samples.
+        </p>
+      )}
+    </>
+  );
+}
+
+function refusedText({ refused }: Sender): string {
+  return refused.length === 0
+    ? 'none'
+    : refused.map(({ what, reason, count }) => `${reason}: ${formatCount(count)} ${what}`).join(', ');
+}
+
+function Rejects({ rejects, perSecond }: Pick<OwnMetrics, 'perSecond'> & Pick<Ingest, 'rejects'>) {
   return (
     <section>
       <h2>Refused, by reason</h2>
-      {error === '' ? null : <Failure error={error} />}
-      {rejects === null ? null : rejects.length === 0 ? (
+      {rejects.length === 0 ? (
         <p class="soft">None.</p>
       ) : (
         <div class="scroll">
@@ -142,16 +213,16 @@ function Rejects({ perSecond }: Pick<OwnMetrics, 'perSecond'>) {
   );
 }
 
-/** What was refused, asked for again and again; the old list stays until the new one is there. */
-function useRejects(): { readonly rejects: readonly Reject[] | null; readonly error: string } {
-  const [rejects, setRejects] = useState<readonly Reject[] | null>(null);
+/** Asked for again and again; the old lists stay until the new ones are there. */
+function useIngest(): { readonly ingest: Ingest | null; readonly error: string } {
+  const [ingest, setIngest] = useState<Ingest | null>(null);
   const [error, setError] = useState('');
   useEffect(() => {
     const controller = new AbortController();
     const load = (): void => {
-      ask<{ readonly rejects: readonly Reject[] }>('status/ingest', {}, controller.signal).then(
+      ask<Ingest>('status/ingest', {}, controller.signal).then(
         ({ data }) => {
-          setRejects(data.rejects);
+          setIngest(data);
           setError('');
         },
         (fault: Error) => {
@@ -160,13 +231,13 @@ function useRejects(): { readonly rejects: readonly Reject[] | null; readonly er
       );
     };
     load();
-    const timer = setInterval(load, REJECTS_MS);
+    const timer = setInterval(load, INGEST_MS);
     return () => {
       clearInterval(timer);
       controller.abort();
     };
   }, []);
-  return { rejects, error };
+  return { ingest, error };
 }
 
 /** The line of the daemon's own metrics that counts them. */
@@ -174,37 +245,6 @@ function rateKey({ protocol, what, reason }: Reject): string {
   return what === 'samples'
     ? `tidegauge_ingest_samples_refused_total{protocol="${protocol}",reason="${reason}"}`
     : `tidegauge_ingest_requests_total{protocol="${protocol}",outcome="${reason}"}`;
-}
-
-function Lines({
-  rows,
-  perSecond,
-  unit,
-}: {
-  readonly rows: readonly Labelled[];
-  readonly perSecond: OwnMetrics['perSecond'];
-  readonly unit: string;
-}) {
-  return (
-    <table>
-      <thead>
-        <tr>
-          <th>What</th>
-          <th class="n">{unit}</th>
-          <th class="n">per second</th>
-        </tr>
-      </thead>
-      <tbody>
-        {rows.map(({ key, labels, value }) => (
-          <tr key={key}>
-            <td class="mono">{labels}</td>
-            <td class="n">{formatCount(value)}</td>
-            <td class="n">{formatValue(perSecond.get(key) ?? 0)}</td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  );
 }
 
 function Card({ name, value }: { readonly name: string; readonly value: string }) {
@@ -231,18 +271,6 @@ function Table({ title, rows }: { readonly title: string; readonly rows: readonl
       </table>
     </section>
   );
-}
-
-interface Labelled {
-  readonly key: string;
-  readonly labels: string;
-  readonly value: number;
-}
-
-function labelled({ values }: OwnMetrics, name: string): readonly Labelled[] {
-  return [...values]
-    .filter(([key]) => key.startsWith(`${name}{`))
-    .map(([key, value]) => ({ key, labels: key.slice(name.length + 1, -1).replaceAll(',', ', '), value }));
 }
 
 function sum(numbers: ReadonlyMap<string, number>, name: string): number {

@@ -104,6 +104,7 @@ class HeadReader {
       'content-type': undefined,
       'content-encoding': undefined,
       'content-length': undefined,
+      'user-agent': undefined,
     };
     let isHostGiven = false;
     let lengthAt = 0;
@@ -176,7 +177,11 @@ function questionHeaders(lines: readonly string[]): QuestionHeaders | null {
 
 function isKept(name: string): name is keyof HotHeaders {
   return (
-    name === 'content-length' || name === 'content-type' || name === 'content-encoding' || name === 'authorization'
+    name === 'content-length' ||
+    name === 'content-type' ||
+    name === 'content-encoding' ||
+    name === 'authorization' ||
+    name === 'user-agent'
   );
 }
 
@@ -301,7 +306,7 @@ class HotConnection {
   #cutOff(): void {
     this.#all.server.emit(SLOW_BODY);
     this.#isLast = true;
-    if (this.#state === 'body') this.#write(this.#route!.refuse(tooSlow()));
+    if (this.#state === 'body') this.#write(this.#route!.refuse(tooSlow(), this));
     this.#over();
     this.#leave();
   }
@@ -390,7 +395,7 @@ class HotConnection {
       });
     } catch (error) {
       this.#state = 'skipping';
-      this.#write(route.refuse(error));
+      this.#write(route.refuse(error, this));
       if (this.#isLast) this.#leave();
     }
     const next = end + HEAD_END.length;

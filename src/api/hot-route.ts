@@ -31,6 +31,7 @@ export interface HotHeaders {
   'content-type'?: string | undefined;
   'content-encoding'?: string | undefined;
   'content-length'?: string | undefined;
+  'user-agent'?: string | undefined;
 }
 
 export interface HotRequest {
@@ -53,7 +54,7 @@ export interface HotRoute {
    */
   answer(body: Uint8Array, request: HotRequest): Answer | Promise<Answer>;
   /** The reply to a request whose body was not read, or not to its end. */
-  refuse(error: unknown): Answer;
+  refuse(error: unknown, request: HotRequest): Answer;
 }
 
 export interface ShortCut {
@@ -168,7 +169,7 @@ function serve(route: HotRoute, request: IncomingMessage, response: ServerRespon
     // However it ends: answered, or gone.
     route.check(request, (release) => response.once('close', release));
   } catch (error) {
-    reply(route.refuse(error));
+    reply(route.refuse(error, request));
     return;
   }
   readBody(request, route.bodyBytesMax, (body) => {
@@ -179,7 +180,7 @@ function serve(route: HotRoute, request: IncomingMessage, response: ServerRespon
       return;
     }
     response.setHeader('connection', 'close');
-    reply(route.refuse(tooLarge(route.bodyBytesMax)));
+    reply(route.refuse(tooLarge(route.bodyBytesMax), request));
   });
 }
 

@@ -19,6 +19,7 @@ import { REASON_NAMES } from './reasons.ts';
 import { type Reject, RejectExamples } from './rejects.ts';
 import { type RemoteWriteHead, type RemoteWriteTarget, storeRemoteWrite, storeRequest } from './remote-write/store.ts';
 import { LOGGED_AS, type LoggedAs, profileOf } from './replay.ts';
+import { type Sender, Senders } from './senders.ts';
 import { NO_EXAMPLE, Tally } from './tally.ts';
 import { bodyBytesOf } from './text/block.ts';
 import { storeText } from './text/store.ts';
@@ -95,6 +96,8 @@ export class Writer {
   readonly #onTrap: (error: Error) => void;
   readonly #counters: Record<Protocol, ProtocolCounters>;
   readonly #rejectExamples: RejectExamples;
+  /** Who sends; whoever calls the writer may say on whose account. */
+  readonly senders: Senders;
   readonly #onStored: () => void;
 
   constructor(options: WriterOptions) {
@@ -121,6 +124,7 @@ export class Writer {
     });
     this.#rejectExamples = new RejectExamples(clock);
     this.#counters = protocolCounters(registry, this.#rejectExamples);
+    this.senders = new Senders(clock, registry);
   }
 
   /**
@@ -128,8 +132,8 @@ export class Writer {
    * series follows upon what is learnt for each. `stamp` is the namespace that the sender's identity puts on its series, ''
    * for none (stamp.ts). Throws `bad_body`, `body_too_large` or `overloaded`.
    */
-  remoteWrite(body: Uint8Array, connection = 0, stamp = ''): WriteOutcome {
-    const stored = this.#store('remote_write', body, (tally) => {
+  remoteWrite(body: Uint8Array, connection = 0, stamp = '', sender: Sender | null = null): WriteOutcome {
+    const stored = this.#store('remote_write', body, sender, (tally) => {
       storeRemoteWrite(body, connection, this.#remoteWriteTarget(tally, stamp));
       return this.#note(LOGGED_AS.remoteWrite, body, tally.samplesStored, stamp);
     });
@@ -137,8 +141,8 @@ export class Writer {
   }
 
   /** As `remoteWrite`, of a remote-write 2.0 body. */
-  remoteWrite2(body: Uint8Array, connection = 0, stamp = ''): RequestOutcome {
-    const stored = this.#store('remote_write', body, (tally) => {
+  remoteWrite2(body: Uint8Array, connection = 0, stamp = '', sender: Sender | null = null): RequestOutcome {
+    const stored = this.#store('remote_write', body, sender, (tally) => {
       storeRequest(body, connection, this.#remoteWriteTarget(tally, stamp));
       return this.#note(LOGGED_AS.remoteWrite2, body, tally.samplesStored, stamp);
     });
@@ -146,8 +150,8 @@ export class Writer {
   }
 
   /** Stores an OTLP `ExportMetricsServiceRequest`, decompressed. Throws `bad_body` or `body_too_large`. */
-  otlp(body: Uint8Array, stamp = ''): WriteOutcome {
-    const stored = this.#store('otlp', body, (tally) => {
+  otlp(body: Uint8Array, stamp = '', sender: Sender | null = null): WriteOutcome {
+    const stored = this.#store('otlp', body, sender, (tally) => {
       checkSize(body, LIMITS.otlpBodyBytesMax);
       return this.#storeOtlp(body, stamp, tally);
     });
@@ -163,9 +167,10 @@ export class Writer {
     format: Omit<TextFormat, 'timestampMs'> & { timestampMs?: number },
     connection = 0,
     stamp = '',
+    sender: Sender | null = null,
   ): WriteOutcome {
     const { timestampMs = this.#clock.nowMs() } = format;
-    const stored = this.#store('text', body, (tally) => {
+    const stored = this.#store('text', body, sender, (tally) => {
       const logged: Promise<void>[] = [];
       let before = 0;
       // Noted as the remote-write bodies that it becomes: those need neither format nor clock to be read again.
@@ -188,7 +193,7 @@ export class Writer {
    */
   scraped(block: Uint8Array, timestampMs: number, connection: number): ScrapedOutcome {
     let series: SeriesList | null = null;
-    const stored = this.#store('scrape', block, (tally) => {
+    const stored = this.#store('scrape', block, null, (tally) => {
       // Targets of a scrape are the operator's own: nobody stamps them.
       storeRemoteWrite(block, connection, this.#remoteWriteTarget(tally, ''));
       series = this.#head.seriesOfBody(bodyBytesOf(block), timestampMs);
@@ -198,8 +203,8 @@ export class Writer {
   }
 
   /** Stores one that came as JSON, decompressed. Throws `bad_body` or `body_too_large`. */
-  otlpJson(body: Uint8Array, stamp = ''): WriteOutcome {
-    const stored = this.#store('otlp', body, (tally) => {
+  otlpJson(body: Uint8Array, stamp = '', sender: Sender | null = null): WriteOutcome {
+    const stored = this.#store('otlp', body, sender, (tally) => {
       checkSize(body, LIMITS.otlpJsonBodyBytesMax);
       return this.#storeOtlp(exportRequestFromJson(body), stamp, tally);
     });
@@ -217,7 +222,13 @@ export class Writer {
   }
 
   /** Counts a request that was refused before its body came here; `message` is what its sender is told. */
-  countRefused(protocol: Protocol, code: ErrorCode, message: string): void {
+  countRefused(protocol: Protocol, code: ErrorCode, message: string, sender: Sender | null = null): void {
+    sender?.begin();
+    this.#countRefused(protocol, code, message, sender);
+  }
+
+  #countRefused(protocol: Protocol, code: ErrorCode, message: string, sender: Sender | null): void {
+    sender?.refuse(code);
     this.#counters[protocol].requests.with(protocol, code).value++;
     this.#rejectExamples.note(protocol, 'requests', code, message === '' ? code : message);
   }
@@ -262,11 +273,17 @@ export class Writer {
   }
 
   /** `store` says what is to be waited for. */
-  #store(protocol: Protocol, body: Uint8Array, store: (tally: Tally) => Promise<void> | null): Stored {
+  #store(
+    protocol: Protocol,
+    body: Uint8Array,
+    sender: Sender | null,
+    store: (tally: Tally) => Promise<void> | null,
+  ): Stored {
     const counters = this.#counters[protocol];
     const tally = new Tally();
     let logged: Promise<void> | null = null;
     counters.bytes.value += body.length;
+    sender?.begin();
     try {
       this.#admit();
       this.#journal?.admit(body.length);
@@ -274,7 +291,12 @@ export class Writer {
     } catch (error) {
       if (error instanceof Error && error.name === 'RuntimeError') this.#onTrap(error);
       const isCoded = error instanceof CodedError;
-      this.countRefused(protocol, isCoded ? error.code : 'internal', isCoded ? error.message : 'internal error');
+      this.#countRefused(
+        protocol,
+        isCoded ? error.code : 'internal',
+        isCoded ? error.message : 'internal error',
+        sender,
+      );
       if (error instanceof CodedError && error.code === 'overloaded') {
         throw new PartlyStored(error, requestOutcomeOf({ tally, logged: null }));
       }
@@ -282,6 +304,7 @@ export class Writer {
     } finally {
       // In the case of a fault, too: what is in the store by then stays there.
       counters.add(tally);
+      sender?.add(tally);
       this.#onStored();
     }
     counters.requests.with(protocol, tally.refusedCount === 0 ? 'stored' : 'partial').value++;

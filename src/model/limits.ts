@@ -106,6 +106,9 @@ export const LIMITS = {
   /** Characters of the example of what was refused for a reason, and how long one is kept at least. */
   rejectExampleLengthMax: 200,
   rejectExampleMsMin: 1000,
+  /** Senders that are told apart, and characters of what one calls itself. */
+  sendersMax: 256,
+  senderTextLengthMax: 120,
   /** Series and sources of a selector that an explanation lists. */
   explainedSeriesMax: 100,
   /** Nesting of messages and groups in a protobuf body. */

@@ -1,4 +1,6 @@
 /** The commands beside `serve`, as people run them, against a fed daemon; and as kubectl's plugin. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { chmod, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -10,7 +12,10 @@ import { plotText, tableText } from '../../src/cli/table.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { KedaClient } from '../support/keda-client.ts';
 import { runProgram, temporaryFolder } from '../support/process.ts';
+import { skipWithout } from '../support/real-programs.ts';
+import { findPrometheus3, push, startPrometheus } from '../support/real-prometheus.ts';
 import { encodeWriteRequest } from '../support/remote-write-encoder.ts';
+import { waitFor } from '../support/wait.ts';
 
 const ENTRY = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const tidegauge = (...args: string[]) => runProgram(process.execPath, [ENTRY, ...args]);
@@ -75,6 +80,30 @@ test('explain and top', async (t) => {
   }
   const absent = await tidegauge('explain', `--url=${url}`, 'ordrs_total');
   t.match([absent.code, absent.stdout], [2, /answer +unknown_metric/]);
+});
+
+test('top: drawn again and again until it is interrupted', { skip: skipWithout('script') }, async (t) => {
+  const { url } = await openWorld(t);
+  // `script` gives it a terminal; what is written to the pipe is typed there.
+  const shell = `exec '${process.execPath}' '${ENTRY}' top --url=${url}`;
+  const child = spawn('script', ['-qec', shell, '/dev/null'], {
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, TERM: 'xterm', SHELL: '/bin/sh' },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  const exit = once(child, 'exit');
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    output += chunk;
+  });
+  const draws = (): readonly string[] => output.split('\u001b[H\u001b[2J').slice(1);
+  await waitFor(() => draws().length >= 3, { timeoutMs: 30_000, what: 'it to be drawn three times' });
+  const [first, second] = draws();
+  t.match(first, /^\d{4}-\d\d-\d\dT[\d:.]+Z\r\nNo autoscaler has asked yet/);
+  t.not(first, second, 'each with its own time');
+  child.stdin.write('\u0003');
+  await exit;
+  t.ok(output.lastIndexOf('\u001b[?25h') >= output.lastIndexOf('\u001b[?25l'), 'the cursor is there');
 });
 
 const MANIFESTS = `
@@ -186,6 +215,42 @@ test('import: triggers of Kedify with both answers, an adapter file, and a URL w
   t.match(adapted.stdout, /adapter\.yaml:6:18: adapter rule: does not work: rules\[1\] .*parse error/);
   const lost = await tidegauge('import', `--url=${url}`, '--against=http://127.0.0.1:1', file);
   t.match(lost.stdout, /old no answer: /);
+});
+
+const PROGRAM = await findPrometheus3();
+
+test('import --against a real Prometheus', {
+  skip: PROGRAM === null ? 'no Prometheus of version 3' : false,
+}, async (t) => {
+  const { url } = await openWorld(t);
+  const folder = await temporaryFolder();
+  t.teardown(() => folder.remove());
+  const { running, web } = await startPrometheus(PROGRAM!, folder.path);
+  t.teardown(() => running.stop());
+  const timestampMs = Date.now();
+  // The old one knows something else, so that each answer is seen to be its own.
+  await push(
+    web,
+    encodeWriteRequest([{ labels: { __name__: 'orders_total', pod: 'a' }, samples: [{ timestampMs, value: 42 }] }]),
+  );
+  const file = join(folder.path, 'so.yaml');
+  const trigger = (query: string) =>
+    `    - type: prometheus\n      metadata: {serverAddress: "http://${web}", query: "${query}", threshold: "5"}\n`;
+  await writeFile(
+    file,
+    `kind: ScaledObject\nmetadata: {name: web, namespace: shop}\nspec:\n  triggers:\n${trigger('sum(orders_total)')}${trigger('vector(7)')}${trigger('sum(nothing)')}${trigger('sum(')}`,
+  );
+  const before = await (await fetch(`http://${web}/api/v1/label/__name__/values`)).text();
+  const done = await tidegauge('import', `--url=${url}`, `--against=http://${web}`, file);
+  t.equal(done.code, 1);
+  const answers = [...done.stdout.matchAll(/ {4}old (.*)\n {4}new (.*)\n/g)].map(([, old, own]) => [old, own]);
+  t.strictSame(answers.slice(0, 2), [
+    ['42', '1710'],
+    ['7', '7'],
+  ]);
+  t.strictSame(answers[2]?.[0], answers[2]?.[1], 'no series on either side');
+  t.match(answers[3], [/parse error/, /parse error/]);
+  t.equal(await (await fetch(`http://${web}/api/v1/label/__name__/values`)).text(), before, 'nothing was written');
 });
 
 test('check-config: own and adapter files, with the line', async (t) => {

@@ -313,8 +313,12 @@ test('explore: a thousand series of an hour are drawn without a long task', { sk
   t.strictSame(faults, []);
 });
 
-/** Of the processor: a task's length by the clock grows with whatever else the machine does, which a test cannot bound. */
-const LONG_TASK_MS_MAX = 200;
+/**
+ * Of the processor: a task's length by the clock grows with whatever else the machine does, which a test cannot bound. The
+ * page promises 200 ms. A page that reads the answer on its own thread takes 90 to 180, as it is 56 to 73: a bound between
+ * the two tells them apart.
+ */
+const LONG_TASK_MS_MAX = 100;
 
 test('explore: more lines than are drawn say so', { skip }, async (t) => {
   const { web, browser } = await openWorld(t);
@@ -366,13 +370,23 @@ test('cardinality and status, at phone width', { skip }, async (t) => {
   // What is refused appears while the page is open, with an example of it.
   t.equal(await page.locator('[data-rejects]').count(), 0);
   const ahead = `orders_total{job="late"} 1 ${Date.now() + 86_400_000}\n`;
-  const refused = await fetch(`http://${web}/api/v1/import/prometheus`, { method: 'POST', body: ahead });
+  const refused = await fetch(`http://${web}/api/v1/import/prometheus`, {
+    method: 'POST',
+    body: ahead,
+    headers: { 'user-agent': '<img src=x onerror="document.title=1">' },
+  });
   t.equal(refused.status, 400);
   await page.locator('[data-rejects]').waitFor();
   t.match(
     await page.locator('[data-rejects] tbody').innerText(),
     /text\s+too_far_ahead\s+1 samples\s+\S+\s+orders_total\{job="late"\}/,
   );
+  // Who it was, and whatever it calls itself is text.
+  t.match(
+    await page.locator('[data-senders] tbody').innerText(),
+    /127\.0\.0\.1\s+<img src=x onerror="document.title=1">\s+text\s[\s\S]*too_far_ahead: 1 samples/,
+  );
+  t.equal(await page.locator('main img').count(), 0);
   const status = await page.locator('main').innerText();
   for (const want of [
     /Samples stored\s+[\d.]+[\s\S]*\/s/,

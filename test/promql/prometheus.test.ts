@@ -1,25 +1,18 @@
 /**
  * The daemon beside a real Prometheus 3: both get the same samples by remote-write and are asked the compliance queries, and
  * more of our own. Every difference is either one that is named here, with its reason, or a failure.
- *
- * The program: TIDEGAUGE_PROMETHEUS, else what `npm run bench:peers` has unpacked, else `prometheus` on PATH if it is new
- * enough (`bench/peers/get-peers FOLDER prometheus` unpacks one).
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { test } from 'tap';
 import { startDaemon } from '../support/daemon.ts';
-import { type Running, runProgram, startProgram, temporaryFolder, waitForOutput } from '../support/process.ts';
-import { findProgram } from '../support/real-programs.ts';
+import { temporaryFolder } from '../support/process.ts';
+import { findPrometheus3, push, startPrometheus } from '../support/real-prometheus.ts';
 import { encodeWriteRequest } from '../support/remote-write-encoder.ts';
-import { waitFor } from '../support/wait.ts';
 import { demoRequests } from './demo-series.ts';
 
 const SEED = 20_231_114;
 const MINUTE_MS = 60_000;
-const UNPACKED = fileURLToPath(new URL('../../.bench/peers/prometheus/usr/bin/prometheus', import.meta.url));
 /** Prometheus adds up in the order of its series, which is another one. */
 const ROUNDING = 1e-12;
 
@@ -102,41 +95,6 @@ interface Series {
   readonly values: readonly (readonly [number, string])[];
 }
 
-async function isNewEnough(program: string): Promise<boolean> {
-  const { stdout, stderr } = await runProgram(program, ['--version']);
-  return /version 3\./.test(stdout + stderr);
-}
-
-async function findPrometheus3(): Promise<string | null> {
-  const candidates = [process.env.TIDEGAUGE_PROMETHEUS ?? '', UNPACKED, findProgram('prometheus') ?? ''];
-  for (const path of candidates) if (path !== '' && existsSync(path) && (await isNewEnough(path))) return path;
-  return null;
-}
-
-async function startPrometheus(program: string, folder: string): Promise<{ running: Running; web: string }> {
-  const configFile = join(folder, 'prometheus.yml');
-  await writeFile(configFile, '{}\n');
-  const running = await startProgram(program, [
-    `--config.file=${configFile}`,
-    `--storage.tsdb.path=${join(folder, 'data')}`,
-    '--web.enable-remote-write-receiver',
-    '--web.listen-address=127.0.0.1:0',
-  ]);
-  const [, web] = await waitForOutput(running, /msg="Listening on".*? address=(\S+)/, 60_000);
-  await waitFor(async () => (await fetch(`http://${web}/-/ready`)).ok, { timeoutMs: 60_000, what: 'it to be ready' });
-  return { running, web: web! };
-}
-
-async function push(web: string, body: Uint8Array): Promise<void> {
-  const headers = { 'content-type': 'application/x-protobuf', 'content-encoding': 'snappy' };
-  const response = await fetch(`http://${web}/api/v1/write`, {
-    method: 'POST',
-    body: Buffer.from(body),
-    headers: { ...headers, 'x-prometheus-remote-write-version': '0.1.0' },
-  });
-  if (!response.ok) throw new Error(`cannot push: got ${response.status} ${await response.text()}`);
-}
-
 async function ask(web: string, parameters: Record<string, string>): Promise<Asked> {
   const response = await fetch(`http://${web}/api/v1/query_range`, {
     method: 'POST',
@@ -198,8 +156,6 @@ test('docs/promql-support.md lists every known difference', async (t) => {
 });
 
 const PROGRAM = await findPrometheus3();
-if (PROGRAM === null && process.env.TIDEGAUGE_REQUIRE_PROGRAMS === '1')
-  throw new Error('cannot compare with Prometheus: none of version 3 is there, see bench/peers/get-peers');
 
 test('the daemon answers as Prometheus 3 does', {
   skip: PROGRAM === null ? 'no Prometheus of version 3' : false,

@@ -1,4 +1,5 @@
 /** One gRPC call: a request's messages put together, its handler asked, and what it says sent. */
+import type { Socket } from 'node:net';
 import { GRPC } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
 import type { Identity } from '../guard.ts';
@@ -29,11 +30,17 @@ export interface ReplyStream {
   onOver(listener: () => void): void;
 }
 
+/** Where a call came from, and what its client calls itself. */
+export interface CallOrigin {
+  readonly socket: Socket;
+  readonly userAgent: string;
+}
+
 export type Method =
   | {
       readonly kind: 'unary';
       /** Throws, or rejects with, a {@link GrpcFault}. Anything else is a fault of ours. */
-      readonly answer: (request: Buffer, who: Identity) => Promise<Uint8Array> | Uint8Array;
+      readonly answer: (request: Buffer, who: Identity, from: CallOrigin) => Promise<Uint8Array> | Uint8Array;
       /** What is said if no answer comes in time; null for no bound of ours. */
       readonly late: { readonly afterMs: number; readonly fault: GrpcFault } | null;
       /** Hears each status code. */
@@ -55,9 +62,10 @@ export interface CallOwner {
   broken(path: string, error: unknown): void;
 }
 
-export class GrpcCall implements StreamListener, ReplyStream {
+export class GrpcCall implements StreamListener, ReplyStream, CallOrigin {
   /** Who calls. */
   readonly who: Identity;
+  readonly userAgent: string;
   readonly #stream: Http2Stream;
   readonly #owner: CallOwner;
   readonly #method: Method;
@@ -79,6 +87,7 @@ export class GrpcCall implements StreamListener, ReplyStream {
 
   constructor(stream: Http2Stream, head: RequestHead, method: Method, owner: CallOwner, who: Identity) {
     this.who = who;
+    this.userAgent = head.userAgent;
     this.#stream = stream;
     this.#owner = owner;
     this.#method = method;
@@ -87,6 +96,10 @@ export class GrpcCall implements StreamListener, ReplyStream {
     this.#beganMs = performance.now();
     this.#deadlineMs = this.#beganMs + timeoutMs(head.timeout);
     this.#reader = new MessageReader(owner.messageBytesMax);
+  }
+
+  get socket(): Socket {
+    return this.#stream.socket;
   }
 
   get request(): Buffer {
@@ -212,7 +225,7 @@ export class GrpcCall implements StreamListener, ReplyStream {
         method.open(this);
         return;
       }
-      const answer = method.answer(request, this.who);
+      const answer = method.answer(request, this.who, this);
       if (answer instanceof Promise) answer.then(this.#reply, (error: unknown) => this.#fail(error));
       else this.#reply(answer);
     } catch (error) {

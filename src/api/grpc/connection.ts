@@ -23,6 +23,7 @@ export interface RequestHead {
   readonly timeout: string;
   /** Who calls, as it says; all of them, if it says so more than once. */
   readonly authorization: string;
+  readonly userAgent: string;
 }
 
 /** Hears what comes on a stream. */
@@ -657,5 +658,6 @@ function requestHead(fields: readonly HeaderField[]): RequestHead {
       .filter(({ name }) => name === 'authorization')
       .map(({ value }) => value)
       .join(', '),
+    userAgent: textOf('user-agent'),
   };
 }

@@ -135,8 +135,25 @@ export const DESCRIBED: Readonly<Record<string, Described>> = {
   '/status/config': status('The configuration in effect, without secrets', objectOf({ yaml: TEXT })),
   '/status/flags': status('Flags and their values', LABELS),
   '/status/ingest': status(
-    'What senders were refused since the start, by protocol and reason, with an example each',
+    'Who sends and how much, and what was refused since the start, by protocol and reason, with an example each',
     objectOf({
+      senders: listOf(
+        objectOf({
+          protocol: TEXT,
+          peer: TEXT,
+          name: TEXT,
+          namespace: TEXT,
+          userAgent: TEXT,
+          requests: NUMBER,
+          samplesStored: NUMBER,
+          requestsPerSecond: NUMBER,
+          samplesPerSecond: NUMBER,
+          refused: listOf(objectOf({ what: { enum: ['samples', 'requests'] }, reason: TEXT, count: NUMBER })),
+          firstTime: TEXT,
+          lastTime: TEXT,
+        }),
+      ),
+      sendersForgotten: objectOf({ senders: NUMBER, requests: NUMBER, samplesStored: NUMBER }),
       rejects: listOf(
         objectOf({
           protocol: TEXT,

@@ -18,6 +18,17 @@ interface Reject {
   readonly timeMs: number | null;
 }
 
+/** As ingest tells it (ingest/senders.ts). */
+interface SenderReport {
+  readonly firstMs: number;
+  readonly lastMs: number;
+}
+
+interface Senders {
+  list(): readonly SenderReport[];
+  readonly forgotten: Readonly<Record<'senders' | 'requests' | 'samplesStored', number>>;
+}
+
 export interface StatusDeps {
   readonly clock: Clock;
   readonly head: Pick<KernelHead, 'walkCardinality' | 'stats'>;
@@ -31,6 +42,8 @@ export interface StatusDeps {
   readonly startTimeMs: number;
   /** What ingest refused; nothing, if absent. */
   readonly rejects?: () => readonly Reject[];
+  /** Who sends; nobody, if absent. */
+  readonly senders?: Senders;
 }
 
 /**
@@ -83,14 +96,21 @@ export function answerRuntimeInfo({ clock, retentionMs, startTimeMs }: StatusDep
   });
 }
 
-/** What senders were refused: by protocol and reason, with an example each. */
+/** What senders were refused, by protocol and reason with an example each, and who they are. */
 export function answerIngest(deps: StatusDeps): Answer {
   const rejects = (deps.rejects?.() ?? []).map(({ timeMs, ...reject }) => ({
     ...reject,
     time: timeMs === null ? null : new Date(timeMs).toISOString(),
   }));
-  return plain({ rejects });
+  const senders = (deps.senders?.list() ?? []).map(({ firstMs, lastMs, ...sender }) => ({
+    ...sender,
+    firstTime: new Date(firstMs).toISOString(),
+    lastTime: new Date(lastMs).toISOString(),
+  }));
+  return plain({ senders, sendersForgotten: deps.senders?.forgotten ?? NONE_FORGOTTEN, rejects });
 }
+
+const NONE_FORGOTTEN = { senders: 0, requests: 0, samplesStored: 0 };
 
 const CARDINALITY_LIMIT = 10;
 const CARDINALITY_LIMIT_MAX = 10_000;

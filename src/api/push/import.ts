@@ -14,6 +14,7 @@ import { inflateGzip } from './inflate.ts';
 import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
 import type { PushDeps } from './push.ts';
 import { faultOf } from './reply.ts';
+import { senderOfRequest } from './sender.ts';
 import { boundBodiesInFlight, sayRetryAfter } from './shedding.ts';
 
 const URL = '/api/v1/import/prometheus';
@@ -26,7 +27,9 @@ export function registerImport(scope: FastifyInstance, { writer, logger }: PushD
   boundBodiesInFlight(scope);
   scope.setErrorHandler((error, request, reply) => {
     const fault = faultOf(error, logger);
-    if (!request.writerCalled) writer.countRefused('text', fault.code, fault.message);
+    if (!request.writerCalled) {
+      writer.countRefused('text', fault.code, fault.message, senderOfRequest(request, 'text', writer));
+    }
     sayRetryAfter(reply, fault.httpStatus);
     return reply.code(fault.httpStatus).type(TEXT).send(`${fault.message}\n`);
   });
@@ -34,7 +37,9 @@ export function registerImport(scope: FastifyInstance, { writer, logger }: PushD
     const format = formatOf(request);
     const body = await decompress(request);
     request.writerCalled = true;
-    const { samplesRefused, message, logged } = writer.text(body, format, 0, identityOf(request).namespace);
+    const sender = senderOfRequest(request, 'text', writer);
+    const { namespace } = identityOf(request);
+    const { samplesRefused, message, logged } = writer.text(body, format, 0, namespace, sender);
     if (logged !== undefined) await logged;
     if (samplesRefused === 0) return reply.code(204).send();
     return reply.code(400).type(TEXT).send(`${message}\n`);

@@ -3,9 +3,11 @@
  * Source: open-telemetry/opentelemetry-proto, docs/specification.md, "OTLP/gRPC".
  */
 import type { Socket } from 'node:net';
+import type { Origin } from '../../ingest/senders.ts';
 import { LIMITS } from '../../model/limits.ts';
 import type { PortConnections } from '../connections.ts';
 import { callAdmission } from '../grpc/admission.ts';
+import type { CallOrigin } from '../grpc/call.ts';
 import { type GrpcFault, GrpcServer } from '../grpc/server.ts';
 import type { Identity } from '../guard.ts';
 import { openPort } from '../port.ts';
@@ -13,6 +15,7 @@ import type { ReadTls } from '../tls.ts';
 import { encodeExportResponse, shorten } from './otlp-reply.ts';
 import type { PushDeps } from './push.ts';
 import { faultOf } from './reply.ts';
+import { peerOf } from './sender.ts';
 import { retryInfo } from './shedding.ts';
 
 export interface OtlpGrpcOptions extends PushDeps {
@@ -30,7 +33,8 @@ const CLOSE_MS_MAX = 5000;
 /** Listens; the address is the one really bound. */
 export async function openOtlpGrpc(options: OtlpGrpcOptions): Promise<{ address: string; close(): Promise<void> }> {
   const { listen, readTls = null, closeMsMax = CLOSE_MS_MAX, logger, guard = null, connections = null } = options;
-  const answer = (body: Buffer, who: Identity) => exportMetrics(options, body, who.namespace);
+  const answer = (body: Buffer, { name, namespace }: Identity, { socket, userAgent }: CallOrigin) =>
+    exportMetrics(options, body, { peer: peerOf(socket), name, namespace, userAgent });
   const grpc = new GrpcServer({
     methods: new Map([[EXPORT, { kind: 'unary', answer, late: null }]]),
     // The limit holds for what is received and, for compressed messages, for what comes out.
@@ -48,9 +52,9 @@ export async function openOtlpGrpc(options: OtlpGrpcOptions): Promise<{ address:
   return { address: port.address, close };
 }
 
-async function exportMetrics({ writer, logger }: PushDeps, body: Buffer, namespace: string): Promise<Uint8Array> {
+async function exportMetrics({ writer, logger }: PushDeps, body: Buffer, origin: Origin): Promise<Uint8Array> {
   try {
-    const outcome = writer.otlp(body, namespace);
+    const outcome = writer.otlp(body, origin.namespace, writer.senders.of('otlp', origin));
     if (outcome.logged !== undefined) await outcome.logged;
     return encodeExportResponse(outcome);
   } catch (error) {

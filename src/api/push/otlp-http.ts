@@ -16,6 +16,7 @@ import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
 import { encodeExportResponse, encodeStatus, exportResponseJson, shorten } from './otlp-reply.ts';
 import type { PushDeps } from './push.ts';
 import { type Fault, faultOf } from './reply.ts';
+import { senderOfRequest } from './sender.ts';
 import { boundBodiesInFlight, sayRetryAfter } from './shedding.ts';
 
 const PROTOBUF = 'application/x-protobuf';
@@ -42,7 +43,9 @@ export function registerOtlp(scope: FastifyInstance, url: string, { writer, logg
   scope.setErrorHandler((error, request, reply) => {
     const fault = faultOf(error, logger);
     // What the writer itself threw is counted there.
-    if (!request.writerCalled) writer.countRefused('otlp', fault.code, fault.message);
+    if (!request.writerCalled) {
+      writer.countRefused('otlp', fault.code, fault.message, senderOfRequest(request, 'otlp', writer));
+    }
     return sendStatus(request, reply, fault);
   });
   scope.post(url, {
@@ -56,7 +59,8 @@ export function registerOtlp(scope: FastifyInstance, url: string, { writer, logg
       const body = inflate === undefined ? sent : await inflateBody(sent, LIMITS.otlpBodyBytesMax, encoding, inflate);
       request.writerCalled = true;
       const { namespace } = identityOf(request);
-      const outcome = isJson(request) ? writer.otlpJson(body, namespace) : writer.otlp(body, namespace);
+      const sender = senderOfRequest(request, 'otlp', writer);
+      const outcome = isJson(request) ? writer.otlpJson(body, namespace, sender) : writer.otlp(body, namespace, sender);
       if (outcome.logged !== undefined) await outcome.logged;
       if (isJson(request)) return reply.code(200).type(JSON_TYPE).send(exportResponseJson(outcome));
       return reply.code(200).type(PROTOBUF).send(encodeExportResponse(outcome));

@@ -1,7 +1,10 @@
 /** Remote write over HTTP, 1.0 and 2.0, at the paths that senders use. */
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
+import type { Sender } from '../../ingest/senders.ts';
+import type { Writer } from '../../ingest/write.ts';
 import { LIMITS } from '../../model/limits.ts';
+import { type Identity, NOBODY } from '../guard.ts';
 import { type Answer, addHotRoute, type HotHeaders, type HotRequest } from '../hot-route.ts';
 import { described } from '../openapi.ts';
 import { REMOTE_WRITE } from './described.ts';
@@ -9,6 +12,7 @@ import type { PushDeps } from './push.ts';
 import { negotiateRemoteWrite, type RemoteWriteVersion } from './remote-write-negotiation.ts';
 import { answerFault, answerOutcome } from './remote-write-reply.ts';
 import { faultOf } from './reply.ts';
+import { peerOf } from './sender.ts';
 import { takeIntoFlight } from './shedding.ts';
 
 const PATHS = ['/api/v1/write', '/api/v1/push', '/write'];
@@ -22,14 +26,16 @@ export function registerRemoteWrite(app: FastifyInstance, deps: PushDeps): void 
       bodyBytesMax: LIMITS.remoteWriteBodyBytesMax,
       check: (request, whenOver) => {
         const { headers } = request;
-        guard?.admitHttp('write', request);
+        const connection = connectionOf(request.socket);
+        connection.who = NOBODY;
+        if (guard !== null) connection.who = guard.admitHttp('write', request);
         versionOf(headers);
         takeIntoFlight(headers['content-length'], whenOver);
       },
       answer: (body, request) => store(body, request, deps),
-      refuse: (error) => {
+      refuse: (error, request) => {
         const fault = faultOf(error, logger);
-        writer.countRefused('remote_write', fault.code, fault.message);
+        writer.countRefused('remote_write', fault.code, fault.message, senderOf(request, writer));
         return answerFault(1, error, fault);
       },
     });
@@ -44,9 +50,13 @@ function store(
   const version = versionOf(request.headers);
   const connection = connectionOf(request.socket);
   try {
-    const stamp = guard === null ? '' : guard.admitHttp('write', request).namespace;
+    if (guard !== null) connection.who = guard.admitHttp('write', request);
+    const { namespace: stamp } = connection.who;
+    const sender = senderOf(request, writer);
     const outcome =
-      version === 2 ? writer.remoteWrite2(body, connection, stamp) : writer.remoteWrite(body, connection, stamp);
+      version === 2
+        ? writer.remoteWrite2(body, connection.number, stamp, sender)
+        : writer.remoteWrite(body, connection.number, stamp, sender);
     if (outcome.logged === undefined) return answerOutcome(outcome);
     return outcome.logged.then(
       () => answerOutcome(outcome),
@@ -66,14 +76,30 @@ function versionOf(headers: HotHeaders): RemoteWriteVersion {
   return negotiateRemoteWrite(contentType, headers['content-encoding']);
 }
 
-const connections = new WeakMap<Socket, number>();
+function senderOf({ socket, headers }: HotRequest, writer: Writer): Sender {
+  const { name, namespace } = connectionOf(socket).who;
+  return writer.senders.of('remote_write', {
+    peer: peerOf(socket),
+    name,
+    namespace,
+    userAgent: headers['user-agent'] ?? '',
+  });
+}
+
+interface Connection {
+  /** A sender repeats the order of its series over each of its connections. */
+  readonly number: number;
+  /** Of the request that is being read. */
+  who: Identity;
+}
+
+const connections = new WeakMap<Socket, Connection>();
 let connectionsSeen = 0;
 
-/** A number for a connection: a sender repeats the order of its series over each of its connections. */
-function connectionOf(socket: Socket): number {
+function connectionOf(socket: Socket): Connection {
   let connection = connections.get(socket);
   if (connection === undefined) {
-    connection = ++connectionsSeen;
+    connection = { number: ++connectionsSeen, who: NOBODY };
     connections.set(socket, connection);
   }
   return connection;
