@@ -28,7 +28,7 @@ function zstdFrame(run: { readonly byte: number; readonly length: number }, text
   // One segment, whose size is said in four bytes.
   const head = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 0]);
   head.writeUInt32LE(run.length + text.length, 5);
-  const parts = [head];
+  const parts: Buffer[] = [head];
   if (run.length > 0) parts.push(block(RUN, run.length, false), Buffer.of(run.byte));
   return Buffer.concat([...parts, block(RAW, text.length, true), text]);
 }
