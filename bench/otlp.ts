@@ -1,6 +1,7 @@
 /**
  * OTLP: CPU a data point, through the door of ingest and through HTTP, for points that are known and for new ones. Gauges
- * and cumulative sums, 2,000 points a request, 10 attributes a point.
+ * and cumulative sums, 2,000 points a request, 10 attributes a point; and what known deltas cost, as a multiple of cumulative
+ * sums that differ from them in nothing else, each in turn with the other.
  */
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { SCOPE_ALL } from '../src/model/scope.ts';
@@ -69,11 +70,53 @@ function sendFirst(store: Store): void {
   send(store, [encodeExportRequest([{ metrics: [{ name: 'first', kind: 'gauge', points }] }])]);
 }
 
+type Temporality = NonNullable<MetricToEncode['temporality']>;
+
+/** A store that knows the sums of a request in one temporality, and what it costs to send them once more. */
+async function knownSums(temporality: Temporality): Promise<(round: number) => Promise<number>> {
+  const store = await openStore(3 * POINTS_PER_REQUEST);
+  sendFirst(store);
+  let total = 0;
+  return async (round) => {
+    const timeMs = BEGIN_MS + round * INTERVAL_MS;
+    const value = temporality === 'delta' ? 1 : round;
+    const points = Array.from({ length: POINTS_PER_REQUEST }, (_, n) => ({
+      attributes: attributesOf(n),
+      time: timeMs,
+      start: temporality === 'delta' ? timeMs - INTERVAL_MS : BEGIN_MS,
+      value,
+    }));
+    const metrics: MetricToEncode[] = [{ name: 'bench.sum', kind: 'sum', monotonic: true, temporality, points }];
+    const body = encodeExportRequest([{ attributes: { 'service.name': 'bench' }, metrics }]);
+    store.clock.set(timeMs);
+    const cost = cpuMicros(() => send(store, [body]));
+    total = temporality === 'delta' ? total + 1 : value;
+    const { value: got } = await store.engine.instant({ text: 'sum(bench_sum_total)', timeMs, scope: SCOPE_ALL });
+    expectNear('sums', got.kind === 'vector' ? got.values[0]! : Number.NaN, total * POINTS_PER_REQUEST);
+    return cost;
+  };
+}
+
+/** CPU of known deltas, as a multiple of that of cumulative sums: the least of each, over rounds in turns. */
+async function deltaRatio(rounds: number): Promise<number> {
+  const [delta, cumulative] = [await knownSums('delta'), await knownSums('cumulative')];
+  let [ofDeltas, ofSums] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+  for (let round = 1; round <= rounds + 2; round++) {
+    const [one, other] = [await delta(round), await cumulative(round)];
+    // As above, the first that has an interval is the third.
+    if (round <= 2) continue;
+    ofDeltas = Math.min(ofDeltas, one);
+    ofSums = Math.min(ofSums, other);
+  }
+  return ofDeltas / ofSums;
+}
+
 export async function otlp({ series, rounds, runs }: BenchOptions): Promise<Row[]> {
   const points = Math.max(POINTS_PER_REQUEST, series - (series % POINTS_PER_REQUEST));
   const known: number[] = [];
   const created: number[] = [];
   const inflated: number[] = [];
+  const deltas: number[] = [];
   for (let run = 0; run < runs; run++) {
     const store = await openStore(2 * points);
     sendFirst(store);
@@ -93,10 +136,12 @@ export async function otlp({ series, rounds, runs }: BenchOptions): Promise<Row[
       inflated.push(cpuMicros(inflate) / points);
       await expectSum(store, timeMs, round, points);
     }
+    deltas.push(await deltaRatio(5 * rounds));
   }
   return [
     row('OTLP, known points', 'µs', points, known),
     row('OTLP, new points', 'µs', points, created),
+    row('OTLP, known deltas, as known cumulative sums', '×', POINTS_PER_REQUEST, deltas),
     row('gunzip, on top where a sender compresses', 'µs', points, inflated),
   ];
 }

@@ -1,7 +1,7 @@
 /**
  * The namespace that the identity of a sender puts on each of its series, whatever the sender says. What it says otherwise,
  * in any label that is read as a namespace, is kept under `exported_…`, as Prometheus does with labels of a target that
- * conflict with its own. The kernel does the same for labels without such a conflict (tsdb/kernel/assembly/stamp.ts).
+ * conflict with its own. The kernel does the same for remote-write, but for what is rare (tsdb/kernel/assembly/stamp.ts).
  */
 import { type Labels, labelValue } from '../model/labels.ts';
 import { NAMESPACE_LABELS } from '../model/scope.ts';

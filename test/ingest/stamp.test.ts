@@ -34,6 +34,7 @@ const NAMES = [
   'k8s_namespace_nam_',
   'exported_namespace',
   'exported_exported_namespace',
+  'exported_k8s_namespace_name',
   'namespac',
   'namespace_',
   '__proto__',
@@ -42,7 +43,16 @@ const NAMES = [
   'zone',
   'ä',
 ];
-const VALUES = ['team-a', 'team-b', 'other', '', 'x"}\n<img src=x onerror=alert(1)>'];
+const VALUES = [
+  'team-a',
+  'team-b',
+  'other',
+  '',
+  'n'.repeat(63),
+  'n'.repeat(64),
+  'ä'.repeat(32),
+  'x"}\n<img src=x onerror=alert(1)>',
+];
 
 const pair = fc.tuple(fc.constantFrom(...NAMES), fc.constantFrom(...VALUES));
 const pairs: fc.Arbitrary<Pairs> = fc.array(pair, { maxLength: 6 });
@@ -232,6 +242,32 @@ test('a stamp counts as a label, and a namespace may be written in any way', (t)
   t.equal(writer.remoteWrite(of(3), 1, longest).samplesStored, 1);
   t.equal(writer.remoteWrite(of(3), 1, longest).samplesStored, 1);
   t.equal(stored(head).filter(({ labels: [...all] }) => all.includes(longest)).length, 1);
+  t.end();
+});
+
+test('what names another namespace is decided by its bytes: TypeScript sees only what is rare', (t) => {
+  const { head } = bench();
+  const named = (namespace: string, ...more: Pairs): Pairs => [['__name__', 'm'], ...more, ['namespace', namespace]];
+  const taken: Pairs = [['exported_namespace', 'mine']];
+  const cases = [
+    { labels: named('other'), odd: 0 },
+    { labels: [...named('other', ['k8s_namespace_name', 'third']), ['zone', 'z'] as const], odd: 0 },
+    { labels: named('n'.repeat(63)), odd: 0 },
+    { labels: named('n'.repeat(64)), odd: 1 },
+    { labels: named('other', ...taken), odd: 1 },
+    { labels: named('team-a', ...taken), odd: 0 },
+  ];
+  for (const { labels, odd } of cases) {
+    for (let round = 0; round < 3; round++) {
+      const series = [{ labels, samples: [{ timestampMs: NOW_MS + round, value: 1 }] }];
+      const text = `${labels.map(([name]) => name)}, round ${round}`;
+      t.equal(head.writeRemoteWrite(encodeWriteRequest(series), 1, 'team-a').odd.length, odd, text);
+      const again = [{ labels, samples: [{ timestampMs: NOW_MS + 10 + round, value: 1 }] }];
+      t.equal(head.writeRequest(encodeRequest(again), 1, 'team-a').odd.length, odd, `${text}, 2.0`);
+    }
+  }
+  t.equal(head.stats().series, cases.filter(({ odd }) => odd === 0).length);
+  head.verify();
   t.end();
 });
 

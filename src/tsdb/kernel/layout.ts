@@ -140,6 +140,13 @@ export const SB_STAMP_PAIR = SUPERBLOCK + 41992;
 export const SB_STAMP_BLOB = SUPERBLOCK + 41996;
 export const SB_STAMP_LABEL = SUPERBLOCK + 42112;
 export const STAMP_BYTES_MAX = 128;
+/**
+ * Number of the labels in SB_LABELS if some of them were renamed because of the stamp, else 0; and what these are now, as it
+ * would come over the wire, a slot each.
+ */
+export const SB_STAMP_RENAMED = SUPERBLOCK + 42240;
+export const SB_RENAMED = SUPERBLOCK + 42256;
+export const RENAMED_BYTES = 128;
 export const SB_ODD = SUPERBLOCK + 45056;
 export const ODD_MAX = 2048;
 export const ODD_BYTES = 8;

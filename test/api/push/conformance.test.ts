@@ -2,7 +2,7 @@
  * The published receiver cases of remote-write: all of them through sockets as they were written, for 2.0; and those whose
  * series carry floats once more as 1.0, without what only 2.0 can say (headers with counts, its media type).
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { test } from 'tap';
@@ -10,7 +10,7 @@ import { buildHttp } from '../../../src/api/http.ts';
 import { registerPush } from '../../../src/api/push/push.ts';
 import { bench, NOW_MS } from '../../ingest/support.ts';
 import { encodeWriteRequest } from '../../support/remote-write-encoder.ts';
-import { caseFiles, runCaseFile } from './remote-write-cases.ts';
+import { caseFiles, main, runCaseFile } from './remote-write-cases.ts';
 
 const logger = pino({ level: 'silent' });
 
@@ -83,4 +83,28 @@ test('receiver cases with floats, as remote-write 1.0', { skip }, async (t) => {
     if (one.expect.ok)
       t.equal(head.stats().samples, one.series.filter(({ sample }) => sample !== undefined).length, what);
   }
+});
+
+test('from the command line: each failing case is printed, and the exit status is 1', async (t) => {
+  const series = [{ labels: { __name__: 'up' }, sample: { offsetMs: 0, value: 1 } }];
+  const one = { id: 'a1', test: 'T', name: 'right', rfc: 'MUST', proto: 'io.prometheus.write.v2.Request', series };
+  const right = { ...one, expect: { ok: true, must: '2xx', samples: 1 } };
+  const wrong = { ...one, id: 'b2', name: 'wrong', expect: { ok: true, must: '2xx', samples: 2 } };
+  const defaultHeaders = {
+    'content-encoding': 'snappy',
+    'content-type': 'application/x-protobuf;proto=io.prometheus.write.v2.Request',
+    'x-prometheus-remote-write-version': '2.0.0',
+  };
+  const folder = t.testdir();
+  const f = async (cases: readonly object[], status: number, want: RegExp): Promise<void> => {
+    const path = join(folder, 'cases.json');
+    writeFileSync(path, JSON.stringify({ defaultHeaders, cases }));
+    const printed = t.capture(console, 'log');
+    t.equal(await main([path]), status);
+    const lines = printed().map(({ args }) => String(args[0]));
+    printed.restore();
+    t.match(lines.join('\n'), want);
+  };
+  await f([right], 0, /^1 passed, 0 failed$/);
+  await f([right, wrong], 1, /^FAIL b2 [\s\S]*samples written: got 1, want 2 .*\n1 passed, 1 failed$/);
 });

@@ -43,6 +43,7 @@ import {
   SERIES_ODD,
   SB_STAMP_BLOB,
   SB_STAMP_BYTES,
+  SB_STAMP_RENAMED,
   SET_ENTRY_BYTES,
   TABLE_ADDRESS,
   TABLE_ENTRY_BYTES,
@@ -160,7 +161,10 @@ function labelDiffers(blob: usize, p: usize, n: u32): v128 {
   return differ;
 }
 
-/** Id of the series with exactly the labels at p, and the stamp if it is to have it; or 0. */
+/**
+ * Id of the series with exactly the labels at p, or 0. If it is to have the stamp, they were just read into SB_LABELS, some
+ * of them perhaps under another name.
+ */
 export function identityFind(hash: u32, p: usize, end: usize, stamped: u32): u32 {
   const table = load<u32>(SB_IDENTITY_TABLE, TABLE_ADDRESS);
   const id = identityIn(table, load<u32>(SB_IDENTITY_TABLE, TABLE_MASK), hash, p, end, stamped);
@@ -175,13 +179,31 @@ function identityIn(base: usize, mask: u32, hash: u32, p: usize, end: usize, sta
     const slot = base + i * TABLE_ENTRY_BYTES;
     const id = load<u32>(slot, 4);
     if (id == 0) return 0;
-    if (load<u32>(slot) == hash && id != TOMBSTONE) {
-      const record = recordOf(id);
-      if ((stamped == 0 ? labelsMatch(record, p, end) : stampedMatch(record, p, end)) != 0) return id;
-    }
+    if (load<u32>(slot) == hash && id != TOMBSTONE && isKnownBy(recordOf(id), p, end, stamped)) return id;
     i = (i + 1) & mask;
   }
   return 0;
+}
+
+// @ts-ignore: decorator
+@inline
+function isKnownBy(record: usize, p: usize, end: usize, stamped: u32): bool {
+  if (stamped == 0) return labelsMatch(record, p, end) != 0;
+  const renamed = load<u32>(SB_STAMP_RENAMED);
+  return renamed == 0 ? stampedMatch(record, p, end) != 0 : hasLabels(record, renamed);
+}
+
+/** True if the labels of a series are exactly the n in SB_LABELS. */
+function hasLabels(record: usize, n: u32): bool {
+  const set = <usize>load<u32>(record, REC_SET);
+  if (set == 0 || <u32>load<u8>(record, REC_LABELS) != n) return false;
+  for (let i: u32 = 0; i < n; i++) {
+    const blob = <usize>load<u32>(set + i * SET_ENTRY_BYTES);
+    const bytes = load<u32>(labelEntry(i), LABEL_WIRE_BYTES);
+    if (<u32>load<u16>(blob, BLOB_WIRE_BYTES) != bytes) return false;
+    if (!bytesEqual(blob + BLOB_HEADER_BYTES, load<u32>(labelEntry(i), LABEL_WIRE), bytes)) return false;
+  }
+  return true;
 }
 
 /**

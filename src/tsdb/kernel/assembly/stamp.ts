@@ -2,17 +2,22 @@
  * The stamp: a label `namespace` that the identity of a sender puts on each of its series. It is part of what a series is
  * known by, so the same bytes of two senders are two series; a known series costs one compare of addresses more.
  *
- * A sender that says another namespace of itself, in any label that is read as one, is none of the kernel's business: its
- * labels are odd, and TypeScript renames what it says (ingest/stamp.ts).
+ * What a sender says otherwise, in any label that is read as a namespace, is kept under `exported_…`. Where that name is
+ * taken, or the value is none that a namespace can have, the labels are odd, and it is TypeScript that finds another name
+ * (ingest/stamp.ts).
  */
 import {
   LABEL_BYTES,
   PAIR_BLOB,
+  RENAMED_BYTES,
+  SB_NAME_BYTES_MAX,
+  SB_RENAMED,
   SB_STAMP_BLOB,
   SB_STAMP_BYTES,
   SB_STAMP_HASH,
   SB_STAMP_LABEL,
   SB_STAMP_PAIR,
+  SB_STAMP_RENAMED,
 } from '../layout';
 import { hashBytes } from './hash';
 import {
@@ -33,6 +38,12 @@ const NAME_LENGTH: u32 = 9;
 const VALUE_AT: u32 = 15;
 /** Letters in "k8s_namespace_name" and "k8s.namespace.name". */
 const KUBERNETES_LENGTH: u32 = 18;
+/** "exported" as one little-endian word, and the underscore behind it. */
+const EXPORTED: u64 = 0x646574726f707865;
+const UNDERSCORE: u8 = 0x5f;
+const EXPORTED_LENGTH: u32 = 9;
+/** Kubernetes has no longer ones. With it, each length of a renamed label takes one byte. */
+const NAMESPACE_BYTES_MAX: u32 = 63;
 
 /** Looks up what the store knows of the stamp: before a body is walked, and once a series was made. */
 export function stampResolve(): void {
@@ -48,26 +59,27 @@ export function stampResolve(): void {
 }
 
 /**
- * Puts the stamp into its place among the n sorted labels of SB_LABELS; how many there are then, or -1 if they say another
- * namespace, or are too many with it.
+ * Puts the stamp into its place among the n sorted labels of SB_LABELS, and renames those that say another namespace; how many
+ * there are then, or -1 if they are too many with it, or cannot be renamed here.
  */
 export function stampLabels(n: u32, labelsMax: u32): i32 {
-  let at = n;
+  store<u32>(SB_STAMP_RENAMED, 0);
+  let renamed: u32 = 0;
+  // A renamed label goes to the left, and what moves to its place was looked at before.
   for (let i: u32 = 0; i < n; i++) {
     const label = labelEntry(i);
-    if (saysNamespace(label) && !saysTheSame(label)) return -1;
-    if (at < n) continue;
-    const order = bytesCompare(
-      load<u32>(label, LABEL_NAME),
-      load<u32>(label, LABEL_NAME_BYTES),
-      SB_STAMP_LABEL + NAME_AT,
-      NAME_LENGTH,
-    );
-    // The sender says the same of itself.
-    if (order == 0) return others(i + 1, n) ? n : -1;
-    if (order > 0) at = i;
+    if (saysNamespace(label) && !saysTheSame(label) && !rename(i, renamed++)) return -1;
   }
-  if (n == labelsMax) return -1;
+  const at = placeOf(n, SB_STAMP_LABEL + NAME_AT, NAME_LENGTH);
+  // The sender may say the same of itself.
+  const all = at < n && hasName(labelEntry(at), SB_STAMP_LABEL + NAME_AT, NAME_LENGTH) ? n : n + 1;
+  if (all > labelsMax) return -1;
+  if (all != n) insertStamp(at, n);
+  if (renamed != 0) store<u32>(SB_STAMP_RENAMED, all);
+  return all;
+}
+
+function insertStamp(at: u32, n: u32): void {
   memory.copy(labelEntry(at + 1), labelEntry(at), (n - at) * LABEL_BYTES);
   const entry = labelEntry(at);
   store<u32>(entry, <u32>SB_STAMP_LABEL, LABEL_WIRE);
@@ -76,16 +88,52 @@ export function stampLabels(n: u32, labelsMax: u32): i32 {
   store<u32>(entry, NAME_LENGTH, LABEL_NAME_BYTES);
   store<u32>(entry, load<u32>(SB_STAMP_HASH), LABEL_HASH);
   store<u32>(entry, load<u32>(SB_STAMP_PAIR), LABEL_PAIR);
-  return n + 1;
 }
 
-/** True if no label from i on says another namespace. */
-function others(i: u32, n: u32): bool {
-  for (; i < n; i++) {
-    const label = labelEntry(i);
-    if (saysNamespace(label) && !saysTheSame(label)) return false;
-  }
+/** Gives label i its new name and the place that goes with it; false if that cannot be done here. */
+function rename(i: u32, slot: u32): bool {
+  const label = labelEntry(i);
+  const nameBytes = load<u32>(label, LABEL_NAME_BYTES);
+  const name = <usize>load<u32>(label, LABEL_NAME);
+  // Behind the name: 12, the length of the value, the value.
+  const valueBytes = <u32>load<u8>(name + nameBytes, 1);
+  const newBytes = EXPORTED_LENGTH + nameBytes;
+  if (valueBytes > NAMESPACE_BYTES_MAX || newBytes > load<u32>(SB_NAME_BYTES_MAX)) return false;
+  const to = SB_RENAMED + slot * RENAMED_BYTES;
+  const bytes = NAME_AT + newBytes + 2 + valueBytes;
+  store<u8>(to, 0x0a);
+  store<u8>(to, bytes - 2, 1);
+  store<u8>(to, 0x0a, 2);
+  store<u8>(to, newBytes, 3);
+  store<u64>(to, EXPORTED, NAME_AT);
+  store<u8>(to, UNDERSCORE, NAME_AT + 8);
+  memory.copy(to + NAME_AT + EXPORTED_LENGTH, name, nameBytes + 2 + valueBytes);
+  const at = placeOf(i, to + NAME_AT, newBytes);
+  if (at < i && hasName(labelEntry(at), to + NAME_AT, newBytes)) return false;
+  memory.copy(labelEntry(at + 1), labelEntry(at), (i - at) * LABEL_BYTES);
+  const entry = labelEntry(at);
+  store<u32>(entry, <u32>to, LABEL_WIRE);
+  store<u32>(entry, bytes, LABEL_WIRE_BYTES);
+  store<u32>(entry, <u32>to + NAME_AT, LABEL_NAME);
+  store<u32>(entry, newBytes, LABEL_NAME_BYTES);
+  store<u32>(entry, <u32>hashBytes(to, bytes), LABEL_HASH);
+  store<u32>(entry, 0, LABEL_PAIR);
   return true;
+}
+
+/** Where a name belongs among the first n labels: before the first that is not less. */
+function placeOf(n: u32, name: usize, bytes: u32): u32 {
+  let at: u32 = 0;
+  while (at < n) {
+    const label = labelEntry(at);
+    if (bytesCompare(load<u32>(label, LABEL_NAME), load<u32>(label, LABEL_NAME_BYTES), name, bytes) >= 0) break;
+    at++;
+  }
+  return at;
+}
+
+function hasName(label: usize, name: usize, bytes: u32): bool {
+  return load<u32>(label, LABEL_NAME_BYTES) == bytes && bytesEqual(load<u32>(label, LABEL_NAME), name, bytes);
 }
 
 /** True for the names of model/scope.ts. */
