@@ -59,7 +59,14 @@ async function expectSum(store: Store, timeMs: number, round: number, points: nu
   const got = value.kind === 'vector' ? value.values[0] : undefined;
   expectNear('sum of the newest values', got ?? Number.NaN, round * points + (points * (points - 1)) / 2);
   // Each request is a resource, and each resource has its `target_info`.
-  expectEqual('series', store.head.stats().series, points + points / POINTS_PER_REQUEST);
+  expectEqual('series', store.head.stats().series, 1 + points + points / POINTS_PER_REQUEST);
+}
+
+/** The first body of a daemon makes the memory of its identities, and V8 looks through its heap because of it: once a process. */
+function sendFirst(store: Store): void {
+  const points = [{ time: BEGIN_MS, value: 0 }];
+  store.clock.set(BEGIN_MS);
+  send(store, [encodeExportRequest([{ metrics: [{ name: 'first', kind: 'gauge', points }] }])]);
 }
 
 export async function otlp({ series, rounds, runs }: BenchOptions): Promise<Row[]> {
@@ -69,6 +76,7 @@ export async function otlp({ series, rounds, runs }: BenchOptions): Promise<Row[
   const inflated: number[] = [];
   for (let run = 0; run < runs; run++) {
     const store = await openStore(2 * points);
+    sendFirst(store);
     const startMs = BEGIN_MS - 60_000;
     for (let round = 0; round < rounds + 2; round++) {
       const timeMs = BEGIN_MS + round * INTERVAL_MS;

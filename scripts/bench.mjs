@@ -20,6 +20,8 @@ const DEFAULTS = {
   scaler: { series: '10k', rounds: 1, runs: 5 },
   kubernetes: { series: '10k', rounds: 10, runs: 1 },
   http: { series: '100k', rounds: 20, runs: 1 },
+  recovery: { series: '250k', rounds: 10, runs: 3 },
+  log: { series: '100k', rounds: 40, runs: 1 },
   keda: { series: '10k', rounds: 20, runs: 1 },
 };
 const HTTP_VARIANTS = ['base', 'shuffled', 'senders', 'unique', 'fractional', 'decimal'];
@@ -67,7 +69,7 @@ async function run(name) {
   const options = optionsOf(name);
   const began = performance.now();
   console.error(`${name}, ${formatCount(options.series)} series ...`);
-  const isWhole = ['http', 'keda', 'kubernetes'].includes(name);
+  const isWhole = ['http', 'log', 'recovery', 'keda', 'kubernetes'].includes(name);
   const program = isWhole ? [join(root, 'bench', `${name}.mjs`)] : [join(root, '.bench', 'main.js'), name];
   const rows = await rowsOf(['--max-old-space-size=8192', ...program, JSON.stringify(options)]);
   if (rows === null) {

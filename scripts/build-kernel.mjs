@@ -1,7 +1,7 @@
 /**
  * Builds the store's kernel: AssemblyScript → WebAssembly → base64 in src/tsdb/kernel/generated/, once for use
  * (kernel.ts) and once with assertions (kernel-debug.ts); and beside it the module that knows OTLP points by their bytes
- * (otlp-identities.ts). Does nothing when its inputs have not changed.
+ * (otlp-identities.ts), and what the log does with bytes (log.ts). Does nothing when its inputs have not changed.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,6 +12,7 @@ const KERNEL = join(root, 'src', 'tsdb', 'kernel');
 const GENERATED = join(KERNEL, 'generated');
 const ENTRIES = ['src/tsdb/kernel/assembly/index.ts', 'src/ingest/otlp/assembly/rows.as.ts'];
 const IDENTITY_ENTRIES = ['src/ingest/otlp/assembly/index.as.ts'];
+const LOG_ENTRIES = ['src/tsdb/assembly/log.as.ts'];
 
 const COMMON = [
   '--runtime',
@@ -32,12 +33,14 @@ const BUILDS = [
   { name: 'kernel', entries: ENTRIES, options: ['-O3', '--noAssert', '--use', 'abort='] },
   { name: 'kernel-debug', entries: ENTRIES, options: ['-O1', '--debug'] },
   { name: 'otlp-identities', entries: IDENTITY_ENTRIES, options: ['-O3', '--noAssert', '--use', 'abort='] },
+  { name: 'log', entries: LOG_ENTRIES, options: ['-O3', '--noAssert', '--use', 'abort='] },
 ];
 
 export async function buildKernel() {
   const inputs = [
     ...filesBelow(join(KERNEL, 'assembly')),
     join(KERNEL, 'layout.ts'),
+    ...filesBelow(join(root, 'src', 'tsdb', 'assembly')),
     ...filesBelow(join(root, 'src', 'ingest', 'remote-write', 'assembly')),
     ...filesBelow(join(root, 'src', 'ingest', 'otlp', 'assembly')),
     join(root, 'src', 'ingest', 'otlp', 'identity-layout.ts'),

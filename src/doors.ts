@@ -8,6 +8,7 @@ import type { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { guardRoutes } from './api/access.ts';
+import { Connections } from './api/connections.ts';
 import { Guard } from './api/guard.ts';
 import { buildHttp, listenHttp } from './api/http.ts';
 import { Identities } from './api/identities.ts';
@@ -26,6 +27,8 @@ interface Around {
 }
 
 export class Doors {
+  /** What is open, of all ports. */
+  readonly connections: Connections;
   readonly #around: Around;
   readonly #identities: Identities;
   readonly #tls = new Map<PortName, ReadTls>();
@@ -34,6 +37,8 @@ export class Doors {
   constructor(around: Around) {
     const { config, logger, registry } = around;
     this.#around = around;
+    const { connectionsMax: max, connectionsPerAddressMax: perAddressMax } = config.web;
+    this.connections = new Connections({ max, perAddressMax, logger, registry });
     const readRules = () => readWebFile(config, readText);
     this.#identities = new Identities({ readRules, readText, logger, registry });
     for (const port of PORTS) {
@@ -85,6 +90,7 @@ export class Doors {
     const guard = this.guard(port);
     guardRoutes(app, guard);
     await register(app, guard);
+    this.connections.of(port).bound(app.server);
     const bound = await listenHttp(app, address);
     if (read === null) return { address: bound, close: () => app.close() };
     const server = app.server as unknown as TlsServer;

@@ -54,6 +54,7 @@ import type { MemoryLayout } from './tsdb/image.ts';
 import { KernelHead } from './tsdb/kernel-head.ts';
 import { Metadata } from './tsdb/metadata.ts';
 import { seriesIndex } from './tsdb/series-index.ts';
+import { Steadiness } from './tsdb/steadiness.ts';
 
 /** Set by the bundler from package.json. */
 declare const TIDEGAUGE_VERSION: string;
@@ -257,7 +258,11 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     namesByRules((name) => head.hasMetric(name)),
   );
   const kedify = openKedify(config, { head, names, clock, registry, recorder });
-  const retention = setInterval(() => enforceRetention(head), RETENTION_CHECK_MS);
+  const steadiness = new Steadiness(clock);
+  registry.computed('counter', 'tidegauge_clock_jumps_total', 'Jumps of the wall clock.', () => steadiness.jumps);
+  const retention = setInterval(() => {
+    if (steadiness.look()) enforceRetention(head);
+  }, RETENTION_CHECK_MS);
   retention.unref();
 
   let state: 'starting' | 'ready' | 'stopping' = 'starting';
@@ -327,8 +332,10 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
         openKubernetes({
           listen,
           ...kubernetesAccess(config),
+          connections: doors.connections.of('kubernetes'),
           index: seriesIndex(head),
           externalMetrics: config.externalMetrics,
+          customMetrics: config.customMetrics,
           readings,
           engine,
           clock,
@@ -441,7 +448,7 @@ function sharesPort({ compat, keda }: Config, doors: Doors): boolean {
 }
 
 function doorOf(doors: Doors, port: PortName) {
-  return { guard: doors.guard(port), readTls: doors.readTls(port) };
+  return { guard: doors.guard(port), readTls: doors.readTls(port), connections: doors.connections.of(port) };
 }
 
 function readText(path: string): string {

@@ -45,26 +45,6 @@ export async function ask<T>(path: string, parameters: Parameters = {}, signal?:
 export type Metric = Readonly<Record<string, string>>;
 export type Point = readonly [seconds: number, value: string];
 
-export interface Histogram {
-  readonly count: string;
-  readonly sum: string;
-}
-
-export type QueryData =
-  | { readonly resultType: 'scalar' | 'string'; readonly result: Point }
-  | {
-      readonly resultType: 'vector';
-      readonly result: readonly {
-        readonly metric: Metric;
-        readonly value?: Point;
-        readonly histogram?: readonly [number, Histogram];
-      }[];
-    }
-  | {
-      readonly resultType: 'matrix';
-      readonly result: readonly { readonly metric: Metric; readonly values?: readonly Point[] }[];
-    };
-
 export interface Decision {
   readonly id: number;
   readonly time: string;

@@ -1,15 +1,14 @@
 /** Explore: expressions with completion, as table, graph and tree. Its address is Prometheus' own, so that links carry over. */
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { addressOf, go, NEW_PANEL, type Panel, panelsOf, secondsOf, type Tab } from './address.ts';
-import { type Answer, ask, type Metric, type QueryData } from './api.ts';
+import { answerOf } from './answer-thread.ts';
+import { type Grid, LINES_MAX, type Lines, ROWS_MAX, type Row, type Shown } from './answers.ts';
 import { ExplainTree } from './explain-tree.tsx';
-import { formatCount, formatMetric, parseSeconds } from './format.ts';
+import { formatCount, parseSeconds } from './format.ts';
 import { Busy, Empty, Failure } from './parts.tsx';
-import { colourOf, type Line, Plot } from './plot.tsx';
+import { colourOf, Plot } from './plot.tsx';
 
 const POINTS = 240;
-/** Rows and legend entries that are shown; a page of many thousands helps nobody. */
-const ROWS_MAX = 200;
 const HISTORY_MAX = 50;
 const TABS: readonly Tab[] = ['table', 'graph', 'explain'];
 
@@ -34,15 +33,9 @@ export function Explore({ url }: { readonly url: URL }) {
 }
 
 interface Loaded {
-  readonly answer: Answer<QueryData>;
+  readonly shown: Shown;
   readonly tookMs: number;
   readonly grid: Grid | null;
-}
-
-interface Grid {
-  readonly start: number;
-  readonly step: number;
-  readonly count: number;
 }
 
 type Load =
@@ -131,8 +124,8 @@ async function run({ expr, tab, range, end, step }: Panel, signal: AbortSignal):
   const began = performance.now();
   const endSeconds = secondsOf(end) ?? Math.floor(Date.now() / 1000);
   if (tab === 'table') {
-    const answer = await ask<QueryData>('query', { query: expr, time: endSeconds }, signal);
-    return { answer, tookMs: performance.now() - began, grid: null };
+    const shown = await answerOf({ path: 'query', parameters: { query: expr, time: endSeconds }, grid: null }, signal);
+    return { shown, tookMs: performance.now() - began, grid: null };
   }
   const seconds = parseSeconds(range) ?? 3600;
   const stepSeconds = parseSeconds(step) ?? Math.max(1, Math.round(seconds / POINTS));
@@ -140,12 +133,9 @@ async function run({ expr, tab, range, end, step }: Panel, signal: AbortSignal):
   const last = Math.floor(endSeconds / stepSeconds) * stepSeconds;
   const count = Math.floor(seconds / stepSeconds) + 1;
   const grid = { start: last - (count - 1) * stepSeconds, step: stepSeconds, count };
-  const answer = await ask<QueryData>(
-    'query_range',
-    { query: expr, start: grid.start, end: last, step: stepSeconds },
-    signal,
-  );
-  return { answer, tookMs: performance.now() - began, grid };
+  const parameters = { query: expr, start: grid.start, end: last, step: stepSeconds, limit: LINES_MAX };
+  const shown = await answerOf({ path: 'query_range', parameters, grid }, signal);
+  return { shown, tookMs: performance.now() - began, grid };
 }
 
 function Pickers({ panel, onChange }: Omit<PanelProps, 'isOnly'>) {
@@ -194,15 +184,17 @@ function Result({ load, panel, onChange, onCancel }: ResultProps) {
   if (load.kind === 'idle') return null;
   if (load.kind === 'busy') return <Busy what="Asking" onCancel={onCancel} />;
   if (load.kind === 'failed') return <Failure error={load.error} />;
-  const { answer, tookMs, grid } = load;
-  const { data } = answer;
-  const count = data.resultType === 'vector' || data.resultType === 'matrix' ? data.result.length : 1;
+  const { shown, tookMs, grid } = load;
+  const { resultType, count, notes, rows, lines } = shown;
   return (
-    <div data-result={data.resultType}>
+    <div data-result={resultType}>
       <p class="soft">
         {formatCount(count)} series in {Math.round(tookMs)} ms
       </p>
-      {answer.notes.map((note) => (
+      {lines !== null && count >= LINES_MAX ? (
+        <p class="state warn">Only the first {formatCount(LINES_MAX)} series are drawn: narrow the expression.</p>
+      ) : null}
+      {notes.map((note) => (
         <p key={note} class="state warn">
           {note}
         </p>
@@ -213,37 +205,31 @@ function Result({ load, panel, onChange, onCancel }: ResultProps) {
         >
           No series has a sample there. See which series there are, or look at another time:
         </Empty>
-      ) : grid !== null && data.resultType === 'matrix' ? (
-        <Graph data={data} grid={grid} panel={panel} onChange={onChange} />
+      ) : grid !== null && lines !== null ? (
+        <Graph lines={lines} grid={grid} panel={panel} onChange={onChange} />
       ) : (
-        <Rows data={data} />
+        <Rows rows={rows} count={count} />
       )}
     </div>
   );
 }
 
 interface GraphProps {
-  readonly data: Extract<QueryData, { resultType: 'matrix' }>;
+  readonly lines: Lines;
   readonly grid: Grid;
   readonly panel: Panel;
   readonly onChange: (panel: Panel) => void;
 }
 
-/** Lines are made of the reply in slices, so that a thousand of them do not hold up the page. */
-function Graph({ data, grid, panel, onChange }: GraphProps) {
-  const [drawn, setDrawn] = useState<{ times: readonly number[]; lines: readonly Line[] } | null>(null);
+function Graph({ lines: { labels, values }, grid, panel, onChange }: GraphProps) {
   const [alone, setAlone] = useState<number | null>(null);
-  useEffect(() => {
-    let isCurrent = true;
-    void columnsOf(data, grid, () => isCurrent).then((columns) => {
-      if (isCurrent) setDrawn(columns);
-    });
-    return () => {
-      isCurrent = false;
-    };
-  }, [data, grid]);
-  if (drawn === null) return <Busy what="Drawing" />;
-  const lines = alone === null ? drawn.lines : drawn.lines.filter((_, i) => i === alone);
+  const { start, step, count } = grid;
+  const times = useMemo(() => Array.from({ length: count }, (_, k) => start + k * step), [grid]);
+  const all = useMemo(
+    () => labels.map((label, i) => ({ label, values: values.subarray(i * count, (i + 1) * count) })),
+    [labels, values],
+  );
+  const drawn = useMemo(() => (alone === null ? all : all.filter((_, i) => i === alone)), [all, alone]);
   const zoom = (from: number, to: number): void =>
     onChange({
       ...panel,
@@ -252,54 +238,31 @@ function Graph({ data, grid, panel, onChange }: GraphProps) {
     });
   return (
     <>
-      <Plot times={drawn.times} lines={lines} onZoom={zoom} />
-      <Legend series={data.result.map(({ metric }) => metric)} alone={alone} onAlone={setAlone} />
+      <Plot times={times} lines={drawn} onZoom={zoom} />
+      <Legend labels={labels} alone={alone} onAlone={setAlone} />
     </>
   );
 }
 
-async function columnsOf(data: GraphProps['data'], { start, step, count }: Grid, isCurrent: () => boolean) {
-  const times = Array.from({ length: count }, (_, k) => start + k * step);
-  const lines: Line[] = [];
-  let sliceBegan = performance.now();
-  for (const { metric, values = [] } of data.result) {
-    const column: (number | null)[] = new Array(count).fill(null);
-    for (const [seconds, value] of values) column[Math.round((seconds - start) / step)] = finite(value);
-    lines.push({ label: formatMetric(metric), values: column });
-    if (performance.now() - sliceBegan < 20) continue;
-    await new Promise((resolve) => setTimeout(resolve));
-    if (!isCurrent()) break;
-    sliceBegan = performance.now();
-  }
-  return { times, lines };
-}
-
-function finite(text: string): number | null {
-  const value = Number(text);
-  return Number.isFinite(value) ? value : null;
-}
-
-function Legend({
-  series,
-  alone,
-  onAlone,
-}: {
-  readonly series: readonly Metric[];
+interface LegendProps {
+  readonly labels: readonly string[];
   readonly alone: number | null;
   readonly onAlone: (i: number | null) => void;
-}) {
+}
+
+function Legend({ labels, alone, onAlone }: LegendProps) {
   return (
-    <details open={series.length <= 20}>
+    <details open={labels.length <= 20}>
       <summary>
-        {formatCount(series.length)} series{series.length > ROWS_MAX ? `, the first ${ROWS_MAX}` : ''}
+        {formatCount(labels.length)} series{labels.length > ROWS_MAX ? `, the first ${ROWS_MAX}` : ''}
       </summary>
-      {series.slice(0, ROWS_MAX).map((metric, i) => (
-        <div key={formatMetric(metric)}>
+      {labels.slice(0, ROWS_MAX).map((label, i) => (
+        <div key={label}>
           <button type="button" aria-pressed={alone === i} onClick={() => onAlone(alone === i ? null : i)}>
             <svg class="swatch" viewBox="0 0 1 1" aria-hidden="true">
               <rect width="1" height="1" fill={colourOf(alone === i ? 0 : i)} />
             </svg>
-            <code>{formatMetric(metric)}</code>
+            <code>{label}</code>
           </button>
         </div>
       ))}
@@ -307,19 +270,7 @@ function Legend({
   );
 }
 
-function Rows({ data }: { readonly data: QueryData }) {
-  const rows: { readonly name: string; readonly value: string }[] =
-    data.resultType === 'vector'
-      ? data.result.map(({ metric, value, histogram }) => ({
-          name: formatMetric(metric),
-          value: value?.[1] ?? `histogram: count ${histogram?.[1].count}, sum ${histogram?.[1].sum}`,
-        }))
-      : data.resultType === 'matrix'
-        ? data.result.map(({ metric, values = [] }) => ({
-            name: formatMetric(metric),
-            value: values.map(([seconds, value]) => `${value} @${seconds}`).join('\n'),
-          }))
-        : [{ name: data.resultType, value: data.result[1] }];
+function Rows({ rows, count }: { readonly rows: readonly Row[]; readonly count: number }) {
   return (
     <div class="scroll">
       <table>
@@ -330,7 +281,7 @@ function Rows({ data }: { readonly data: QueryData }) {
           </tr>
         </thead>
         <tbody>
-          {rows.slice(0, ROWS_MAX).map(({ name, value }) => (
+          {rows.map(({ name, value }) => (
             <tr key={name}>
               <td class="mono">{name}</td>
               <td class="n mono">{value}</td>
@@ -338,8 +289,8 @@ function Rows({ data }: { readonly data: QueryData }) {
           ))}
         </tbody>
       </table>
-      {rows.length > ROWS_MAX ? (
-        <p class="soft">{formatCount(rows.length - ROWS_MAX)} more; narrow the expression to see them.</p>
+      {count > rows.length ? (
+        <p class="soft">{formatCount(count - rows.length)} more; narrow the expression to see them.</p>
       ) : null}
     </div>
   );

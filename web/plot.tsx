@@ -5,8 +5,8 @@ import 'uplot/dist/uPlot.min.css';
 
 export interface Line {
   readonly label: string;
-  /** As long as the times; null where there is no point. */
-  readonly values: readonly (number | null)[];
+  /** As long as the times; null or NaN where there is no point. */
+  readonly values: readonly (number | null)[] | Float64Array;
   readonly dashed?: boolean;
 }
 
@@ -37,7 +37,7 @@ export function Plot({ times, lines, onZoom }: PlotProps) {
   useEffect(() => {
     const element = box.current!;
     const isMany = lines.length > SLICED_LINES_MIN;
-    const columns = isMany ? [times.map(() => null)] : lines.map(({ values }) => values);
+    const columns = isMany ? [times.map(() => null)] : lines.map(({ values }) => Array.from(values, pointOf));
     const options = isMany ? manyOptions(element, times, lines, onZoom) : optionsOf(element, lines, onZoom);
     const draw = (): uPlot => new uPlot(options, [times, ...columns] as unknown as uPlot.AlignedData, element);
     let plot = draw();
@@ -56,6 +56,11 @@ export function Plot({ times, lines, onZoom }: PlotProps) {
   }, [times, lines]);
   const label = `${lines.length} lines over time`;
   return <div ref={box} class="plot" role="img" aria-label={label} data-lines={lines.length} />;
+}
+
+/** Only null is a gap to uPlot. */
+function pointOf(value: number | null): number | null {
+  return Number.isNaN(value) ? null : value;
 }
 
 function optionsOf(element: HTMLElement, lines: readonly Line[], onZoom: PlotProps['onZoom']): uPlot.Options {
@@ -118,7 +123,7 @@ function manyOptions(
   let high = Number.NEGATIVE_INFINITY;
   for (const { values } of lines) {
     for (const value of values) {
-      if (value === null) continue;
+      if (value === null || Number.isNaN(value)) continue;
       if (value < low) low = value;
       if (value > high) high = value;
     }
@@ -173,7 +178,7 @@ function pathOf(xs: readonly number[], values: Line['values'], zero: number, sca
   let isOpen = false;
   for (let k = 0; k < xs.length; k++) {
     const value = values[k];
-    if (value == null) isOpen = false;
+    if (value == null || Number.isNaN(value)) isOpen = false;
     else if (isOpen) path.lineTo(xs[k]!, zero - value * scale);
     else {
       path.moveTo(xs[k]!, zero - value * scale);

@@ -23,7 +23,7 @@ export function daemonCore() {
 }
 
 /** Starts it with these surfaces and waits for its ready line: addresses by surface, and the process. */
-export async function startDaemon(surfaces, flags = [], core = null) {
+export async function startDaemon(surfaces, flags = [], core = null, onLine = () => undefined) {
   const addresses = SURFACES.map(
     (name) => `--${name}.listen-address=${surfaces.includes(name) ? '127.0.0.1:0' : 'off'}`,
   );
@@ -41,7 +41,9 @@ export async function startDaemon(surfaces, flags = [], core = null) {
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   process.once('exit', () => child.kill('SIGTERM'));
   for await (const line of createInterface({ input: child.stdout })) {
-    const { event, listen } = JSON.parse(line);
+    const said = JSON.parse(line);
+    const { event, listen } = said;
+    onLine(said);
     if (event === 'ready') {
       child.stdout.resume();
       return { child, listen };

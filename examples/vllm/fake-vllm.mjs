@@ -40,7 +40,8 @@ async function tick() {
 }
 
 const server = createServer((request, reply) => {
-  if (request.url === '/metrics') reply.setHeader('content-type', 'text/plain; version=0.0.4').end(fleet.expose());
+  if (request.url === '/metrics')
+    reply.setHeader('content-type', 'text/plain; version=0.0.4').end(fleet.exposeServer());
   else reply.writeHead(404).end();
 });
 server.listen(Number(values.port), '127.0.0.1', () => console.log(`listening on 127.0.0.1:${server.address().port}`));

@@ -14,6 +14,7 @@ export class Fleet {
   series(): FleetSeries[];
   labelsOf(podName: string): Readonly<Record<string, string>>[];
   expose(): string;
+  exposeServer(): string;
 }
 
 export type Load = readonly (readonly [seconds: number, rate: number])[];

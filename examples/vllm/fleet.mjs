@@ -94,15 +94,34 @@ export class Fleet {
     ];
   }
 
-  /** Prometheus' text format. */
-  expose() {
-    return `${this.series()
-      .map(({ labels: { __name__, ...labels }, value }) => {
-        const list = Object.entries(labels).map(([name, text]) => `${name}="${text}"`);
-        return `${__name__}{${list.join(',')}} ${value}`;
-      })
-      .join('\n')}\n`;
+  /** Prometheus' text format, family by family. `labelsOf` makes the labels of a line out of those of its series. */
+  expose(labelsOf = (labels) => labels) {
+    const families = new Map();
+    for (const { labels, value } of this.series()) {
+      const { __name__: name, ...rest } = labels;
+      const family = name.replace(/_(?:bucket|sum|count)$/, '');
+      const list = Object.entries(labelsOf(rest)).map(([label, text]) => `${label}="${text}"`);
+      if (!families.has(family)) families.set(family, [`# TYPE ${family} ${typeOf(family)}`]);
+      families.get(family).push(`${name}{${list.join(',')}} ${value}`);
+    }
+    return `${[...families.values()].flat().join('\n')}\n`;
   }
+
+  /** As vLLM's own /metrics: who scrapes adds where it was scraped. Each replica is an engine of one server. */
+  exposeServer() {
+    const engines = new Map(this.#pods.map(({ name }, i) => [name, String(i)]));
+    return this.expose(({ model_name, pod, le, finished_reason }) => ({
+      ...(finished_reason === undefined ? {} : { finished_reason }),
+      model_name,
+      engine: engines.get(pod),
+      ...(le === undefined ? {} : { le }),
+    }));
+  }
+}
+
+function typeOf(family) {
+  if (family.endsWith('_total')) return 'counter';
+  return family.endsWith('_seconds') ? 'histogram' : 'gauge';
 }
 
 /** The rate at a moment of a load: `[[seconds, requests a second], …]`, straight lines between; it begins anew at its end. */

@@ -10,7 +10,7 @@ const BANNER =
 /** Bundles `entry` into `outfile`. `options` are esbuild's own, for what differs. */
 export async function bundle(entry, outfile, options = {}) {
   const { build } = await import('esbuild');
-  await build({
+  return build({
     entryPoints: [entry],
     outfile,
     bundle: true,

@@ -12,9 +12,7 @@ export const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
 /** Runs `npm ci` if node_modules does not hold what the lock file says. */
 export function ensureInstalled() {
-  const stamp = join(root, 'node_modules', '.installed');
-  const wanted = hashFiles([join(root, 'package-lock.json')]);
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
+  if (isInstalled()) return;
   console.error('installing dependencies (npm ci) ...');
   const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
     cwd: root,
@@ -24,7 +22,17 @@ export function ensureInstalled() {
     console.error('npm ci failed');
     process.exit(npm.status ?? 1);
   }
-  writeFileSync(stamp, wanted);
+}
+
+/** npm writes down what it installed when it is done. What is optional may be for another platform. */
+function isInstalled() {
+  const file = join(root, 'node_modules', '.package-lock.json');
+  if (!existsSync(file)) return false;
+  const packagesOf = (path) => JSON.parse(readFileSync(path, 'utf8')).packages;
+  const installed = packagesOf(file);
+  return Object.entries(packagesOf(join(root, 'package-lock.json'))).every(
+    ([path, { version, optional }]) => path === '' || optional || installed[path]?.version === version,
+  );
 }
 
 /** Hash of the contents of files, in the order given. */

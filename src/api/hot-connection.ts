@@ -14,9 +14,8 @@ import { type Server, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { BodyBuffers } from './body-buffers.ts';
 import type { Answer, HotHeaders, HotRoute } from './hot-route.ts';
+import { isTooSlow, PACE, type Pace, Rounds, SLOW_BODY, timedOut, tooSlow } from './pace.ts';
 
-/** How often unfinished and idle connections are looked at. */
-const CHECK_MS = 1000;
 const HEAD_END = Buffer.from('\r\n\r\n', 'latin1');
 /** Longer ones are Node's. */
 const HEAD_BYTES_MAX = 8192;
@@ -135,14 +134,16 @@ export class HotConnections {
   readonly routes: ReadonlyMap<string, HotRoute>;
   readonly answered: Answered;
   readonly buffers = new BodyBuffers();
+  readonly pace: Pace;
   isClosing = false;
   readonly #others: readonly ((socket: Socket) => void)[];
   readonly #open = new Set<HotConnection>();
-  #timer: NodeJS.Timeout | null = null;
+  readonly #rounds = new Rounds((nowMs) => this.#check(nowMs));
 
   /** Stands between a server and those who listen for its connections. */
-  constructor(server: Server, routes: ReadonlyMap<string, HotRoute>, answered: Answered) {
+  constructor(server: Server, routes: ReadonlyMap<string, HotRoute>, answered: Answered, pace = PACE) {
     this.server = server;
+    this.pace = pace;
     this.routes = routes;
     this.answered = answered;
     this.#others = server.listeners('connection') as ((socket: Socket) => void)[];
@@ -166,18 +167,15 @@ export class HotConnections {
 
   left(connection: HotConnection): void {
     this.#open.delete(connection);
-    if (this.#open.size > 0 || this.#timer === null) return;
-    clearInterval(this.#timer);
-    this.#timer = null;
+    if (this.#open.size === 0) this.#rounds.end();
   }
 
   #take(socket: Socket): void {
     this.#open.add(new HotConnection(socket, this));
-    this.#timer ??= setInterval(() => this.#check(), CHECK_MS).unref();
+    this.#rounds.begin();
   }
 
-  #check(): void {
-    const nowMs = performance.now();
+  #check(nowMs: number): void {
     for (const connection of this.#open) connection.check(nowMs);
   }
 }
@@ -192,6 +190,7 @@ class HotConnection {
   readonly #heads: HeadReader;
   #state: State = 'new';
   #deadlineMs: number;
+  #beganMs = 0;
   #route: HotRoute | null = null;
   /** Bytes of the body, those that have come, and where they are if they came in pieces. */
   #bodyBytes = 0;
@@ -216,11 +215,24 @@ class HotConnection {
 
   /** Ends a connection that waits too long for its peer. */
   check(nowMs: number): void {
-    if (nowMs < this.#deadlineMs) return;
-    if (this.#state === 'idle' || this.#hasLeft()) {
-      this.socket.destroy();
-      return;
-    }
+    const isBody = this.#state === 'body' || this.#state === 'skipping';
+    const isSlow = isBody && isTooSlow(this.#receivedBytes, nowMs - this.#beganMs, this.#all.pace);
+    if (nowMs < this.#deadlineMs && !isSlow) return;
+    if (isBody) this.#cutOff();
+    else if (this.#state === 'idle' || this.#hasLeft()) this.socket.destroy();
+    else this.#timeOut();
+  }
+
+  /** Gives up a body; its sender is to come again. */
+  #cutOff(): void {
+    this.#all.server.emit(SLOW_BODY);
+    this.#isLast = true;
+    if (this.#state === 'body') this.#write(this.#route!.refuse(tooSlow()));
+    this.#over();
+    this.#leave();
+  }
+
+  #timeOut(): void {
     this.#state = 'left';
     this.#all.server.emit('clientError', timedOut(), this.socket);
   }
@@ -290,7 +302,8 @@ class HotConnection {
     this.headers = headers;
     this.#bodyBytes = bodyBytes;
     this.#receivedBytes = 0;
-    this.#deadlineMs = performance.now() + this.#all.server.requestTimeout;
+    this.#beganMs = performance.now();
+    this.#deadlineMs = this.#beganMs + this.#all.server.requestTimeout;
     this.#state = 'body';
     try {
       route.check(this, (release) => {
@@ -355,12 +368,11 @@ class HotConnection {
     this.#state = 'answering';
     this.#deadlineMs = Number.POSITIVE_INFINITY;
     const answer = this.#route!.answer(body, this);
+    if (buffer !== null) this.#all.buffers.give(buffer);
     if (!(answer instanceof Promise)) {
-      if (buffer !== null) this.#all.buffers.give(buffer);
       this.#finish(answer);
       return;
     }
-    // Whoever is waited for may hold the body for longer than the answer takes: its buffer is not used again.
     void answer.then((late) => {
       if (this.#state !== 'answering') return;
       this.#finish(late);
@@ -416,10 +428,6 @@ class HotConnection {
     if (this.#all.isClosing) this.#isLast = true;
     if (!this.socket.destroyed) this.socket.write(replyOf(answer, this.#isLast, server.keepAliveTimeout));
   }
-}
-
-function timedOut(): Error {
-  return Object.assign(new Error('request timed out'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
 }
 
 /** A reply as Node's server writes it. */

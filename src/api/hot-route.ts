@@ -47,8 +47,8 @@ export interface HotRoute {
    */
   check(request: HotRequest, whenOver: (release: () => void) => void): void;
   /**
-   * The reply to a whole body; catches what goes wrong with it. A promise only if something must be waited for: else the
-   * body's bytes are used for the next one as soon as this returns.
+   * The reply to a whole body; catches what goes wrong with it. A promise only if something must be waited for. The body's
+   * bytes are used for the next one as soon as this returns, whatever is waited for.
    */
   answer(body: Uint8Array, request: HotRequest): Answer | Promise<Answer>;
   /** The reply to a request whose body was not read, or not to its end. */

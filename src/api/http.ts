@@ -22,6 +22,7 @@ import { CodedError } from '../model/errors.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Cell, Family, Registry } from '../telemetry/registry.ts';
 import { splitHotRoutes } from './hot-route.ts';
+import { Bodies, SLOW_BODY } from './pace.ts';
 import { RouteTable } from './route-table.ts';
 
 export interface HttpOptions {
@@ -59,6 +60,8 @@ export const DESCRIBING_SCHEMAS = {
 
 export function buildHttp(options: HttpOptions): FastifyInstance {
   const { logger, registry, bodyBytesMax = LIMITS.formBodyBytesMax, https, refuse = refuseAsText } = options;
+  const slow = registry === undefined ? () => {} : slowCounter(registry);
+  let bodies: Bodies | null = null;
   const common = {
     loggerInstance: quietly(logger),
     // Nothing is logged for each request, so no request needs a logger of its own.
@@ -71,7 +74,8 @@ export function buildHttp(options: HttpOptions): FastifyInstance {
     // KEDA and others put a path behind an address that may end in a slash.
     rewriteUrl: ({ url = '/' }) => (url.startsWith('//') ? url.replace(/^\/+/, '/') : url),
     routerOptions: { caseSensitive: true, maxParamLength: LIMITS.httpPathParameterLengthMax },
-    clientErrorHandler: refuseMalformed,
+    clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket) =>
+      refuseMalformed(error, socket, bodies?.isReading(socket) ?? false, slow),
     frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply) => {
       refuse(request, reply, { status: 400, text: 'Bad Request\n' });
     },
@@ -82,6 +86,8 @@ export function buildHttp(options: HttpOptions): FastifyInstance {
     serverFactory: (handler) => {
       const server =
         https === undefined ? createServer(SERVER_OPTIONS) : createTlsServer({ ...https, ...SERVER_OPTIONS });
+      bodies = new Bodies(server);
+      server.on(SLOW_BODY, () => slow('body'));
       splitHotRoutes(server, handler, (url, status, ms) => {
         if (requests !== null) requests.with(url, String(status)).value++;
         if (ms !== undefined && logger.isLevelEnabled('debug'))
@@ -203,18 +209,50 @@ function refuseAsText(_request: FastifyRequest, reply: FastifyReply, { status, t
   return reply.code(status).type(TEXT).send(text);
 }
 
-/** What is not HTTP, or too large or too slow for us, never becomes a request. */
-function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+/**
+ * What is not HTTP, or too large or too slow for us, never becomes a request. Whose body came too slowly is told to come
+ * again; senders of metrics drop what they are refused with a 408.
+ */
+function refuseMalformed(
+  error: NodeJS.ErrnoException,
+  socket: Socket,
+  isBody: boolean,
+  slow: (stage: 'headers' | 'body') => void,
+): void {
+  // To whom there is no TLS yet nothing can be said.
+  if (error.code === 'ECONNRESET' || error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT' || !socket.writable) {
     socket.destroy();
     return;
   }
   const tooLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
   const tooLarge = error.code === 'HPE_HEADER_OVERFLOW';
-  const status = tooLate ? '408 Request Timeout' : tooLarge ? '431 Request Header Fields Too Large' : '400 Bad Request';
+  if (tooLate) slow(isBody ? 'body' : 'headers');
+  const late = isBody ? '503 Service Unavailable' : '408 Request Timeout';
+  const status = tooLate ? late : tooLarge ? '431 Request Header Fields Too Large' : '400 Bad Request';
+  const again = tooLate && isBody ? 'Retry-After: 5\r\n' : '';
   socket.end(
-    `HTTP/1.1 ${status}\r\nContent-Type: ${TEXT}\r\nContent-Length: ${status.length}\r\nConnection: close\r\n\r\n${status}`,
+    `HTTP/1.1 ${status}\r\n${again}Content-Type: ${TEXT}\r\nContent-Length: ${status.length}\r\nConnection: close\r\n\r\n${status}`,
   );
+  // Whether or not the other side says goodbye.
+  socket.destroySoon();
+}
+
+const slowCounters = new WeakMap<Registry, Family<Cell>>();
+
+function slowCounter(registry: Registry): (stage: 'headers' | 'body') => void {
+  let counter = slowCounters.get(registry);
+  if (counter === undefined) {
+    counter = registry.counter(
+      'tidegauge_slow_clients_total',
+      'Requests over HTTP that were given up because they came too slowly: before their headers were there, or their body.',
+      'stage',
+    );
+    slowCounters.set(registry, counter);
+  }
+  const family = counter;
+  return (stage) => {
+    family.with(stage).value++;
+  };
 }
 
 /** 405 with `Allow` where the path is known under another method, else 404. */

@@ -8,6 +8,7 @@ import { createServer, type Server as NetServer, type Socket } from 'node:net';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 import type { Logger } from 'pino';
 import { LIMITS } from '../model/limits.ts';
+import type { PortConnections } from './connections.ts';
 import { mayStay, type ReadTls, reloadTls, type TlsFiles, tlsServerOptions } from './tls.ts';
 
 export interface PortOptions {
@@ -19,6 +20,8 @@ export interface PortOptions {
   readonly reloadMs?: number;
   readonly logger: Logger;
   readonly accept: (connection: Socket) => void;
+  /** Bounds on them; a number alone, if absent. */
+  readonly connections?: PortConnections | null;
 }
 
 export interface Port {
@@ -33,6 +36,7 @@ export async function openPort(options: PortOptions): Promise<Port> {
   const { listen, accept, readTls, reloadMs: everyMs, what, logger } = options;
   const server = readTls === null ? createServer(accept) : tlsServer(readTls(), options);
   server.maxConnections = LIMITS.httpConnectionsMax;
+  options.connections?.bound(server);
   await listening(server, listen);
   const stopReloading =
     readTls === null ? () => {} : reloadTls({ server: server as TlsServer, read: readTls, what, logger, everyMs });

@@ -1,9 +1,13 @@
 /** `tidegauge check-config`: the daemon's own files, and prometheus-adapter's, with the line of what is wrong. */
 import { totalmem } from 'node:os';
+import { checkExternalMetrics } from '../api/kubernetes/external-metrics.ts';
+import { checkCustomMetrics } from '../api/kubernetes/own-custom-metrics.ts';
 import { loadConfig } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
 import { CodedError } from '../model/errors.ts';
 import { adapterFindings } from './adapter.ts';
 import type { Call } from './cli.ts';
+import { readExpression } from './expressions.ts';
 import { documentsOf } from './manifests.ts';
 
 export async function checkFiles({ words, io }: Call): Promise<number> {
@@ -31,10 +35,33 @@ function faultsOf(path: string, text: string): readonly string[] {
   }
   try {
     const machine = { memoryBytes: totalmem(), constrainedMemoryBytes: process.constrainedMemory() };
-    loadConfig([`--config.file=${path}`], {}, () => text, machine);
-    return [];
+    return metricFaults(loadConfig([`--config.file=${path}`], {}, () => text, machine));
   } catch (error) {
     if (error instanceof CodedError) return [error.message];
     throw error;
   }
 }
+
+/** Metrics as the daemon checks them before it serves them; a cluster may have kinds that are not built in. */
+function metricFaults({ externalMetrics, customMetrics }: Config): readonly string[] {
+  const faultOf = (origin: string, check: () => void): readonly string[] => {
+    try {
+      check();
+      return [];
+    } catch (error) {
+      if (error instanceof CodedError) return [`${origin}: ${error.message}`];
+      throw error;
+    }
+  };
+  return [
+    ...externalMetrics.flatMap((one) => faultOf(one.origin, () => checkExternalMetrics([one], EXPRESSIONS))),
+    ...customMetrics.flatMap((one) => faultOf(one.origin, () => checkCustomMetrics([one], EXPRESSIONS, null))),
+  ];
+}
+
+const EXPRESSIONS = {
+  selectors(query: string) {
+    readExpression(query);
+    return [];
+  },
+};

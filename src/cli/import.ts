@@ -165,10 +165,22 @@ async function answerOf({ query, operation }: Question, url: string): Promise<st
   }
 }
 
-/** What the daemon would tell an autoscaler, or the vector of a query that it does not explain. */
+/** What the daemon would tell an autoscaler. */
 async function newAnswer({ query, operation }: Question, source: Source): Promise<string> {
-  if (operation !== null) return 'is asked by KEDA only: see tidegauge top once the trigger points at the daemon';
-  return vectorText(source, query);
+  if (operation === null) return vectorText(source, query);
+  try {
+    const asked = { metricQuery: query, operationOverTime: operation };
+    const { value, outcome, reason } = await source.ask<Explained>('scale/explain', asked);
+    return value === null ? `${outcome}: ${reason}` : short(value);
+  } catch (error) {
+    return `no answer: ${(error as Error).message}`;
+  }
+}
+
+interface Explained {
+  readonly value: number | null;
+  readonly outcome: string;
+  readonly reason: string;
 }
 
 async function vectorText(source: Source, query: string): Promise<string> {

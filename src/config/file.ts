@@ -1,4 +1,4 @@
-/** Reads the YAML file: which settings it gives, and the external metrics. Messages carry `file:line:column`. */
+/** Reads the YAML file: which settings it gives, and the metrics of the Kubernetes APIs. Messages carry `file:line:column`. */
 import {
   type Document,
   isAlias,
@@ -13,7 +13,7 @@ import {
 } from 'yaml';
 import { CodedError } from '../model/errors.ts';
 import { nearest } from '../model/nearest.ts';
-import { ALL_SETTINGS, type ExternalMetric, yamlKeyOf } from './schema.ts';
+import { ALL_SETTINGS, type CustomMetric, type ExternalMetric, yamlKeyOf } from './schema.ts';
 import { readScrape } from './scrape.ts';
 import type { ScrapeConfig } from './scrape-schema.ts';
 import { LIST } from './values.ts';
@@ -28,17 +28,19 @@ export interface FileContent {
   /** By the setting's name. */
   readonly values: ReadonlyMap<string, FileValue>;
   readonly externalMetrics: readonly ExternalMetric[];
+  readonly customMetrics: readonly CustomMetric[];
   /** Null if nothing is scraped. */
   readonly scrape: ScrapeConfig | null;
 }
 
 const EXTERNAL_METRICS = 'externalMetrics';
+const CUSTOM_METRICS = 'customMetrics';
 const SCRAPE = 'scrape';
 const SETTING_KEYS: readonly string[] = ALL_SETTINGS.map(yamlKeyOf).filter((key) => key !== null);
 /** Settings that may be written as a list of texts. */
 const LISTS: readonly string[] = ALL_SETTINGS.filter(({ kind }) => kind.name === LIST.name).map(({ name }) => name);
 const KNOWN_KEYS: readonly string[] = [
-  ...new Set([...SETTING_KEYS, ...SETTING_KEYS.flatMap(groupsOf), EXTERNAL_METRICS, SCRAPE]),
+  ...new Set([...SETTING_KEYS, ...SETTING_KEYS.flatMap(groupsOf), EXTERNAL_METRICS, CUSTOM_METRICS, SCRAPE]),
 ];
 
 /** Throws `bad_config` for text that is not YAML, for unknown keys, and for values of the wrong shape. */
@@ -58,6 +60,7 @@ class FileReader {
   readonly #document: Document.Parsed;
   readonly #values: Map<string, FileValue>;
   #externalMetrics: readonly ExternalMetric[];
+  #customMetrics: readonly CustomMetric[];
   #scrape: ScrapeConfig | null;
 
   constructor(text: string, path: string) {
@@ -66,6 +69,7 @@ class FileReader {
     this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false });
     this.#values = new Map();
     this.#externalMetrics = [];
+    this.#customMetrics = [];
     this.#scrape = null;
   }
 
@@ -73,7 +77,12 @@ class FileReader {
     const [error] = this.#document.errors;
     if (error !== undefined) throw badConfig(`cannot read ${this.#at(error.pos[0])}: ${error.message}`);
     this.#group(this.#document.contents, '', 0);
-    return { values: this.#values, externalMetrics: this.#externalMetrics, scrape: this.#scrape };
+    return {
+      values: this.#values,
+      externalMetrics: this.#externalMetrics,
+      customMetrics: this.#customMetrics,
+      scrape: this.#scrape,
+    };
   }
 
   /** A level of the file; a key with nothing below it is an empty level. */
@@ -81,7 +90,8 @@ class FileReader {
     for (const pair of this.#pairs(node, prefix === '' ? 'the file' : prefix, offset)) {
       const key = `${prefix === '' ? '' : `${prefix}.`}${pair.key}`;
       if (SETTING_KEYS.includes(key)) this.#set(key, pair);
-      else if (key === EXTERNAL_METRICS) this.#externalMetrics = this.#metrics(pair);
+      else if (key === EXTERNAL_METRICS) this.#externalMetrics = this.#externals(pair);
+      else if (key === CUSTOM_METRICS) this.#customMetrics = this.#customs(pair);
       else if (key === SCRAPE) this.#scrape = this.#readScrape(pair);
       else if (KNOWN_KEYS.includes(key)) this.#group(pair.value, key, pair.offset);
       else throw this.#unknownKey(key, pair.offset, KNOWN_KEYS);
@@ -105,36 +115,71 @@ class FileReader {
     return readScrape(new YamlNode(source, SCRAPE, value, offset), this.#path, value.toJS(this.#document));
   }
 
-  #metrics(list: KeyValue): readonly ExternalMetric[] {
-    if (list.value === null) return [];
-    if (!isSeq<Node>(list.value))
-      throw this.#wrong(EXTERNAL_METRICS, list, 'a list of metrics, each with name and query');
+  #externals(list: KeyValue): readonly ExternalMetric[] {
     const metrics: ExternalMetric[] = [];
-    for (const item of list.value.items) {
-      const metric = this.#metric(this.#resolve(item), list.offset);
+    for (const item of this.#items(list, EXTERNAL_METRICS, 'a list of metrics, each with name and query')) {
+      const metric = this.#metric({
+        ...item,
+        list: EXTERNAL_METRICS,
+        keys: METRIC_KEYS,
+        want: 'name and query',
+      }).metric;
       const earlier = metrics.find((one) => one.name === metric.name);
-      if (earlier !== undefined) {
-        throw badConfig(
-          `cannot define ${EXTERNAL_METRICS} at ${metric.origin}: got the name ${quote(metric.name)} again, want each once (first at ${earlier.origin})`,
-        );
-      }
+      if (earlier !== undefined) throw this.#twice(EXTERNAL_METRICS, metric, earlier, `the name ${quote(metric.name)}`);
       metrics.push(metric);
     }
     return metrics;
   }
 
-  #metric(node: Node | null, listOffset: number): ExternalMetric {
-    const offset = node?.range?.[0] ?? listOffset;
+  #customs(list: KeyValue): readonly CustomMetric[] {
+    const want = 'name, resource and query';
+    const metrics: CustomMetric[] = [];
+    for (const item of this.#items(list, CUSTOM_METRICS, `a list of metrics, each with ${want}`)) {
+      const read = { ...item, list: CUSTOM_METRICS, keys: CUSTOM_METRIC_KEYS, want };
+      const { metric: common, given } = this.#metric(read);
+      const metric = {
+        ...common,
+        resource: this.#requiredText(given, 'resource', read),
+        label: this.#text(given, 'label'),
+        namespaceLabel: this.#text(given, 'namespaceLabel'),
+      };
+      const earlier = metrics.find((one) => one.name === metric.name && one.resource === metric.resource);
+      if (earlier !== undefined)
+        throw this.#twice(CUSTOM_METRICS, metric, earlier, `${quote(metric.name)} of ${metric.resource}`);
+      metrics.push(metric);
+    }
+    return metrics;
+  }
+
+  #items({ value, offset }: KeyValue, key: string, want: string): readonly ItemAt[] {
+    if (value === null) return [];
+    if (!isSeq<Node>(value)) throw this.#wrong(key, { key, value, offset }, want);
+    return value.items.map((item) => {
+      const node = this.#resolve(item);
+      return { node, offset: node?.range?.[0] ?? offset };
+    });
+  }
+
+  #twice(list: string, again: ExternalMetric, { origin }: ExternalMetric, what: string): CodedError {
+    return badConfig(
+      `cannot define ${list} at ${again.origin}: got ${what} again, want each once (first at ${origin})`,
+    );
+  }
+
+  /** What every metric has, and all that is given of it. */
+  #metric(read: MetricToRead): { readonly metric: ExternalMetric; readonly given: ReadonlyMap<string, KeyValue> } {
+    const { node, offset, list, keys } = read;
     const given = new Map<string, KeyValue>();
-    for (const pair of this.#pairs(node, `an item of ${EXTERNAL_METRICS}`, offset)) {
-      if (!METRIC_KEYS.includes(pair.key)) throw this.#unknownKey(pair.key, pair.offset, METRIC_KEYS);
+    for (const pair of this.#pairs(node, `an item of ${list}`, offset)) {
+      if (!keys.includes(pair.key)) throw this.#unknownKey(pair.key, pair.offset, keys);
       given.set(pair.key, pair);
     }
-    const name = this.#requiredText(given, 'name', offset);
+    const name = this.#requiredText(given, 'name', read);
     if (!isMetricName(name)) throw this.#wrong('name', given.get('name')!, METRIC_NAME_WANT);
-    const query = this.#requiredText(given, 'query', offset);
+    const query = this.#requiredText(given, 'query', read);
     const policy = this.#policy(given);
-    return { name, query, namespaced: this.#flag(given.get('namespaced')), policy, origin: this.#at(offset) };
+    const metric = { name, query, namespaced: this.#flag(given.get('namespaced')), policy, origin: this.#at(offset) };
+    return { metric, given };
   }
 
   #policy(given: ReadonlyMap<string, KeyValue>): Readonly<Record<string, string>> {
@@ -146,10 +191,19 @@ class FileReader {
     return policy;
   }
 
-  #requiredText(given: ReadonlyMap<string, KeyValue>, key: string, offset: number): string {
+  #requiredText(
+    given: ReadonlyMap<string, KeyValue>,
+    key: string,
+    { list, offset, want }: Pick<MetricToRead, 'list' | 'offset' | 'want'>,
+  ): string {
+    if (given.has(key)) return this.#text(given, key);
+    throw badConfig(`cannot define ${list} at ${this.#at(offset)}: got no ${key}, want ${want}`);
+  }
+
+  /** '' if the key is not given. */
+  #text(given: ReadonlyMap<string, KeyValue>, key: string): string {
     const pair = given.get(key);
-    if (pair === undefined)
-      throw badConfig(`cannot define ${EXTERNAL_METRICS} at ${this.#at(offset)}: got no ${key}, want name and query`);
+    if (pair === undefined) return '';
     if (!isScalar(pair.value) || typeof pair.value.value !== 'string' || pair.value.value.trim() === '') {
       throw this.#wrong(key, pair, 'a text that is not empty');
     }
@@ -166,14 +220,14 @@ class FileReader {
   /** The text of a value as it was written, so that `2h`, `512MiB` and `0` are read by the same rules as a flag's. */
   #scalar(pair: KeyValue, key: string): string {
     if (pair.value === null) return '';
-    if (isSeq<Node>(pair.value) && LISTS.includes(key)) return this.#items(pair.value.items, pair, key);
+    if (isSeq<Node>(pair.value) && LISTS.includes(key)) return this.#listText(pair.value.items, pair, key);
     if (!isScalar(pair.value)) throw this.#wrong(key, pair, 'one value');
     const { value, source } = pair.value;
     return typeof value === 'string' ? value : (source ?? String(value));
   }
 
   /** A list as the text that a flag would have. */
-  #items(items: readonly Node[], pair: KeyValue, key: string): string {
+  #listText(items: readonly Node[], pair: KeyValue, key: string): string {
     const texts = items.map((item) => this.#resolve(item));
     if (!texts.every((item) => isScalar(item) && !String(item.value).includes(',')))
       throw this.#wrong(key, pair, 'texts without commas');
@@ -226,9 +280,22 @@ interface KeyValue {
   readonly offset: number;
 }
 
+interface ItemAt {
+  readonly node: Node | null;
+  readonly offset: number;
+}
+
+interface MetricToRead extends ItemAt {
+  /** The key whose item it is, for messages. */
+  readonly list: string;
+  readonly keys: readonly string[];
+  readonly want: string;
+}
+
 /** How Readings of the metric are made; what their values mean is known where they are made. */
 const METRIC_POLICY_KEYS: readonly string[] = ['noData', 'freshness', 'reduce', 'clampMin', 'clampMax', 'window'];
 const METRIC_KEYS: readonly string[] = ['name', 'query', 'namespaced', ...METRIC_POLICY_KEYS];
+const CUSTOM_METRIC_KEYS: readonly string[] = [...METRIC_KEYS, 'resource', 'label', 'namespaceLabel'];
 const METRIC_NAME_WANT =
   "a name that can stand in a URL's path: no space, / or %, not . or .., not watch, proxy, status or finalize";
 /** Kubernetes reads these segments of a path as something else than a metric. */

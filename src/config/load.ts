@@ -102,7 +102,7 @@ interface Value {
 
 type Given = (setting: Setting<unknown>) => Value;
 
-const EMPTY_FILE: FileContent = { values: new Map(), externalMetrics: [], scrape: null };
+const EMPTY_FILE: FileContent = { values: new Map(), externalMetrics: [], customMetrics: [], scrape: null };
 
 function readFlags(argv: readonly string[]): ReadonlyMap<string, Value> {
   const values = new Map<string, Value>();
@@ -212,6 +212,8 @@ function buildConfig(given: Given, file: FileContent): Config {
     web: {
       listenAddress: read(SETTINGS.webListenAddress),
       corsOrigin: read(SETTINGS.webCorsOrigin),
+      connectionsMax: read(SETTINGS.webMaxConnections),
+      connectionsPerAddressMax: read(SETTINGS.webMaxConnectionsPerAddress),
       configFile: read(SETTINGS.webConfigFile),
     },
     auth: { waive: read(SETTINGS.authWaive) },
@@ -287,6 +289,7 @@ function buildConfig(given: Given, file: FileContent): Config {
     },
     log: { level: read(SETTINGS.logLevel), format: read(SETTINGS.logFormat) },
     externalMetrics: file.externalMetrics,
+    customMetrics: file.customMetrics,
     scrape: file.scrape,
   };
 }

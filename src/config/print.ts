@@ -1,5 +1,5 @@
-/** The configuration in effect as a YAML file would have it: every setting in its place, the external metrics, and
- * what is scraped. */
+/** The configuration in effect as a YAML file would have it: every setting in its place, the metrics, and what
+ * is scraped. */
 import { stringify } from 'yaml';
 import type { Config } from './schema.ts';
 
@@ -9,8 +9,9 @@ type Level = { [key: string]: Level | string };
 export function effectiveYaml({
   flags,
   externalMetrics,
+  customMetrics,
   scrape,
-}: Pick<Config, 'flags' | 'externalMetrics' | 'scrape'>): string {
+}: Pick<Config, 'flags' | 'externalMetrics' | 'customMetrics' | 'scrape'>): string {
   const root: Level = {};
   for (const [name, text] of Object.entries(flags)) {
     // The file cannot name itself.
@@ -30,9 +31,19 @@ export function effectiveYaml({
     namespaced,
     ...policy,
   }));
+  const ofObjects = customMetrics.map(({ name, resource, query, label, namespaceLabel, namespaced, policy }) => ({
+    name,
+    resource,
+    query,
+    ...(label === '' ? {} : { label }),
+    ...(namespaceLabel === '' ? {} : { namespaceLabel }),
+    namespaced,
+    ...policy,
+  }));
   return stringify({
     ...root,
     ...(metrics.length === 0 ? {} : { externalMetrics: metrics }),
+    ...(ofObjects.length === 0 ? {} : { customMetrics: ofObjects }),
     ...(scrape === null ? {} : { scrape: scrape.written }),
   });
 }

@@ -84,6 +84,16 @@ export interface ExternalMetric {
   readonly origin: string;
 }
 
+/** A metric of objects, of `custom.metrics.k8s.io`. */
+export interface CustomMetric extends ExternalMetric {
+  /** What kind of object: `pods`, `deployments.apps`. */
+  readonly resource: string;
+  /** Label of the query's result that names the object; '' for the kind's singular. */
+  readonly label: string;
+  /** Label of series that names the objects' namespace; '' for those that usually do. */
+  readonly namespaceLabel: string;
+}
+
 export interface Config {
   /** Every flag, without its dashes, and the text of its value. None of them is a secret: secrets come from files. */
   readonly flags: Readonly<Record<string, string>>;
@@ -92,6 +102,9 @@ export interface Config {
   readonly web: {
     readonly listenAddress: Address | null;
     readonly corsOrigin: string;
+    /** Of each port. */
+    readonly connectionsMax: number;
+    readonly connectionsPerAddressMax: number;
     /** '' names nobody, and serves plain text. */
     readonly configFile: string;
   };
@@ -175,6 +188,7 @@ export interface Config {
   };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   readonly externalMetrics: readonly ExternalMetric[];
+  readonly customMetrics: readonly CustomMetric[];
   /** Null if nothing is scraped. */
   readonly scrape: ScrapeConfig | null;
 }
@@ -196,6 +210,18 @@ export const SETTINGS = {
     PATTERN,
     '.*',
     'Pages of which origins may read replies of the query API, as a regular expression that is matched as a whole.',
+  ),
+  webMaxConnections: setting(
+    'web.max-connections',
+    countFrom(1),
+    String(LIMITS.httpConnectionsMax),
+    'How many connections each port keeps open.',
+  ),
+  webMaxConnectionsPerAddress: setting(
+    'web.max-connections-per-address',
+    countFrom(1),
+    String(LIMITS.httpConnectionsPerAddressMax),
+    'How many of them may be from one address; raise it where all senders come through one proxy.',
   ),
   webConfigFile: setting(
     'web.config.file',

@@ -32,6 +32,9 @@ export const LIMITS = {
   labelsPerSeriesMax: 40,
   labelNameBytesMax: 256,
   labelValueBytesMax: 4096,
+  /** How far the clock may be moved at once, and how long nothing is thrown away by age after it was moved further. */
+  clockStepMsMax: 30_000,
+  clockHoldMs: 10 * 60 * 1000,
   /** How far ahead of the daemon's clock a sample may be. */
   futureMsMax: 10 * 60 * 1000,
   /** How far behind the newest sample of its series a sample may be. */
@@ -129,13 +132,17 @@ export const LIMITS = {
   grpcResetsPerSecond: 50,
   grpcIdleFramesBurst: 10_000,
   grpcIdleFramesPerSecond: 5000,
-  /** Open connections of one HTTP listener. */
+  /** Open connections of one port, and those of them from one address. */
   httpConnectionsMax: 4096,
+  httpConnectionsPerAddressMax: 512,
   /** Bytes of a request's line and headers; a query in a URL may be three times as long as its text. */
   httpHeaderBytesMax: 64 * 1024,
   /** How long a client may take to send its headers, and its whole request. */
   httpHeadersTimeoutMs: 5000,
   httpRequestTimeoutMs: 30_000,
+  /** How fast a body, or a gRPC message, must come on average once the time of grace is over. */
+  bodyBytesPerSecondMin: 1024,
+  bodyGraceMs: 5000,
   /** Above the 90 s after which Go's clients drop an idle connection, so that it is never us who closes under a request. */
   httpKeepAliveTimeoutMs: 95_000,
   /** Characters of a parameter in a path. */
@@ -177,6 +184,10 @@ export const LIMITS = {
   queryAnnotationsMax: 10,
   /** Bytes of request bodies that are being received or stored over HTTP at a time. */
   ingestBytesInFlightMax: 128 * 1024 * 1024,
+  /** How many times as large decompression may make a body of more bytes than are free, and bytes that may come of all at a time. */
+  inflateRatioMax: 100,
+  inflateFreeBytes: 1024 * 1024,
+  inflateBytesMax: 128 * 1024 * 1024,
   /** Bytes of a segment of the log; a longer record has one of its own. */
   logSegmentBytes: 64 * 1024 * 1024,
   /** Bytes of bodies that wait for the log. */

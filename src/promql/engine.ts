@@ -61,7 +61,7 @@ const DEFAULT_LIMITS: QueryLimits = {
 };
 
 export interface EngineOptions {
-  readonly head: Pick<HeadReader, 'select' | 'selectSlices'>;
+  readonly head: Pick<HeadReader, 'select' | 'selectSlices' | 'sumNewestSlices'>;
   readonly clock: Clock;
   readonly registry: Registry;
   readonly lookbackMs: number;

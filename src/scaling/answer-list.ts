@@ -8,8 +8,9 @@
 import type { ErrorCode } from '../model/errors.ts';
 import { EMPTY_LABELS, type Labels } from '../model/labels.ts';
 import type { QueryResult } from '../promql/result.ts';
-import { type AnswerContext, answer, type Reading, type ReadingAbsence } from './answer.ts';
+import { type AnswerContext, answer, numberRefusal, type Reading, type ReadingAbsence } from './answer.ts';
 import type { Evaluation } from './evaluation.ts';
+import type { NoData } from './policy.ts';
 
 export interface ListItem {
   readonly labels: Labels;
@@ -28,6 +29,8 @@ export interface ReadingList {
   readonly dropped: number;
   /** Why the items are not simply the query's; '' if they are. */
   readonly note: string;
+  /** The asker's number for an object without an item, or null where nothing may stand for it. */
+  readonly fill: number | null;
 }
 
 export interface ListOptions {
@@ -35,6 +38,8 @@ export interface ListOptions {
   readonly ofObjects: boolean;
   /** Negative values are answered. */
   readonly allowsNegative: boolean;
+  /** What the asker wants for an object without an item; an error if left out. */
+  readonly noData?: NoData;
 }
 
 export interface ListAnswer {
@@ -62,10 +67,17 @@ export function answerList(evaluation: Evaluation, context: AnswerContext, optio
     newestMs: summed.newestMs,
     dropped: all.length - items.length,
     note: isHeld ? summed.note : '',
+    fill: fillOf(evaluation, context, options),
   };
   const fault = options.ofObjects ? null : faultOf(summed, reading, options);
   if (fault !== null) return { reading: fault, recorded: fault };
   return { reading, recorded: sumOf(summed, reading) };
+}
+
+/** A number may stand for a missing object when it may stand for a missing value; by then all senders are known and heard. */
+function fillOf(evaluation: Evaluation, { help }: AnswerContext, { noData }: ListOptions): number | null {
+  if (noData?.kind !== 'number') return null;
+  return numberRefusal(evaluation, { code: 'no_series', reason: '' }, help) === null ? noData.value : null;
 }
 
 /** Absences of the sum that say nothing against the list: whether an item is usable is judged for each. */

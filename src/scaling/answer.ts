@@ -301,7 +301,11 @@ function fill(
 const LACKS_DATA: readonly ErrorCode[] = ['unknown_metric', 'no_series', 'stale', 'not_a_number'];
 
 /** Why a fixed number may not stand for what is missing, or null. */
-function numberRefusal({ settling, covers }: Evaluation, missing: ReadingAbsence, help: Help): string | null {
+export function numberRefusal(
+  { settling, covers }: Evaluation,
+  missing: Pick<ReadingAbsence, 'code' | 'reason'>,
+  help: Help,
+): string | null {
   if (settling) return 'the start was not long ago, so the data may be yet to come';
   if (covers.some(({ expected, seen }) => seen < expected)) return 'known senders are silent';
   if (missing.code === 'not_a_number' && !missing.reason.endsWith('NaN')) return 'the value is infinite';

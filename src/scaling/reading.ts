@@ -145,11 +145,14 @@ export class Readings {
     }
   }
 
-  /** Every item of the query's result, or one absence; the policy is the default one. Throws only on a fault of the daemon. */
-  async readList(request: Omit<ReadingRequest, 'policy'>, options: ListOptions): Promise<ReadingList | ReadingAbsence> {
+  /**
+   * Every item of the query's result, or one absence. Of the policy its window and freshness count here; what else it says
+   * is for each item, and so for who knows what the items are. Throws only on a fault of the daemon.
+   */
+  async readList(request: ReadingRequest, options: ListOptions): Promise<ReadingList | ReadingAbsence> {
     const beganMs = this.#options.clock.monotonicMs();
-    const { asker, surface } = request;
-    const question = questionOf(request, DEFAULT_POLICY);
+    const { policy = DEFAULT_POLICY, asker, surface } = request;
+    const question = questionOf(request, policy);
     try {
       const who = asker === undefined ? '' : `${surface}\uffff${asker.namespace}\uffff${asker.name}\uffff${asker.call}`;
       const evaluation = await this.#evaluator.evaluate(question, who);
@@ -159,7 +162,7 @@ export class Readings {
         options,
       );
       this.#count(surface, outcomeOf(recorded));
-      if (asker !== undefined) this.#record(request, asker, DEFAULT_POLICY, recorded, beganMs);
+      if (asker !== undefined) this.#record(request, asker, policy, recorded, beganMs);
       return reading;
     } catch (error) {
       this.#count(surface, 'internal');

@@ -1,9 +1,10 @@
 /**
  * Subscriptions: who wants to hear at once when a question becomes true. A question is evaluated when samples of series
- * that it reads come in: the first change at once, then together at most every 10 ms, and at longer intervals when the
- * work takes more than a tenth of the time.
+ * that it reads come in: its first change at once, further ones at most every 10 ms, and at longer intervals when the
+ * work for all of them takes more than a tenth of the time. So nobody waits for what others hear.
  *
- *     write ─ wake() ─ series touched, new series of a metric ─ questions concerned ─ evaluate ─ rising edge ─ tell
+ *     write ─ wake() ─ series touched, new series with all its labels ─ questions concerned ─ those whose interval is
+ *     over, the others when it is ─ evaluate, a few at a time ─ rising edge ─ tell
  *                                     repeats while active: 1, 2, 4 … 30 s after the edge, each evaluated anew
  *
  * Questions that change by the passing of time alone, that read very many series, or whose metrics cannot be told from
@@ -27,8 +28,10 @@ export interface TouchableHead {
   takeTouched(): readonly SeriesRef[] | null;
   /** Series ever created. */
   readonly seriesCreated: number;
-  /** Series of this metric name now. */
-  seriesOfMetric(name: string): number;
+  /** Series ever created and ever removed. */
+  seriesVersion(): number;
+  /** Series with this label now. */
+  seriesOfLabel(name: string, value: string): number;
 }
 
 export interface SubscriptionRequest {
@@ -52,6 +55,8 @@ export interface SubscriptionsOptions {
   readonly repeatMsMax?: number;
 }
 
+/** Evaluations that are begun before the event loop turns: about a millisecond of work. */
+const EVALUATIONS_PER_TURN = 16;
 const INTERVAL_MS_MIN = 10;
 const INTERVAL_MS_MAX = 100;
 const WORK_SHARE_MAX = 0.1;
@@ -63,10 +68,20 @@ const NAMELESS_AT_ONCE_MAX = 100;
 /** Each subscription looks up its series anew after so many ticks, whatever it heard meanwhile. */
 const RESOLVE_TICKS = 60;
 
+/** A selector, as far as new series are told by it, and how many series there were with each of its labels. */
+interface Watch {
+  readonly name: string;
+  /** Series removed by then: from the next one on, the numbers say nothing. */
+  readonly removed: number;
+  /** Labels that every series of it has; the name is one of them. */
+  readonly labels: readonly { readonly name: string; readonly value: string; readonly series: number }[];
+}
+
 interface Subscription {
   readonly number: number;
   readonly request: SubscriptionRequest;
   refs: readonly SeriesRef[];
+  watches: readonly Watch[];
   /** Metric names that its selectors fix; null if one of them fixes none. */
   names: readonly string[] | null;
   /** Evaluated each second, too. */
@@ -76,6 +91,10 @@ interface Subscription {
   /** An evaluation is under way; what comes meanwhile makes another. */
   isBusy: boolean;
   isDirty: boolean;
+  /** There may be new series of it. */
+  isStale: boolean;
+  /** When its last evaluation because of a write was begun, in monotonic time. */
+  evaluatedMs: number;
   repeatMs: number;
   cancelRepeat: (() => void) | null;
 }
@@ -96,11 +115,21 @@ export class Subscriptions {
   readonly #nameless = new Set<Subscription>();
   readonly #told: { value: number };
   #seriesCreated = 0;
+  /** Series removed by the last look for new ones: the numbers of series by name are of then. */
+  #removedByLook = 0;
   #subscribed = 0;
   #ticks = 0;
-  #isScheduled = false;
-  #flushedMs = -Infinity;
+  /** What writes may have changed and is not evaluated yet, in the order in which it is due. */
+  readonly #due = new Set<Subscription>();
+  /** A look at what was written is planned for the next turn of the event loop. */
+  #isWoken = false;
+  /** The look that is planned for later, because somebody's interval is not over. */
+  #later: { readonly atMs: number; readonly cancel: () => void } | null = null;
+  #lookedMs = -Infinity;
   #intervalMs = INTERVAL_MS_MIN;
+  /** When the interval was last set, and the work since. */
+  #pacedMs = -Infinity;
+  #workMs = 0;
   #cancelTick: (() => void) | null = null;
 
   constructor(options: SubscriptionsOptions) {
@@ -124,12 +153,15 @@ export class Subscriptions {
       number: this.#subscribed++,
       request,
       refs: [],
+      watches: [],
       names: [],
       ticks: request.ticks,
       isActive: false,
       isClosed: false,
       isBusy: false,
       isDirty: false,
+      isStale: false,
+      evaluatedMs: -Infinity,
       repeatMs: REPEAT_MS_MIN,
       cancelRepeat: null,
     };
@@ -147,10 +179,9 @@ export class Subscriptions {
 
   /** To be called after every write. Cheap, and does nothing else while nobody listens. */
   wake(): void {
-    if (this.#all.size === 0 || this.#isScheduled) return;
-    this.#isScheduled = true;
-    const waitMs = Math.max(0, this.#flushedMs + this.#intervalMs - this.#options.clock.monotonicMs());
-    this.#options.timers.after(waitMs, () => this.#flush());
+    if (this.#all.size === 0 || this.#isWoken) return;
+    this.#isWoken = true;
+    this.#options.timers.after(0, () => this.#look());
   }
 
   /** Finds the series that a question reads now, and says so to the head. */
@@ -158,22 +189,38 @@ export class Subscriptions {
     const { head } = this.#options;
     const selectors = subscription.request.selectors();
     const refs = new Set<SeriesRef>();
-    const names = new Set<string>();
-    let isNamed = selectors.length > 0;
-    for (const matchers of selectors) {
-      const name = matchers.find((one) => one.name === METRIC_NAME && one.type === '=')?.value;
-      if (name === undefined) isNamed = false;
-      else names.add(name);
-      this.#collect(matchers, subscription.request.scope, refs);
-    }
+    const watches = selectors.map((matchers) => this.#watchOf(matchers)).filter((one) => one !== null);
+    const names = new Set(watches.map(({ name }) => name));
+    const isNamed = selectors.length > 0 && watches.length === selectors.length;
+    for (const matchers of selectors) this.#collect(matchers, subscription.request.scope, refs);
     const reads = refs.size > TICKING_SERIES_MIN ? [] : [...refs];
     this.#forget(subscription);
     subscription.ticks = subscription.request.ticks || refs.size > TICKING_SERIES_MIN;
+    subscription.isStale = false;
     subscription.refs = reads;
+    subscription.watches = watches;
     subscription.names = isNamed ? [...names] : null;
     for (const ref of reads) this.#read(ref, subscription);
     if (!isNamed) this.#nameless.add(subscription);
-    for (const name of names) this.#watch(name, head.seriesOfMetric(name)).subscriptions.add(subscription);
+    for (const name of names) {
+      this.#watch(name, head.seriesOfLabel(METRIC_NAME, name)).subscriptions.add(subscription);
+    }
+  }
+
+  /** Null for a selector that fixes no metric name. */
+  #watchOf(matchers: readonly Matcher[]): Watch | null {
+    const name = matchers.find((one) => one.name === METRIC_NAME && one.type === '=')?.value;
+    if (name === undefined) return null;
+    const { head } = this.#options;
+    const labels = matchers
+      .filter((one) => one.type === '=' && one.value !== '')
+      .map((one) => ({ name: one.name, value: one.value, series: head.seriesOfLabel(one.name, one.value) }));
+    return { name, labels, removed: this.#removed };
+  }
+
+  get #removed(): number {
+    const { head } = this.#options;
+    return head.seriesVersion() - head.seriesCreated;
   }
 
   #collect(matchers: readonly Matcher[], scope: Scope, into: Set<SeriesRef>): void {
@@ -224,48 +271,93 @@ export class Subscriptions {
     subscription.isClosed = true;
     subscription.cancelRepeat?.();
     this.#forget(subscription);
+    this.#due.delete(subscription);
     this.#all.delete(subscription);
     if (this.#all.size > 0) return;
     this.#cancelTick?.();
     this.#cancelTick = null;
+    this.#later?.cancel();
+    this.#later = null;
   }
 
-  /** Evaluates whatever the writes since the last time may have changed. */
-  #flush(): void {
-    const { clock } = this.#options;
-    const startedMs = clock.monotonicMs();
-    this.#isScheduled = false;
-    this.#flushedMs = startedMs;
-    const concerned = new Set<Subscription>();
-    this.#findNewSeries(concerned);
+  /** Notes whatever the writes since the last time may have changed, and evaluates what is due of it. */
+  #look(): void {
+    this.#isWoken = false;
+    if (this.#all.size === 0) return;
+    const nowMs = this.#options.clock.monotonicMs();
+    const isSoonEnough = this.#findNewSeries(nowMs);
     const touched = this.#options.head.takeTouched();
-    if (touched === null) for (const one of this.#all) concerned.add(one);
-    for (const ref of touched ?? []) for (const one of this.#byRef.get(ref)?.readers ?? []) concerned.add(one);
-    const evaluations = [...concerned].map((one) => this.#evaluate(one));
-    if (evaluations.length > 0) void Promise.all(evaluations).then(() => this.#pace(clock.monotonicMs() - startedMs));
+    if (touched === null) for (const one of this.#all) this.#due.add(one);
+    for (const ref of touched ?? []) for (const one of this.#byRef.get(ref)?.readers ?? []) this.#due.add(one);
+    this.#work(nowMs, isSoonEnough ? Infinity : this.#lookedMs + this.#intervalMs);
   }
 
-  /** The interval in which the work that was just done is a tenth. */
-  #pace(workMs: number): void {
-    this.#intervalMs = Math.min(INTERVAL_MS_MAX, Math.max(INTERVAL_MS_MIN, workMs / WORK_SHARE_MAX));
+  /** Evaluates a few of those that are due, and comes back for the others: at `laterMs`, or earlier. */
+  #work(nowMs: number, laterMs: number): void {
+    const begun: Promise<void>[] = [];
+    let againMs = laterMs;
+    for (const one of this.#due) {
+      const fromMs = one.evaluatedMs + this.#intervalMs;
+      if (fromMs > nowMs) againMs = Math.min(againMs, fromMs);
+      else if (begun.length === EVALUATIONS_PER_TURN) {
+        this.wake();
+        break;
+      } else {
+        this.#due.delete(one);
+        one.evaluatedMs = nowMs;
+        if (one.isStale) this.#resolve(one);
+        begun.push(this.#evaluate(one));
+      }
+    }
+    this.#comeBack(againMs - nowMs, againMs);
+    const { clock } = this.#options;
+    if (begun.length > 0) void Promise.all(begun).then(() => this.#pace(clock.monotonicMs() - nowMs, nowMs));
   }
 
-  /** New series match through the name of their metric; who fixes no name looks again whenever there is a new one. */
-  #findNewSeries(concerned: Set<Subscription>): void {
+  #comeBack(waitMs: number, atMs: number): void {
+    if (waitMs === Infinity || (this.#later !== null && this.#later.atMs <= atMs)) return;
+    this.#later?.cancel();
+    const cancel = this.#options.timers.after(waitMs, () => {
+      this.#later = null;
+      this.#look();
+    });
+    this.#later = { atMs, cancel };
+  }
+
+  /** Once in an interval, the next one is set: so long that the work that was done is a tenth of it. */
+  #pace(workMs: number, nowMs: number): void {
+    this.#workMs += workMs;
+    if (nowMs - this.#pacedMs < this.#intervalMs) return;
+    this.#intervalMs = Math.min(INTERVAL_MS_MAX, Math.max(INTERVAL_MS_MIN, this.#workMs / WORK_SHARE_MAX));
+    this.#pacedMs = nowMs;
+    this.#workMs = 0;
+  }
+
+  /**
+   * Who may read a series that is new reads its series anew: a selector that fixes a name, if there are more series of
+   * each of its labels than there were; who fixes no name, whenever there is a new series. False if it is too early.
+   */
+  #findNewSeries(nowMs: number): boolean {
     const { head } = this.#options;
-    if (head.seriesCreated === this.#seriesCreated) return;
+    if (head.seriesCreated === this.#seriesCreated) return true;
+    if (nowMs - this.#lookedMs < this.#intervalMs) return false;
+    this.#lookedMs = nowMs;
     this.#seriesCreated = head.seriesCreated;
-    const stale = new Set(this.#nameless.size <= NAMELESS_AT_ONCE_MAX ? this.#nameless : []);
+    const removed = this.#removed;
+    const counts = new LabelCounts(head, removed);
+    const stale = [...(this.#nameless.size <= NAMELESS_AT_ONCE_MAX ? this.#nameless : [])];
     for (const [name, watched] of this.#byName) {
-      const series = head.seriesOfMetric(name);
-      if (series === watched.series) continue;
+      const series = head.seriesOfLabel(METRIC_NAME, name);
+      if (series === watched.series && removed === this.#removedByLook) continue;
       watched.series = series;
-      for (const one of watched.subscriptions) stale.add(one);
+      for (const one of watched.subscriptions) if (one.watches.some((watch) => counts.differ(watch))) stale.push(one);
     }
+    this.#removedByLook = removed;
     for (const one of stale) {
-      this.#resolve(one);
-      concerned.add(one);
+      one.isStale = true;
+      this.#due.add(one);
     }
+    return true;
   }
 
   #tick(): void {
@@ -324,5 +416,42 @@ export class Subscriptions {
     await this.#evaluate(subscription);
     const isIdle = subscription.cancelRepeat === null;
     if (!subscription.isClosed && subscription.isActive && isIdle) this.#tell(subscription);
+  }
+}
+
+/** How many series there are with a label now, each asked once. */
+class LabelCounts {
+  readonly #head: Pick<TouchableHead, 'seriesOfLabel'>;
+  readonly #removed: number;
+  readonly #known = new Map<string, Map<string, number>>();
+
+  constructor(head: Pick<TouchableHead, 'seriesOfLabel'>, removed: number) {
+    this.#head = head;
+    this.#removed = removed;
+  }
+
+  /** False if no new series can be the selector's: one of its labels has as many as it had. */
+  differ({ labels, removed }: Watch): boolean {
+    if (removed !== this.#removed) return true;
+    // The last ones are the rarest, mostly: the name comes first.
+    for (let i = labels.length - 1; i >= 0; i--) {
+      const { name, value, series } = labels[i]!;
+      if (this.#of(name, value) === series) return false;
+    }
+    return true;
+  }
+
+  #of(name: string, value: string): number {
+    let values = this.#known.get(name);
+    if (values === undefined) {
+      values = new Map();
+      this.#known.set(name, values);
+    }
+    let series = values.get(value);
+    if (series === undefined) {
+      series = this.#head.seriesOfLabel(name, value);
+      values.set(value, series);
+    }
+    return series;
   }
 }

@@ -93,6 +93,18 @@ export interface Selection {
   close(): void;
 }
 
+/** The newest values of many series, added up by Kahan and Neumaier. */
+export interface NewestSum {
+  /** Series with a sample in the range. */
+  readonly series: number;
+  readonly sum: number;
+  /** What the sum has lost to rounding. */
+  readonly lost: number;
+  /** What `WholeColumn` says; 0 samples: nothing was added. */
+  readonly samples: number;
+  readonly newestMs: number;
+}
+
 /** Sums of groups × steps, group-major, by Kahan and Neumaier. All three arrays have one length. */
 export interface GroupSums {
   /** Row → group; null if all rows are of the only one. */
@@ -137,6 +149,11 @@ export interface HeadReader {
    * does not take it to its end calls `return`.
    */
   selectSlices?(request: SelectRequest): Generator<number, Selection, void>;
+  /**
+   * Adds up the newest values of what `selectSlices` would select, in slices as there; a stale marker is none. Null where
+   * some series has histograms.
+   */
+  sumNewestSlices?(request: SelectRequest): Generator<number, NewestSum | null, void>;
   /** Names of the labels that the selected series carry, sorted. */
   labelNames(request: SelectRequest): string[];
   /** Values of one label among the selected series, sorted. */

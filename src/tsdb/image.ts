@@ -7,7 +7,7 @@
  * and the log from where the image began brings the rest; samples that are there already are repetitions.
  * Tables, postings and lists are not in it: kernel/assembly/image.ts makes them anew.
  *
- *     block   { mark, kind, count, payload bytes, argument, CRC-32C of the payload, -, CRC-32C of the header } payload
+ *     block   { mark, kind, count, payload bytes, argument, checksum, entry bytes, CRC-32C of this } entries, payload
  *     file    begin · records … · names · pages … · superblock · sections … · end
  */
 import { CodedError } from '../model/errors.ts';
@@ -40,12 +40,14 @@ import {
 } from './kernel/layout.ts';
 import { smallCrc32c } from './log-format.ts';
 
-export const IMAGE_FORMAT_VERSION = 1;
+export const IMAGE_FORMAT_VERSION = 2;
 const MARK = 0x494d4754; // "TGMI"
 const HEADER_BYTES = 32;
 /** What is written at a time: more would hold the loop for too long. */
 const SLICE_BYTES = 2 ** 20;
 const PAGES_PER_BLOCK = 15;
+/** A header with all entries that may follow. */
+const HEAD_BYTES_MAX = HEADER_BYTES + PAGES_PER_BLOCK * PAGE_ENTRY_BYTES;
 
 const BLOCK_BEGIN = 1;
 const BLOCK_RECORDS = 2;
@@ -192,18 +194,18 @@ class BlockWriter {
   bytes = 0;
   blocks = 0;
   readonly #kernel: Kernel;
-  readonly #buffer = Buffer.allocUnsafe(HEADER_BYTES + SLICE_BYTES + PAGES_PER_BLOCK * PAGE_ENTRY_BYTES);
+  readonly #buffer = Buffer.allocUnsafe(HEAD_BYTES_MAX + SLICE_BYTES);
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
   }
 
   range(kind: number, argument: number, count: number, address: number, bytes: number): Uint8Array[] {
-    const sum = this.#kernel.crc32c(address, bytes, 0) >>> 0;
-    if (bytes > SLICE_BYTES)
-      return this.#block(kind, argument, count, sum, this.#kernel.u8.slice(address, address + bytes));
+    const { u8 } = this.#kernel;
+    const sum = this.#kernel.blockSum(address, bytes, 0) >>> 0;
+    if (bytes > SLICE_BYTES) return this.#block(kind, argument, count, sum, u8.slice(address, address + bytes));
     const payload = this.#buffer.subarray(HEADER_BYTES, HEADER_BYTES + bytes);
-    payload.set(this.#kernel.u8.subarray(address, address + bytes));
+    payload.set(u8.subarray(address, address + bytes));
     return this.#block(kind, argument, count, sum, payload);
   }
 
@@ -211,19 +213,17 @@ class BlockWriter {
   pages(kind: number, pages: readonly number[]): Uint8Array[] {
     const { u8, u32 } = this.#kernel;
     const entries = pages.length * PAGE_ENTRY_BYTES;
-    const payload = this.#buffer.subarray(HEADER_BYTES, HEADER_BYTES + entries + pages.length * PAGE_BYTES);
+    const behind = this.#buffer.subarray(HEADER_BYTES, HEADER_BYTES + entries + pages.length * PAGE_BYTES);
+    let sum = 0;
     for (let i = 0; i < pages.length; i++) {
       const entry = u32[SB_PAGE_TABLE >>> 2]! + pages[i]! * PAGE_ENTRY_BYTES;
-      payload.set(u8.subarray(entry, entry + PAGE_ENTRY_BYTES), i * PAGE_ENTRY_BYTES);
-      payload.writeUInt32LE(pages[i]!, i * PAGE_ENTRY_BYTES + PAGE_NEXT);
-    }
-    let sum = smallCrc32c(payload.subarray(0, entries));
-    for (let i = 0; i < pages.length; i++) {
+      behind.set(u8.subarray(entry, entry + PAGE_ENTRY_BYTES), i * PAGE_ENTRY_BYTES);
+      behind.writeUInt32LE(pages[i]!, i * PAGE_ENTRY_BYTES + PAGE_NEXT);
       const address = pages[i]! * PAGE_BYTES;
-      sum = this.#kernel.crc32c(address, PAGE_BYTES, sum) >>> 0;
-      payload.set(u8.subarray(address, address + PAGE_BYTES), entries + i * PAGE_BYTES);
+      sum = this.#kernel.blockSum(address, PAGE_BYTES, sum) >>> 0;
+      behind.set(u8.subarray(address, address + PAGE_BYTES), entries + i * PAGE_BYTES);
     }
-    return this.#block(kind, 0, pages.length, sum, payload);
+    return this.#block(kind, 0, pages.length, sum, behind, entries);
   }
 
   text(kind: number, text: string): Uint8Array[] {
@@ -234,20 +234,26 @@ class BlockWriter {
     return this.#block(kind, argument, 1, smallCrc32c(bytes), bytes);
   }
 
-  #block(kind: number, argument: number, count: number, sum: number, payload: Uint8Array): Uint8Array[] {
+  /** `behind` is the payload, after so many bytes of entries. */
+  #block(kind: number, argument: number, count: number, sum: number, behind: Uint8Array, entries = 0): Uint8Array[] {
     const header = this.#buffer.subarray(0, HEADER_BYTES);
     header.writeUInt32LE(MARK, 0);
     header.writeUInt32LE(kind, 4);
     header.writeUInt32LE(count, 8);
-    header.writeUInt32LE(payload.length, 12);
+    header.writeUInt32LE(behind.length - entries, 12);
     header.writeUInt32LE(argument, 16);
     header.writeUInt32LE(sum, 20);
-    header.writeUInt32LE(0, 24);
-    header.writeUInt32LE(smallCrc32c(header.subarray(0, 28)), 28);
-    this.bytes += HEADER_BYTES + payload.length;
+    header.writeUInt32LE(entries, 24);
+    header.writeUInt32LE(headSum(header, behind.subarray(0, entries)), 28);
+    this.bytes += HEADER_BYTES + behind.length;
     this.blocks++;
-    return [header, payload];
+    return [header, behind];
   }
+}
+
+/** Checksum of a header and the entries behind it. */
+function headSum(header: Uint8Array, entries: Uint8Array): number {
+  return smallCrc32c(entries, smallCrc32c(header.subarray(0, 28)));
 }
 
 // ---- reading
@@ -273,35 +279,62 @@ export async function readImage<H extends { readonly kernel: Kernel }>(
   sectionsOf: (head: H) => readonly ImageSection[],
 ): Promise<{ readonly head: H; readonly begin: ImageHead; readonly sections: readonly ImageSection[] }> {
   const source = new BlockSource(file);
-  const begin = parseBegin(await source.next());
-  const head = open(begin);
-  const { kernel } = head;
-  const found: { name: string; bytes: Uint8Array }[] = [];
-  clearPageTable(kernel);
-  let blocks = 1;
-  for (;;) {
-    const block = await source.next();
-    blocks++;
-    if (block.kind === BLOCK_END) break;
-    if (block.kind === BLOCK_SECTION) found.push(sectionOf(block));
-    else putBlock(kernel, block);
+  try {
+    const begin = await parseBegin(source, await source.next());
+    const head = open(begin);
+    const { kernel } = head;
+    clearPageTable(kernel);
+    const found = await readBlocks(source, kernel);
+    kernel.u32[SB_ID_NEXT >>> 2] = begin.idNext;
+    const code = kernel.rebuild();
+    if (code !== 0) throw new ImageFault(`the memory in it does not hang together (${code})`);
+    const sections = sectionsOf(head);
+    for (const section of sections) {
+      const saved = found.find(({ name }) => name === section.name);
+      if (saved !== undefined) section.load(saved.bytes);
+    }
+    return { head, begin, sections };
+  } finally {
+    // Nothing may write to the memory, or ask the file, after this.
+    await source.end();
   }
-  if (JSON.parse(Buffer.from(source.payload).toString()).blocks !== blocks) throw new ImageFault('blocks are missing');
-  kernel.u32[SB_ID_NEXT >>> 2] = begin.idNext;
-  const code = kernel.rebuild();
-  if (code !== 0) throw new ImageFault(`the memory in it does not hang together (${code})`);
-  const sections = sectionsOf(head);
-  for (const section of sections) {
-    const saved = found.find(({ name }) => name === section.name);
-    if (saved !== undefined) section.load(saved.bytes);
-  }
-  return { head, begin, sections };
 }
 
-function parseBegin(block: Block): ImageHead {
+interface SavedSection {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+/** Blocks are read to where they belong, a few at a time, and their checksums taken there. */
+async function readBlocks(source: BlockSource, kernel: Kernel): Promise<SavedSection[]> {
+  const found: SavedSection[] = [];
+  const coming: { readonly read: Promise<void>; readonly block: Block }[] = [];
+  const takeFirst = async (): Promise<void> => {
+    const { read, block } = coming.shift()!;
+    await read;
+    checkBlock(kernel, block);
+  };
+  for (let blocks = 2; ; blocks++) {
+    const block = await source.next();
+    if (block.kind === BLOCK_END) {
+      if (JSON.parse((await source.payload(block)).toString()).blocks !== blocks) {
+        throw new ImageFault('blocks are missing');
+      }
+      break;
+    }
+    if (block.kind === BLOCK_SECTION) found.push(sectionOf(block, await source.payload(block)));
+    else coming.push({ read: source.readInto(kernel.u8, block, placesOf(kernel, block)), block });
+    if (coming.length >= READS_AT_A_TIME) await takeFirst();
+  }
+  while (coming.length > 0) await takeFirst();
+  return found;
+}
+
+const READS_AT_A_TIME = 4;
+
+async function parseBegin(source: BlockSource, block: Block): Promise<ImageHead> {
   if (block.kind !== BLOCK_BEGIN) throw new ImageFault('it does not begin as an image does');
-  if (smallCrc32c(block.payload) !== block.sum) throw new ImageFault('its head is damaged');
-  const begin = JSON.parse(Buffer.from(block.payload).toString()) as ImageHead;
+  const begin = JSON.parse((await source.payload(block)).toString()) as ImageHead;
   if (begin.format !== IMAGE_FORMAT_VERSION || begin.layout !== LAYOUT_SUM) {
     throw new ImageFault('it was written by a version with another layout', true);
   }
@@ -315,52 +348,70 @@ function clearPageTable({ u8, u32 }: Kernel): void {
   u8.fill(0, table + first * PAGE_ENTRY_BYTES, table + u32[SB_FRONTIER >>> 2]! * PAGE_ENTRY_BYTES);
 }
 
-function putBlock(kernel: Kernel, block: Block): void {
+/** Where so many bytes of a payload belong, one behind the other. */
+interface Place {
+  readonly address: number;
+  bytes: number;
+}
+
+/** Where a payload belongs. What the head says of its pages is put into the page table. */
+function placesOf(kernel: Kernel, block: Block): Place[] {
   const { u8, u32 } = kernel;
   switch (block.kind) {
     case BLOCK_RECORDS:
-      put(kernel, block, u32[SB_RECORDS >>> 2]! + block.argument * RECORD_BYTES);
-      break;
+      return placeOf(u8, block, u32[SB_RECORDS >>> 2]! + block.argument * RECORD_BYTES);
     case BLOCK_NAMES:
-      put(kernel, block, u32[SB_NAMES >>> 2]!);
-      break;
+      return placeOf(u8, block, u32[SB_NAMES >>> 2]!);
     case BLOCK_SUPERBLOCK:
-      put(kernel, block, SUPERBLOCK);
-      break;
+      return placeOf(u8, block, SUPERBLOCK);
     case BLOCK_PAGES:
-      putPages(kernel, block);
-      break;
+      return placesOfPages(kernel, block);
     default:
       throw new ImageFault(`a block of kind ${block.kind} is not known (memory of ${u8.length} bytes)`);
   }
 }
 
-function put(kernel: Kernel, { payload, sum }: Block, address: number): void {
-  if (address + payload.length > kernel.u8.length) throw new ImageFault('a block lies outside of the memory');
-  kernel.u8.set(payload, address);
-  if (kernel.crc32c(address, payload.length, 0) >>> 0 !== sum) throw new ImageFault('a block is damaged');
+function placeOf(u8: Uint8Array, { bytes }: Block, address: number): Place[] {
+  if (address + bytes > u8.length) throw new ImageFault('a block lies outside of the memory');
+  return [{ address, bytes }];
 }
 
-function putPages(kernel: Kernel, { payload, count, sum }: Block): void {
-  const { u8, u32 } = kernel;
-  const entries = count * PAGE_ENTRY_BYTES;
-  let own = smallCrc32c(payload.subarray(0, entries));
-  for (let i = 0; i < count; i++) {
-    const entry = payload.subarray(i * PAGE_ENTRY_BYTES, (i + 1) * PAGE_ENTRY_BYTES);
-    const page = Buffer.from(entry.buffer, entry.byteOffset, entry.length).readUInt32LE(PAGE_NEXT);
+function placesOfPages({ u8, u32 }: Kernel, { entries, count, bytes }: Block): Place[] {
+  if (entries.length !== count * PAGE_ENTRY_BYTES || bytes !== count * PAGE_BYTES) {
+    throw new ImageFault('a block of pages is not what it says');
+  }
+  const places: Place[] = [];
+  for (const page of pagesOf(entries)) {
     if (page < u32[SB_HEAP_FIRST >>> 2]! || page >= u32[layout.SB_HEAP_END >>> 2]!) {
       throw new ImageFault(`page ${page} is not of the heap`);
     }
-    u8.set(payload.subarray(entries + i * PAGE_BYTES, entries + (i + 1) * PAGE_BYTES), page * PAGE_BYTES);
-    u8.set(entry, u32[SB_PAGE_TABLE >>> 2]! + page * PAGE_ENTRY_BYTES);
-    own = kernel.crc32c(page * PAGE_BYTES, PAGE_BYTES, own) >>> 0;
+    const last = places.at(-1);
+    // Neighbours are read together.
+    if (last !== undefined && last.address + last.bytes === page * PAGE_BYTES) last.bytes += PAGE_BYTES;
+    else places.push({ address: page * PAGE_BYTES, bytes: PAGE_BYTES });
   }
-  if (own !== sum) throw new ImageFault('a block of pages is damaged');
+  const table = u32[SB_PAGE_TABLE >>> 2]!;
+  pagesOf(entries).forEach((page, i) => {
+    u8.set(entries.subarray(i * PAGE_ENTRY_BYTES, (i + 1) * PAGE_ENTRY_BYTES), table + page * PAGE_ENTRY_BYTES);
+  });
+  return places;
 }
 
-function sectionOf({ payload, argument, sum }: Block): { name: string; bytes: Uint8Array } {
-  if (smallCrc32c(payload) !== sum) throw new ImageFault('a section is damaged');
-  return { name: Buffer.from(payload.subarray(0, argument)).toString(), bytes: payload.slice(argument) };
+function pagesOf(entries: Buffer): number[] {
+  const count = entries.length / PAGE_ENTRY_BYTES;
+  return Array.from({ length: count }, (_, i) => entries.readUInt32LE(i * PAGE_ENTRY_BYTES + PAGE_NEXT));
+}
+
+function checkBlock(kernel: Kernel, { kind, entries, bytes, sum, places }: Block): void {
+  let own = 0;
+  if (kind === BLOCK_PAGES) {
+    for (const page of pagesOf(entries)) own = kernel.blockSum(page * PAGE_BYTES, PAGE_BYTES, own) >>> 0;
+  } else own = kernel.blockSum(places[0]!.address, bytes, 0) >>> 0;
+  if (own !== sum) throw new ImageFault('a block is damaged');
+}
+
+function sectionOf({ argument }: Block, payload: Buffer): SavedSection {
+  return { name: payload.subarray(0, argument).toString(), bytes: Uint8Array.from(payload.subarray(argument)) };
 }
 
 interface Block {
@@ -368,78 +419,97 @@ interface Block {
   readonly count: number;
   readonly argument: number;
   readonly sum: number;
-  /** Valid until the next block is asked for. */
-  readonly payload: Uint8Array;
+  /** Of the payload, and where in the file it begins. */
+  readonly bytes: number;
+  readonly position: number;
+  readonly entries: Buffer;
+  /** Where the payload was read to. */
+  places: readonly Place[];
 }
 
-/** Reads blocks one behind the other; while one is looked at, the disk brings the next megabytes. */
+/** Reads the heads of blocks one behind the other, and the next head while payloads are read. */
 class BlockSource {
-  payload: Uint8Array = new Uint8Array(0);
   readonly #file: ReadableFile;
+  readonly #reads = new Set<Promise<unknown>>();
   #position = 0;
-  #chunk: Uint8Array = new Uint8Array(0);
-  #at = 0;
-  #spare: Uint8Array = new Uint8Array(CHUNK_BYTES);
-  #coming: Promise<Uint8Array>;
+  #coming: Promise<Buffer>;
 
   constructor(file: ReadableFile) {
     this.#file = file;
-    this.#coming = this.#fetch();
+    this.#coming = this.#readHead();
   }
 
   async next(): Promise<Block> {
-    const header = Buffer.from(await this.#take(HEADER_BYTES));
-    if (header.readUInt32LE(0) !== MARK || header.readUInt32LE(28) !== smallCrc32c(header.subarray(0, 28))) {
+    const head = await this.#coming;
+    const header = head.subarray(0, HEADER_BYTES);
+    const entryBytes = header.length < HEADER_BYTES ? 0 : header.readUInt32LE(24);
+    const entries = head.subarray(HEADER_BYTES, HEADER_BYTES + entryBytes);
+    if (header.length < HEADER_BYTES || header.readUInt32LE(0) !== MARK || entries.length !== entryBytes) {
       throw new ImageFault('the head of a block is damaged');
     }
-    this.payload = await this.#take(header.readUInt32LE(12));
+    if (header.readUInt32LE(28) !== headSum(header, entries)) throw new ImageFault('the head of a block is damaged');
+    const position = this.#position + HEADER_BYTES + entryBytes;
+    const bytes = header.readUInt32LE(12);
+    this.#position = position + bytes;
+    if (this.#position > this.#file.bytes) throw new ImageFault('it ends too early');
+    this.#coming = this.#readHead();
     return {
       kind: header.readUInt32LE(4),
       count: header.readUInt32LE(8),
       argument: header.readUInt32LE(16),
       sum: header.readUInt32LE(20),
-      payload: this.payload,
+      bytes,
+      position,
+      entries,
+      places: [],
     };
   }
 
-  async #take(bytes: number): Promise<Uint8Array> {
-    if (this.#at + bytes <= this.#chunk.length) return this.#cut(bytes);
-    if (bytes > this.#file.bytes) throw new ImageFault('it ends too early');
-    const whole = new Uint8Array(bytes);
-    let done = 0;
-    while (done < bytes) {
-      if (this.#at === this.#chunk.length) await this.#turn();
-      const part = this.#cut(Math.min(bytes - done, this.#chunk.length - this.#at));
-      whole.set(part, done);
-      done += part.length;
-    }
-    return whole;
+  /** A small payload, checked. */
+  async payload({ bytes, position, sum }: Block): Promise<Buffer> {
+    const payload = Buffer.allocUnsafe(bytes);
+    await this.#read(payload, position);
+    if (smallCrc32c(payload) !== sum) throw new ImageFault('a block is damaged');
+    return payload;
   }
 
-  #cut(bytes: number): Uint8Array {
-    const part = this.#chunk.subarray(this.#at, this.#at + bytes);
-    this.#at += bytes;
-    return part;
+  /** Reads a payload to where it belongs. */
+  readInto(memory: Uint8Array, block: Block, places: readonly Place[]): Promise<void> {
+    block.places = places;
+    let { position } = block;
+    const reads = places.map(({ address, bytes }) => {
+      const read = this.#read(memory.subarray(address, address + bytes), position);
+      position += bytes;
+      return read;
+    });
+    const all = Promise.all(reads).then(() => undefined);
+    // As above: it may fail before its turn has come.
+    all.catch(() => undefined);
+    return all;
   }
 
-  async #turn(): Promise<void> {
-    const next = await this.#coming;
-    if (next.length === 0) throw new ImageFault('it ends too early');
-    if (this.#chunk.byteLength > 0) this.#spare = new Uint8Array(this.#chunk.buffer);
-    this.#chunk = next;
-    this.#at = 0;
-    this.#coming = this.#fetch();
-    // An error that comes while nobody waits for it is met at the next turn.
-    this.#coming.catch(() => undefined);
+  /** Waits for whatever is being read. */
+  async end(): Promise<void> {
+    await Promise.allSettled([...this.#reads]);
   }
 
-  async #fetch(): Promise<Uint8Array> {
-    const into = this.#spare.length === CHUNK_BYTES ? this.#spare : new Uint8Array(CHUNK_BYTES);
-    this.#spare = new Uint8Array(0);
-    const bytes = await this.#file.read(into, this.#position);
-    this.#position += bytes;
-    return into.subarray(0, bytes);
+  #readHead(): Promise<Buffer> {
+    const head = Buffer.allocUnsafe(HEAD_BYTES_MAX);
+    const read = this.#track(this.#file.read(head, this.#position)).then((bytes) => head.subarray(0, bytes));
+    // An error that comes while nobody waits for it is met when the head is asked for.
+    read.catch(() => undefined);
+    return read;
+  }
+
+  async #read(into: Uint8Array, position: number): Promise<void> {
+    const bytes = await this.#track(this.#file.read(into, position));
+    if (bytes < into.length) throw new ImageFault('it ends too early');
+  }
+
+  #track<T>(read: Promise<T>): Promise<T> {
+    this.#reads.add(read);
+    const forget = (): boolean => this.#reads.delete(read);
+    read.then(forget, forget);
+    return read;
   }
 }
-
-const CHUNK_BYTES = 4 * 2 ** 20;

@@ -7,9 +7,9 @@ import type { Clock } from '../model/clock.ts';
 import { CodedError } from '../model/errors.ts';
 import { compareCodePoints, type Labels, labelsText, METRIC_NAME } from '../model/labels.ts';
 import { LIMITS } from '../model/limits.ts';
-import { APPENDED, type Appended, type HeadStats, type SelectRequest, type SeriesRef } from './head.ts';
+import { APPENDED, type Appended, type HeadStats, type NewestSum, type SelectRequest, type SeriesRef } from './head.ts';
 import { type Cardinality, CardinalityWalk } from './kernel/cardinality.ts';
-import { GATHERED_IDS, Gathering } from './kernel/gathering.ts';
+import { Gathering } from './kernel/gathering.ts';
 import { type Kernel, openKernel } from './kernel/kernel.ts';
 import { LabelTexts, stampLabel } from './kernel/label-text.ts';
 import {
@@ -56,6 +56,7 @@ import {
   SB_ODD,
   SB_OLDEST_MS,
   SB_OUT_OF_ORDER_MS,
+  SB_PAIRS_FREED,
   SB_PERIODS_EVICTED,
   SB_PINS,
   SB_RECORDS,
@@ -89,11 +90,13 @@ import {
   SYMBOL_METADATA,
   SYMBOL_NEXT,
 } from './kernel/layout.ts';
+import { WINDOW_IDS } from './kernel/matched.ts';
 import { Matching, RESULT } from './kernel/matching.ts';
 import { type StoreParts, storeParts } from './kernel/memory-parts.ts';
 import { RequestSymbols } from './kernel/request-symbols.ts';
 import { KernelSelection } from './kernel/selection.ts';
 import { SeriesSets } from './kernel/series-sets.ts';
+import { Summing } from './kernel/summing.ts';
 import { joinVerdict, Refusals, splitVerdict } from './verdict.ts';
 
 export interface KernelHeadOptions {
@@ -214,6 +217,7 @@ export class KernelHead {
   #isReplaying = false;
   /** Selections that are being made, slice by slice. */
   readonly #gatherings = new Set<Gathering>();
+  readonly #summings = new Set<Summing>();
   readonly #onClose = (selection: KernelSelection): void => this.#closed(selection);
 
   constructor(options: KernelHeadOptions) {
@@ -397,22 +401,33 @@ export class KernelHead {
       totals.stored += stored;
       if (stored === n) continue;
       const words = u32.subarray(at >>> 2, (at + n * rowBytes) >>> 2);
+      bytes.set(u8.subarray(at, at + n * rowBytes), first * rowBytes);
       if (this.#notesVerdicts) this.#noteRefusedRows(at, rowBytes, n);
       noteRefused(words, rowBytes >>> 2, first, totals);
     }
     return totals;
   }
 
+  /** Whether a verdict was given: then samples are looked at one by one. */
+  get isJudging(): boolean {
+    return this.#refusedByLabels.isGiven;
+  }
+
+  /** Changes whenever a label was given back: pairs that were noted before are not to be named any more. */
+  get pairsEpoch(): number {
+    return this.#kernel.u32[SB_PAIRS_FREED >>> 2]!;
+  }
+
   /**
-   * Appends rows of new OTLP points (ingest/otlp/identity-layout.ts) and makes their series; what became of each is written
-   * into it. What the store does not take is not noted: it is to be asked again, a sample at a time. False if all are to be.
+   * Appends rows of new OTLP points (ingest/otlp/identity-layout.ts) that name pairs of this epoch, and makes their series;
+   * what became of each is written into it. What the store does not take is not noted: it is to be asked again, a sample at a
+   * time. False if all are to be.
    */
-  appendNewRows(rows: Uint8Array): boolean {
-    // Labels that come by this door have none but their own.
-    this.#setStamp('');
+  appendNewRows(rows: Uint8Array, epoch: number): boolean {
     const { u8, u32 } = this.#kernel;
     if (this.#refusedByLabels.isGiven || rows.length > u32[SB_IN_BYTES_MAX >>> 2]!) return false;
     this.#beforeWrite();
+    if (this.pairsEpoch !== epoch) return false;
     const at = u32[SB_IN >>> 2]!;
     u8.set(rows, at);
     this.#kernel.appendNewRows(rows.length);
@@ -457,13 +472,32 @@ export class KernelHead {
     this.#kernel.u32[SB_PINS >>> 2]!++;
     let selection: KernelSelection | null = null;
     try {
-      do yield GATHERED_IDS;
+      do yield WINDOW_IDS;
       while (gathering.selection === null && !gathering.slice());
       selection = gathering.selection ?? this.#selectionOf(...gathering.result());
       return selection;
     } finally {
       if (selection === null) gathering.selection?.close();
       this.#gatherings.delete(gathering);
+      this.#kernel.u32[SB_PINS >>> 2]!--;
+    }
+  }
+
+  /** The sum of the newest values of these series; see `HeadReader`. */
+  *sumNewestSlices(request: SelectRequest): Generator<number, NewestSum | null, void> {
+    yield* this.#matching.prepare(request.matchers);
+    if (!this.#matching.match(request.matchers, request.scope)) return NOTHING_SUMMED;
+    const summing = new Summing(this.#kernel, request.fromMs, request.toMs);
+    if (summing.slice()) return summing.result();
+    // Whoever writes meanwhile lets it come to its end first, and nothing is freed.
+    this.#summings.add(summing);
+    this.#kernel.u32[SB_PINS >>> 2]!++;
+    try {
+      do yield WINDOW_IDS;
+      while (!summing.slice());
+      return summing.result();
+    } finally {
+      this.#summings.delete(summing);
       this.#kernel.u32[SB_PINS >>> 2]!--;
     }
   }
@@ -492,9 +526,9 @@ export class KernelHead {
     return pair !== 0 && this.#kernel.u32[(pair + PAIR_COUNT) >>> 2]! > 0;
   }
 
-  /** Series of this metric name now, whatever their samples. */
-  seriesOfMetric(name: string): number {
-    const pair = this.#texts.findPair(METRIC_NAME, name);
+  /** Series with this label now, whatever their samples. */
+  seriesOfLabel(name: string, value: string): number {
+    const pair = this.#texts.findPair(name, value);
     return pair === 0 ? 0 : this.#kernel.u32[(pair + PAIR_COUNT) >>> 2]!;
   }
 
@@ -677,20 +711,6 @@ export class KernelHead {
     this.#refusedByLabels.give(entries);
   }
 
-  /** CRC-32C. The bytes are copied to where bodies are, so not while one is being walked. */
-  checksum(bytes: Uint8Array): number {
-    const { u8, u32 } = this.#kernel;
-    const scratch = u32[SB_IN >>> 2]!;
-    const room = u32[SB_IN_BYTES_MAX >>> 2]!;
-    let crc = 0;
-    for (let at = 0; at < bytes.length; at += room) {
-      const part = bytes.subarray(at, at + room);
-      u8.set(part, scratch);
-      crc = this.#kernel.crc32c(scratch, part.length, crc);
-    }
-    return crc >>> 0;
-  }
-
   /** Walks the whole memory; throws if it does not hang together. For tests. */
   verify(): void {
     const code = this.#kernel.verify();
@@ -720,6 +740,7 @@ export class KernelHead {
 
   #beforeWrite(): void {
     if (this.#gatherings.size !== 0) this.#endGatherings();
+    if (this.#summings.size !== 0) this.#endSummings();
     if (this.#unfrozen.size !== 0) this.#freeze();
     this.#setClock();
   }
@@ -811,6 +832,11 @@ export class KernelHead {
       gathering.selection = this.#selectionOf(...gathering.result());
     }
     this.#gatherings.clear();
+  }
+
+  #endSummings(): void {
+    for (const summing of this.#summings) summing.end();
+    this.#summings.clear();
   }
 
   #freeze(): void {
@@ -921,6 +947,7 @@ export class KernelHead {
 }
 
 const NO_IDS = new Uint32Array(0);
+const NOTHING_SUMMED: NewestSum = { series: 0, sum: 0, lost: 0, samples: 0, newestMs: -Infinity };
 const NO_BYTES = new Uint8Array(0);
 const FNV_OFFSET = 0x811c9dc5;
 

@@ -9,8 +9,11 @@
  * looked for. Nothing is ever lost but the records that were hit.
  */
 import { inflateRawSync } from 'node:zlib';
+import { packedBytesMax } from './log-kernel.ts';
 
-export const LOG_FORMAT_VERSION = 1;
+/** 1 had bodies deflated, not packed. */
+export const LOG_FORMAT_VERSION = 2;
+const LOG_FORMAT_VERSION_MIN = 1;
 export const SEGMENT_HEADER_BYTES = 32;
 export const RECORD_HEADER_BYTES = 48;
 const SEGMENT_MAGIC = Buffer.from('TGLOGSEG');
@@ -21,6 +24,7 @@ export const RECORD_BODY = 1;
 export const RECORD_PROFILE = 2;
 const ENCODING_AS_IS = 0;
 const ENCODING_DEFLATE = 1;
+const ENCODING_PACKED = 2;
 /** Bodies are no larger than this when inflated: a damaged one must not become a flood. */
 const BODY_BYTES_MAX = 128 * 2 ** 20;
 
@@ -48,32 +52,63 @@ export function encodeSegmentHeader(segment: number, createdMs: number): Uint8Ar
   return bytes;
 }
 
-/** The parts of a record as they are written. `deflated`: its body, if it was not compressed as it came. */
+/** What of a log touches every byte: log-kernel.ts. */
+export interface LogTools {
+  readonly checksum: Checksum;
+  pack(bytes: Uint8Array, into: Buffer, at: number): number;
+  unpack(packed: Buffer, bytesMax: number): Buffer | null;
+}
+
+/** Below this, packing costs more than it saves. */
+const PACK_BYTES_MIN = 1024;
+
+/** The most that a record takes. */
+export function recordBytesMax({ stamp, verdict, body }: LogRecord, isCompressed: boolean): number {
+  const small = RECORD_HEADER_BYTES + stamp.length * UTF8_BYTES_MAX + verdict.length;
+  return small + (isPacked(body, isCompressed) ? packedBytesMax(body.length) : body.length);
+}
+
+function isPacked(body: Uint8Array, isCompressed: boolean): boolean {
+  return !isCompressed && body.length >= PACK_BYTES_MIN;
+}
+
+const UTF8_BYTES_MAX = 3;
+
+/**
+ * Writes a record to `into` at `at`, where there must be `recordBytesMax` bytes; how many it is. `isCompressed`: its body
+ * came so, and stays as it is.
+ */
 export function encodeRecord(
   record: LogRecord,
+  isCompressed: boolean,
   segment: number,
-  checksum: Checksum,
-  deflated: Uint8Array | null = null,
-): Uint8Array[] {
-  const stamp = Buffer.from(record.stamp);
-  const body = deflated ?? record.body;
-  const header = Buffer.alloc(RECORD_HEADER_BYTES + stamp.length + record.verdict.length);
-  stamp.copy(header, RECORD_HEADER_BYTES);
-  header.set(record.verdict, RECORD_HEADER_BYTES + stamp.length);
-  SYNC_MARK.copy(header);
-  header.writeUInt32LE(stamp.length + record.verdict.length + body.length, 8);
-  header[12] = record.kind;
-  header[13] = record.protocol;
-  header[14] = deflated === null ? ENCODING_AS_IS : ENCODING_DEFLATE;
-  header.writeUInt32LE(record.profile, 16);
-  header.writeUInt32LE(record.verdict.length, 20);
-  header.writeDoubleLE(record.arrivalMs, 24);
-  header.writeUInt32LE(stamp.length, 32);
-  // Two sums, one of the small part and one of the body, drawn together: the body is not copied for it.
-  header.writeUInt32LE(payloadSum(header.subarray(RECORD_HEADER_BYTES), body, checksum), 36);
-  header.writeUInt32LE(segment, 40);
-  header.writeUInt32LE(smallCrc32c(header.subarray(0, 44)), 44);
-  return [header, body];
+  tools: LogTools,
+  into: Buffer,
+  at: number,
+): number {
+  const { stamp, verdict, body } = record;
+  const smallAt = at + RECORD_HEADER_BYTES;
+  const stampBytes = stamp === '' ? 0 : into.write(stamp, smallAt);
+  if (verdict.length > 0) into.set(verdict, smallAt + stampBytes);
+  const bodyAt = smallAt + stampBytes + verdict.length;
+  const packs = isPacked(body, isCompressed);
+  const bodyBytes = packs ? tools.pack(body, into, bodyAt) : body.length;
+  if (!packs) into.set(body, bodyAt);
+  into.set(SYNC_MARK, at);
+  into.writeUInt32LE(stampBytes + verdict.length + bodyBytes, at + 8);
+  into[at + 12] = record.kind;
+  into[at + 13] = record.protocol;
+  into[at + 14] = packs ? ENCODING_PACKED : ENCODING_AS_IS;
+  into[at + 15] = 0;
+  into.writeUInt32LE(record.profile, at + 16);
+  into.writeUInt32LE(verdict.length, at + 20);
+  into.writeDoubleLE(record.arrivalMs, at + 24);
+  into.writeUInt32LE(stampBytes, at + 32);
+  const small = into.subarray(smallAt, bodyAt);
+  into.writeUInt32LE(payloadSum(small, into.subarray(bodyAt, bodyAt + bodyBytes), tools.checksum), at + 36);
+  into.writeUInt32LE(segment, at + 40);
+  into.writeUInt32LE(smallCrc32c(into.subarray(at, at + 44)), at + 44);
+  return bodyAt + bodyBytes - at;
 }
 
 export interface ScannedRecord extends LogRecord {
@@ -97,13 +132,14 @@ export interface ScanCounts {
 export function* scanSegment(
   bytes: Buffer,
   segment: number,
-  checksum: Checksum,
+  tools: LogTools,
   counts: ScanCounts,
 ): Generator<ScannedRecord> {
   let at = SEGMENT_HEADER_BYTES;
   const head = bytes.subarray(0, SEGMENT_HEADER_BYTES);
   if (head.length === SEGMENT_HEADER_BYTES && head.readUInt32LE(28) === smallCrc32c(head.subarray(0, 28))) {
-    counts.isUnknown = head.readUInt32LE(8) !== LOG_FORMAT_VERSION;
+    const version = head.readUInt32LE(8);
+    counts.isUnknown = version < LOG_FORMAT_VERSION_MIN || version > LOG_FORMAT_VERSION;
     if (counts.isUnknown) return;
   } else at = 0; // Its header is damaged; its records may not be.
   while (at + RECORD_HEADER_BYTES <= bytes.length) {
@@ -116,7 +152,7 @@ export function* scanSegment(
       at = skippedTo;
       continue;
     }
-    const record = readRecord(bytes, at, end, checksum);
+    const record = readRecord(bytes, at, end, tools);
     if (record === null) counts.damaged++;
     else {
       counts.records++;
@@ -128,15 +164,16 @@ export function* scanSegment(
 }
 
 /** Payload as it was written, or null. */
-function readRecord(bytes: Buffer, at: number, end: number, checksum: Checksum): ScannedRecord | null {
+function readRecord(bytes: Buffer, at: number, end: number, tools: LogTools): ScannedRecord | null {
   const header = bytes.subarray(at, at + RECORD_HEADER_BYTES);
   const stampAt = at + RECORD_HEADER_BYTES;
   const verdictAt = stampAt + header.readUInt32LE(32);
   const bodyAt = verdictAt + header.readUInt32LE(20);
   if (bodyAt > end) return null;
-  const body = bytes.subarray(bodyAt, end);
-  if (payloadSum(bytes.subarray(stampAt, bodyAt), body, checksum) !== header.readUInt32LE(36)) return null;
-  const isDeflated = header[14] === ENCODING_DEFLATE;
+  const payload = bytes.subarray(bodyAt, end);
+  if (payloadSum(bytes.subarray(stampAt, bodyAt), payload, tools.checksum) !== header.readUInt32LE(36)) return null;
+  const body = bodyOf(payload, header[14]!, tools);
+  if (body === null) return null;
   return {
     at,
     bytes: bytes.subarray(at, end),
@@ -146,8 +183,15 @@ function readRecord(bytes: Buffer, at: number, end: number, checksum: Checksum):
     arrivalMs: header.readDoubleLE(24),
     stamp: bytes.toString('utf8', stampAt, verdictAt),
     verdict: bytes.subarray(verdictAt, bodyAt),
-    body: isDeflated ? inflateRawSync(body, { maxOutputLength: BODY_BYTES_MAX }) : body,
+    body,
   };
+}
+
+/** The body as it came; null if it is encoded as nobody does. */
+function bodyOf(payload: Buffer, encoding: number, tools: LogTools): Buffer | null {
+  if (encoding === ENCODING_AS_IS) return payload;
+  if (encoding === ENCODING_PACKED) return tools.unpack(payload, BODY_BYTES_MAX);
+  return encoding === ENCODING_DEFLATE ? inflateRawSync(payload, { maxOutputLength: BODY_BYTES_MAX }) : null;
 }
 
 function isHeader(header: Buffer, segment: number): boolean {

@@ -8,22 +8,20 @@
  * `refuse` answers 503; either says `degraded`, tries again by itself in a fresh segment, and with `accept` stays degraded
  * until an image holds what the log missed.
  */
-import { promisify } from 'node:util';
-import { deflateRaw } from 'node:zlib';
 import type { Clock } from '../model/clock.ts';
 import { CodedError } from '../model/errors.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Files, OpenFile } from './files.ts';
 import {
-  type Checksum,
   encodeRecord,
   encodeSegmentHeader,
   type LogRecord,
-  RECORD_HEADER_BYTES,
   RECORD_PROFILE,
+  recordBytesMax,
   SEGMENT_HEADER_BYTES,
   smallCrc32c,
 } from './log-format.ts';
+import { type LogKernel, SLOT_BYTES } from './log-kernel.ts';
 
 export type LogFailure = 'accept' | 'refuse';
 
@@ -31,7 +29,7 @@ export interface LogOptions {
   readonly files: Files;
   readonly folder: string;
   readonly clock: Clock;
-  readonly checksum: Checksum;
+  readonly kernel: LogKernel;
   /** What to do with what cannot be logged. */
   readonly onFailure: LogFailure;
   /** How long written records may wait to be synced; 0: each is synced before it is acknowledged. */
@@ -61,35 +59,38 @@ export interface LogStats {
   pendingBytes: number;
 }
 
-interface Pending {
-  readonly record: LogRecord;
+/** Records that are written together, as bytes: in a slot of the kernel's memory, or by themselves. */
+interface Batch {
   readonly segment: number;
-  readonly bytes: number;
-  readonly compress: boolean;
+  readonly slot: number | null;
+  readonly room: Buffer;
+  bytes: number;
+  records: number;
+  readonly settled: Promise<void>;
   settle(error: unknown): void;
 }
 
-/** What one write takes at most, unless a single record is longer. */
-const BATCH_BYTES_MAX = 4 * 2 ** 20;
-/** Below this, compressing costs more than it saves. */
-const COMPRESS_BYTES_MIN = 1024;
-const DEFLATE = { level: 1 };
-const deflate = promisify<Uint8Array, { level: number }, Buffer>(deflateRaw);
+/** What one write takes at most, unless a single batch is longer. */
+const WRITE_BYTES_MAX = 4 * 2 ** 20;
 
 export class Log {
   readonly stats: LogStats = { records: 0, bytes: 0, unlogged: 0, failures: 0, syncs: 0, pendingBytes: 0 };
   readonly #options: LogOptions;
-  readonly #queue: Pending[] = [];
+  readonly #kernel: LogKernel;
+  readonly #freeSlots: number[];
+  /** Not being written yet; the last one may still take records. */
+  readonly #queue: Batch[] = [];
+  #isLastOpen = false;
   /** What is being written. */
-  #batch: readonly Pending[] = [];
+  #writing: readonly Batch[] = [];
   readonly #profiles = new Map<number, string>();
   /** Segment that is being appended to, and bytes that are or will be in it. */
   #segment: number;
   #segmentBytes = SEGMENT_HEADER_BYTES;
   #file: OpenFile | null = null;
   #fileSegment = 0;
-  /** Profiles that the open file holds: each segment can be read without the others. */
-  readonly #fileProfiles = new Set<number>();
+  /** Profiles that the segment holds: each can be read without the others. */
+  readonly #segmentProfiles = new Set<number>();
   #running: Promise<void> | null = null;
   #syncing: Promise<void> | null = null;
   #isDirty = false;
@@ -103,6 +104,9 @@ export class Log {
 
   constructor(options: LogOptions) {
     this.#options = options;
+    this.#kernel = options.kernel;
+    // Used last, used next: while the disk keeps up, all that is written passes through memory that is near.
+    this.#freeSlots = Array.from({ length: options.kernel.slots }, (_, i) => options.kernel.slots - 1 - i);
     this.#segment = options.firstSegment;
   }
 
@@ -142,36 +146,29 @@ export class Log {
   }
 
   /**
-   * Notes a body that was applied. What is returned must be waited for before it is acknowledged; null if there is nothing
-   * to wait for. The body must not change until then.
+   * Notes a body that was applied; it is copied. What is returned must be waited for before it is acknowledged; null if
+   * there is nothing to wait for.
    */
   append(record: LogRecord, isCompressed: boolean): Promise<void> | null {
     if (this.#isClosed || this.#state === 'failing' || this.#isStalled()) {
       this.stats.unlogged++;
       return null;
     }
-    const bytes = RECORD_HEADER_BYTES + record.verdict.length + record.body.length;
-    if (this.#segmentBytes + bytes > (this.#options.segmentBytes ?? LIMITS.logSegmentBytes)) this.rotate();
-    this.#segmentBytes += bytes;
-    this.stats.pendingBytes += bytes;
-    const compress = !isCompressed && record.body.length >= COMPRESS_BYTES_MIN;
-    return new Promise((resolve, reject) => {
-      let isSettled = false;
-      const settle = (error: unknown): void => {
-        if (isSettled) return;
-        isSettled = true;
-        this.stats.pendingBytes -= bytes;
-        if (error === null) resolve();
-        else this.#settleUnlogged(resolve, reject, error);
-      };
-      this.#queue.push({ record, segment: this.#segment, bytes, compress, settle });
-      this.#run();
-    });
+    const bytesMax = recordBytesMax(record, isCompressed);
+    if (this.#segmentBytes + bytesMax > (this.#options.segmentBytes ?? LIMITS.logSegmentBytes)) this.rotate();
+    const profile = this.#segmentProfiles.has(record.profile) ? undefined : this.#profiles.get(record.profile);
+    if (profile !== undefined) this.#putProfile(record.profile, profile);
+    const batch = this.#put(record, isCompressed, bytesMax);
+    batch.records++;
+    this.#run();
+    return batch.settled;
   }
 
   /** Begins a new segment: everything noted from now on is in it or in later ones. Its number. */
   rotate(): number {
     this.#segmentBytes = SEGMENT_HEADER_BYTES;
+    this.#segmentProfiles.clear();
+    this.#isLastOpen = false;
     return ++this.#segment;
   }
 
@@ -180,7 +177,7 @@ export class Log {
     const nowMs = this.#options.clock.monotonicMs();
     if (this.#isDirty && this.#options.syncMs > 0 && nowMs - this.#lastSyncMs >= this.#options.syncMs)
       void this.#sync();
-    if (this.#isStalled()) this.#release();
+    if (this.#isStalled()) this.#letGo();
     if (this.#state === 'failing' && nowMs >= this.#retryMs && this.#running === null) {
       this.#running = this.#heal().finally(() => this.#ended());
     }
@@ -199,6 +196,66 @@ export class Log {
     await this.#closeFile();
   }
 
+  // ---- putting records together
+
+  #putProfile(profile: number, text: string): void {
+    this.#segmentProfiles.add(profile);
+    const about = { kind: RECORD_PROFILE, protocol: 0, profile, arrivalMs: 0, stamp: '', verdict: NOTHING };
+    const record: LogRecord = { ...about, body: Buffer.from(text) };
+    this.#put(record, true, recordBytesMax(record, true));
+  }
+
+  #put(record: LogRecord, isCompressed: boolean, bytesMax: number): Batch {
+    const batch = this.#batchFor(bytesMax);
+    const bytes = encodeRecord(record, isCompressed, this.#segment, this.#kernel, batch.room, batch.bytes);
+    batch.bytes += bytes;
+    this.#segmentBytes += bytes;
+    this.stats.pendingBytes += bytes;
+    return batch;
+  }
+
+  #batchFor(bytes: number): Batch {
+    const last = this.#queue.at(-1);
+    if (this.#isLastOpen && last !== undefined && last.bytes + bytes <= last.room.length) return last;
+    const batch = this.#openBatch(bytes);
+    this.#queue.push(batch);
+    this.#isLastOpen = true;
+    return batch;
+  }
+
+  #openBatch(bytes: number): Batch {
+    const slot = bytes <= SLOT_BYTES ? (this.#freeSlots.pop() ?? null) : null;
+    const address = slot === null ? 0 : this.#kernel.addressOf(slot);
+    const room =
+      slot === null ? Buffer.allocUnsafeSlow(bytes) : this.#kernel.memory.subarray(address, address + SLOT_BYTES);
+    let settle: (error: unknown) => void = () => undefined;
+    const settled = new Promise<void>((resolve, reject) => {
+      settle = (error) => {
+        settle = () => undefined;
+        this.stats.pendingBytes -= batch.bytes;
+        if (error === null) resolve();
+        else this.#settleUnlogged(batch, resolve, reject, error);
+      };
+    });
+    // Whoever does not wait is not told.
+    settled.catch(() => undefined);
+    const batch = {
+      segment: this.#segment,
+      slot,
+      room,
+      bytes: 0,
+      records: 0,
+      settled,
+      settle: (e: unknown) => settle(e),
+    };
+    return batch;
+  }
+
+  /** The disk has no more to do with it. */
+  #release({ slot }: Batch): void {
+    if (slot !== null) this.#freeSlots.push(slot);
+  }
+
   // ---- writing
 
   #run(): void {
@@ -215,57 +272,48 @@ export class Log {
     // Whatever else is to be done in this turn comes first: requests that are read together are written together.
     await Promise.resolve();
     while (this.#queue.length > 0) {
-      const batch = this.#take();
-      this.#batch = batch;
+      const batches = this.#take();
+      this.#writing = batches;
       try {
         this.#writeStartedMs = this.#options.clock.monotonicMs();
-        await this.#write(batch);
+        await this.#write(batches);
         // What came while nobody waited for the disk is in no file.
         if (this.#isStalled()) this.#uncover();
         this.#writeStartedMs = null;
-        for (const { settle } of batch) settle(null);
+        for (const { settle } of batches) settle(null);
       } catch (error) {
         this.#fail(error);
-        for (const { settle } of batch) settle(error);
+        for (const { settle } of batches) settle(error);
         return;
+      } finally {
+        for (const batch of batches) this.#release(batch);
       }
     }
   }
 
-  /** The records that go with the next write: all of one segment. */
-  #take(): Pending[] {
+  /** What goes with the next write: all of one segment. */
+  #take(): Batch[] {
     const { segment } = this.#queue[0]!;
     let bytes = 0;
     let n = 0;
-    while (n < this.#queue.length && this.#queue[n]!.segment === segment && (n === 0 || bytes < BATCH_BYTES_MAX)) {
+    while (n < this.#queue.length && this.#queue[n]!.segment === segment && (n === 0 || bytes < WRITE_BYTES_MAX)) {
       bytes += this.#queue[n]!.bytes;
       n++;
     }
+    if (n === this.#queue.length) this.#isLastOpen = false;
     return this.#queue.splice(0, n);
   }
 
-  async #write(batch: readonly Pending[]): Promise<void> {
-    const parts: Uint8Array[] = [];
-    const { segment } = batch[0]!;
+  async #write(batches: readonly Batch[]): Promise<void> {
+    const { segment } = batches[0]!;
     if (this.#file === null || this.#fileSegment !== segment) await this.#openSegment(segment);
-    for (const { record, compress } of batch) {
-      this.#addProfile(record.profile, segment, parts);
-      const deflated = compress ? await deflate(record.body, DEFLATE) : null;
-      parts.push(...encodeRecord(record, segment, this.#options.checksum, deflated));
-    }
-    await this.#file!.write(parts);
+    await this.#file!.write(batches.map(({ room, bytes }) => room.subarray(0, bytes)));
     this.#isDirty = true;
     if (this.#options.syncMs === 0) await this.#syncFile();
-    this.stats.records += batch.length;
-    for (const part of parts) this.stats.bytes += part.length;
-  }
-
-  #addProfile(profile: number, segment: number, parts: Uint8Array[]): void {
-    const text = this.#profiles.get(profile);
-    if (text === undefined || this.#fileProfiles.has(profile)) return;
-    this.#fileProfiles.add(profile);
-    const record = { kind: RECORD_PROFILE, protocol: 0, profile, arrivalMs: 0, stamp: '', verdict: NOTHING };
-    parts.push(...encodeRecord({ ...record, body: Buffer.from(text) }, segment, this.#options.checksum));
+    for (const { records, bytes } of batches) {
+      this.stats.records += records;
+      this.stats.bytes += bytes;
+    }
   }
 
   async #openSegment(segment: number): Promise<void> {
@@ -276,7 +324,6 @@ export class Log {
     const file = await this.#options.files.create(`${this.#options.folder}/${segmentName(segment)}`);
     this.#file = file;
     this.#fileSegment = segment;
-    this.#fileProfiles.clear();
     await file.write([encodeSegmentHeader(segment, this.#options.clock.nowMs())]);
     // A segment whose name is lost with a power loss is lost with all that was synced into it.
     await this.#options.files.syncFolder(this.#options.folder);
@@ -317,14 +364,25 @@ export class Log {
   }
 
   /** Lets go those that wait for a write that does not end. What waited is not written. */
-  #release(): void {
-    for (const { settle } of [...this.#batch, ...this.#queue.splice(0)]) settle(new Error('the disk does not answer'));
+  #letGo(): void {
+    const error = new Error('the disk does not answer');
+    // What is being written may still be: its memory is not used again before that ends.
+    for (const { settle } of this.#writing) settle(error);
+    this.#dropQueue(error);
     this.#become('uncovered', null);
     this.#coveredFrom = Infinity;
   }
 
-  #settleUnlogged(resolve: () => void, reject: (error: unknown) => void, cause: unknown): void {
-    this.stats.unlogged++;
+  #dropQueue(error: unknown): void {
+    this.#isLastOpen = false;
+    for (const batch of this.#queue.splice(0)) {
+      batch.settle(error);
+      this.#release(batch);
+    }
+  }
+
+  #settleUnlogged({ records }: Batch, resolve: () => void, reject: (error: unknown) => void, cause: unknown): void {
+    this.stats.unlogged += records;
     if (this.#options.onFailure === 'accept') resolve();
     else reject(new CodedError('overloaded', 'cannot log body: send it again later', { cause }));
   }
@@ -333,7 +391,7 @@ export class Log {
     this.stats.failures++;
     this.#isDirty = false;
     this.#retryMs = this.#options.clock.monotonicMs() + LIMITS.logRetryMs;
-    for (const { settle } of this.#queue.splice(0)) settle(error);
+    this.#dropQueue(error);
     if (this.#state !== 'failing') this.#become('failing', error);
   }
 

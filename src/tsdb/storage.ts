@@ -16,6 +16,7 @@ import { ImageFault, type ImageSection, type MemoryLayout, readImage, writeImage
 import type { KernelHead } from './kernel-head.ts';
 import { Log, type LogEvent, type LogFailure, segmentName, segmentsOf } from './log.ts';
 import { type LogRecord, RECORD_BODY, RECORD_PROFILE, type ScanCounts, scanSegment } from './log-format.ts';
+import { LogKernel, SLOT_BYTES } from './log-kernel.ts';
 
 /** A body of the log, for whoever knows the protocols. */
 export interface ReplayedBody {
@@ -63,10 +64,14 @@ export interface Recovered {
   readonly recovery: Recovery;
   readonly nextSegment: number;
   readonly sections: readonly ImageSection[];
+  /** For the log that goes on. */
+  readonly logKernel: LogKernel;
 }
 
 const IMAGE_NAME = /^(\d{10})\.image$/;
 const GENERATIONS = 2;
+/** As much as may wait for the log. */
+const LOG_SLOTS = LIMITS.logPendingBytesMax / SLOT_BYTES;
 
 function imageName(segment: number): string {
   return `${String(segment).padStart(10, '0')}.image`;
@@ -87,8 +92,9 @@ export async function recover(options: RecoverOptions): Promise<Recovered> {
   /** Records that are not tried again, as segment:offset. */
   const bad = new Set<string>();
   let badImages = 0;
+  const logKernel = new LogKernel(LOG_SLOTS);
   for (;;) {
-    const run = new Replay(options, bad);
+    const run = new Replay(options, logKernel, bad);
     const outcome = await run.run();
     badImages += run.recovery.badImages;
     if (outcome === null) continue;
@@ -116,9 +122,11 @@ class Replay {
   readonly #options: RecoverOptions;
   readonly #bad: Set<string>;
   readonly #profiles = new Map<number, string>();
+  readonly #logKernel: LogKernel;
 
-  constructor(options: RecoverOptions, bad: Set<string>) {
+  constructor(options: RecoverOptions, logKernel: LogKernel, bad: Set<string>) {
     this.#options = options;
+    this.#logKernel = logKernel;
     this.#bad = bad;
   }
 
@@ -140,6 +148,7 @@ class Replay {
       recovery: this.recovery,
       nextSegment: Math.max(from, segments.at(-1) ?? 0) + 1,
       sections: own,
+      logKernel: this.#logKernel,
     };
   }
 
@@ -185,7 +194,7 @@ class Replay {
       return true;
     }
     const counts: ScanCounts = { records: 0, damaged: 0, bytesPassedOver: 0, isUnknown: false };
-    for (const record of scanSegment(bytes, segment, (body) => head.checksum(body), counts)) {
+    for (const record of scanSegment(bytes, segment, this.#logKernel, counts)) {
       if (record.kind === RECORD_PROFILE) this.#profiles.set(record.profile, Buffer.from(record.body).toString());
       if (record.kind !== RECORD_BODY || this.#bad.has(`${segment}:${record.at}`)) continue;
       try {
@@ -268,8 +277,8 @@ export interface Journal {
   /** Throws `overloaded` if nothing may be taken now: to be asked before a body is applied. */
   admit(bytes: number): void;
   /**
-   * Notes a body that was applied, with the verdict on it. What is returned must be waited for before it is acknowledged;
-   * null if there is nothing to wait for. The body must not change until then. `stamp` is the namespace that its sender's
+   * Notes a body that was applied, with the verdict on it; it is copied. What is returned must be waited for before it is
+   * acknowledged; null if there is nothing to wait for. `stamp` is the namespace that its sender's
    * identity puts on its series.
    */
   note(
@@ -302,7 +311,7 @@ export class Storage implements Journal {
       files,
       folder: `${folder}/log`,
       clock,
-      checksum: (bytes) => recovered.head.checksum(bytes),
+      kernel: recovered.logKernel,
       onFailure,
       syncMs,
       firstSegment: recovered.nextSegment,

@@ -1,6 +1,8 @@
 /** The commands beside `serve`, as people run them, against a fed daemon; and as kubectl's plugin. */
 import { readFileSync } from 'node:fs';
 import { chmod, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Test, test } from 'tap';
@@ -138,6 +140,54 @@ test('import: what works as is, what changes, and both answers', async (t) => {
   );
 });
 
+test('import: triggers of Kedify with both answers, an adapter file, and a URL where nobody is', async (t) => {
+  const { url } = await openWorld(t);
+  // Stands for Kedify's scaler, which merges pods and knows no other metric.
+  const asked: string[] = [];
+  const scaler = createServer((request, response) => {
+    let body = '';
+    request.on('data', (part) => {
+      body += part;
+    });
+    request.on('end', () => {
+      asked.push(`${request.method} ${request.url} ${body}`);
+      const isKnown = body.includes('orders_total');
+      response.end(
+        JSON.stringify({ ok: true, error: isKnown ? '' : 'Metric not found', value: isKnown ? 1140 : -1 }, null, 2),
+      );
+    });
+  });
+  await new Promise<void>((resolve) => scaler.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => scaler.close());
+  const against = `http://127.0.0.1:${(scaler.address() as AddressInfo).port}/`;
+  const folder = await temporaryFolder();
+  t.teardown(() => folder.remove());
+  const file = join(folder.path, 'so.yaml');
+  const trigger = (query: string, more = '') =>
+    `    - type: external\n      metadata: {scalerAddress: "keda-otel-scaler.keda.svc:4318", metricQuery: "${query}", targetValue: "5"${more}}\n`;
+  await writeFile(
+    file,
+    `kind: ScaledObject\nmetadata: {name: web, namespace: shop}\nspec:\n  triggers:\n${trigger('sum(orders_total{namespace=shop})', ', operationOverTime: max')}${trigger('sum(nothing)')}${trigger('AVG(m)')}`,
+  );
+  const done = await tidegauge('import', `--url=${url}`, `--against=${against}`, '--address=tg.m.svc', file);
+  const [first, second, third] = done.stdout.split(/^(?=\S)/m);
+  t.match(
+    first,
+    /trigger 0 \(external\): works with these lines:\n {4}scalerAddress: tg\.m\.svc:6000\n {4}old 1140\n {4}new 1710\n/,
+  );
+  t.match(second, /old Metric not found\n {4}new (?:0|warming_up: .*)\n/);
+  t.match(third, /trigger 2/);
+  t.match(asked[0], 'POST /memstore/query {"operationOverTime":"max","query":"sum(orders_total{namespace=shop})"}');
+  const rules = join(folder.path, 'adapter.yaml');
+  await writeFile(rules, ADAPTER);
+  const adapted = await tidegauge('import', rules);
+  t.equal(adapted.code, 1);
+  t.match(adapted.stdout, /adapter rule rules\[0\] http_requests_total\{namespace!=""\}: works as is\n/);
+  t.match(adapted.stdout, /adapter\.yaml:6:18: adapter rule: does not work: rules\[1\] .*parse error/);
+  const lost = await tidegauge('import', `--url=${url}`, '--against=http://127.0.0.1:1', file);
+  t.match(lost.stdout, /old no answer: /);
+});
+
 test('check-config: own and adapter files, with the line', async (t) => {
   const folder = await temporaryFolder();
   t.teardown(() => folder.remove());
@@ -149,6 +199,20 @@ test('check-config: own and adapter files, with the line', async (t) => {
   };
   await f('own.yaml', 'storage:\n  retention: 3h\n', 0, /^the file can be used\n$/);
   await f('typo.yaml', 'storage:\n  retenton: 3h\n', 1, /typo\.yaml:2:3: .*nearest known key is "storage\.retention"/);
+  const metric = (more: string) => `customMetrics:\n  - name: a\n    resource: pods\n${more}`;
+  await f('metric.yaml', metric('    query: up\n'), 0, /^the file can be used\n$/);
+  await f(
+    'query.yaml',
+    metric('    query: sum(\n'),
+    1,
+    /^query\.yaml:2:5: cannot use custom metric "a" of pods: 1:5: parse/,
+  );
+  await f(
+    'policy.yaml',
+    'externalMetrics: [{name: a, query: up, noData: x}]',
+    1,
+    /^policy\.yaml:1:19: .*cannot read noData/,
+  );
   await f('adapter.yaml', ADAPTER, 1, /^adapter\.yaml:6:18: rules\[1\] http_requests_total\{: 1:\d+: parse error.*\n$/);
   const rule = (keys: string) => `rules:\n- seriesQuery: depth{pod!=""}\n${keys}`;
   const mapped = '  resources: {overrides: {namespace: {resource: namespace}, w: {group: x.io, resource: widgets}}}\n';

@@ -475,6 +475,53 @@ test('external metrics', async (t) => {
   );
 });
 
+test('custom metrics', async (t) => {
+  const yaml = [
+    'customMetrics:',
+    '  - {name: requests, resource: pods, query: sum by (pod) (requests)}',
+    '  - {name: requests, resource: services, query: a, label: svc, namespaceLabel: ns, namespaced: false, reduce: max}',
+    '',
+  ].join('\n');
+  t.strictSame(load([], {}, yaml).customMetrics, [
+    {
+      name: 'requests',
+      query: 'sum by (pod) (requests)',
+      namespaced: true,
+      policy: {},
+      origin: 't.yaml:2:5',
+      resource: 'pods',
+      label: '',
+      namespaceLabel: '',
+    },
+    {
+      name: 'requests',
+      query: 'a',
+      namespaced: false,
+      policy: { reduce: 'max' },
+      origin: 't.yaml:3:5',
+      resource: 'services',
+      label: 'svc',
+      namespaceLabel: 'ns',
+    },
+  ]);
+  t.strictSame(load([], {}, 'customMetrics:\n').customMetrics, []);
+  const f = (items: string, want: string) =>
+    t.match(
+      message(() => load([], {}, `customMetrics:\n  - ${items}\n`)),
+      want,
+      items,
+    );
+  f('{name: a, query: a}', 'cannot define customMetrics at t.yaml:2:5: got no resource, want name, resource and query');
+  f('{name: a, resource: [], query: a}', 'cannot use resource at t.yaml:2:15: got a list, want a text that is not');
+  f('{name: a, resources: pods, query: a}', 'the nearest known key is "resource"');
+  f('{name: a/b, resource: pods, query: a}', "want a name that can stand in a URL's path");
+  f(
+    '{name: a, resource: pods, query: a}\n  - {name: a, resource: pods, query: b}',
+    'at t.yaml:3:5: got "a" of pods again, want each once (first at t.yaml:2:5)',
+  );
+  f('a', 'cannot read an item of customMetrics at t.yaml:2:5: got "a", want keys and values');
+});
+
 test('the help text and docs/configuration.md list every setting as the table has it', async (t) => {
   const help = helpText();
   const document = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8');

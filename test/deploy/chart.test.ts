@@ -32,6 +32,10 @@ const MATRIX: Readonly<Record<string, readonly string[]>> = {
     '--set=kubernetesApi.apiServices.custom=true',
     '--set-json=kubernetesApi.adapterConfig={"rules":[{"seriesQuery":"x","metricsQuery":"sum(<<.Series>>)"}]}',
   ],
+  'custom metrics of their own': [
+    '--set=kubernetesApi.apiServices.custom=true',
+    '--set-json=customMetrics=[{"name":"requests","resource":"pods","query":"sum by (pod) (requests)","reduce":"max"}]',
+  ],
   'custom metrics of a file': [
     '--set=kubernetesApi.apiServices.custom=true,kubernetesApi.apiServices.external=true',
     `--set-file=kubernetesApi.adapterConfigText=${join(root, 'examples/hpa-pods-latency/adapter.yaml')}`,
@@ -125,7 +129,7 @@ function configOf(manifests: readonly Manifest[]): string {
 }
 
 function leavesOf(value: unknown, path: string): readonly string[] {
-  if (path === 'externalMetrics' || path === 'scrape') return [];
+  if (path === 'externalMetrics' || path === 'customMetrics' || path === 'scrape') return [];
   if (value === null || typeof value !== 'object') return path === '' ? [] : [path];
   return Object.entries(value).flatMap(([key, one]) => leavesOf(one, path === '' ? key : `${path}.${key}`));
 }
@@ -248,6 +252,18 @@ test('permissions to find what is scraped follow from what is scraped', { skip }
   t.equal(kind(cluster, 'NetworkPolicy').spec.egress.length, 2, 'pods, and the API server');
   const sums = [plain, cluster].map((one) => workload(one).spec.template.metadata.annotations['checksum/config']);
   t.equal(sums[0], sums[1], 'a change of what is scraped does not roll the pod');
+});
+
+test('who watches the daemon asks it by the scheme that it speaks', { skip }, async (t) => {
+  t.equal(kind(await render('watched'), 'ServiceMonitor').spec.endpoints[0].scheme, undefined);
+  const secured = await helmTemplate(CHART, [
+    '--set=serviceMonitor.enabled=true,serviceMonitor.endpoint.tlsConfig.serverName=tidegauge,auth.secretName=s',
+    '--set-json=auth.config={"tls_server_config":{"cert_file":"/etc/tidegauge-auth/a","key_file":"/etc/tidegauge-auth/b"}}',
+  ]);
+  t.match(kind(secured, 'ServiceMonitor').spec.endpoints[0], {
+    scheme: 'https',
+    tlsConfig: { serverName: 'tidegauge' },
+  });
 });
 
 test('every pod is restricted', { skip }, async (t) => {

@@ -363,3 +363,42 @@ test('GPU nodes, training, requests: the replicas that the pages promise', async
   );
   t.equal(replicasOf(await poll(t, daemon, after!), 1), 3);
 });
+
+/** Commands of a page's first block that has a load, each as one line. */
+function tried(name: string): readonly string[] {
+  const text = readFileSync(join(EXAMPLES, name, 'README.md'), 'utf8');
+  const block = [...text.matchAll(/^```\n([\s\S]*?)^```/gm)]
+    .map((match) => match[1]!)
+    .find((one) => one.includes('load.mjs'));
+  return block!
+    .replaceAll(/\\\n\s*/g, '')
+    .trim()
+    .split('\n');
+}
+
+test('what pages say to try ends as they promise', { skip: skipWithout('curl', 'sh') }, async (t) => {
+  const f = async (name: string, ...wanted: readonly RegExp[]): Promise<void> => {
+    const daemon = await daemonFor(t);
+    const [start, load, ...questions] = tried(name);
+    t.match(start, /^npm start -- --scaling\.warm-up=false &$/);
+    const loaded = await runProgram('sh', ['-c', `${load} --url=http://${daemon.listen.web}`], { cwd: root });
+    t.equal(loaded.code, 0, loaded.stderr);
+    t.equal(questions.length, wanted.length);
+    for (const [i, question] of questions.entries()) {
+      const done = await runProgram('sh', ['-c', question.replace('127.0.0.1:9090', daemon.listen.web)]);
+      t.match(done.stdout, wanted[i]!, `${name}: ${question}`);
+      const query = /'(?:query|metricQuery)=([\s\S]*)'$/.exec(question)![1]!;
+      if (name === 'hpa-pods-latency') continue;
+      const triggers = triggersOf(`${name}/scaledobject.yaml`);
+      t.ok(
+        triggers.some(({ metadata }) => metadata.query === query || metadata.metricQuery === query),
+        `${name}: asks what its manifest asks`,
+      );
+    }
+  };
+  await f('gpu-nodes', /wants ceil\(20 \/ 8\) = 3/);
+  await f('ai-training', /wants ceil\((?:60|59\.9\d*) \/ 10\) = 6/, /wants ceil\(0\.95 \/ 0\.85\) = 2/);
+  await f('keda-prometheus', /wants ceil\((?:120|119\.9\d*) \/ 50\) = 3/);
+  await f('kedify', /wants ceil\(0\.8 \/ 0\.5\) = 2/);
+  await f('hpa-pods-latency', /"pod":"a"[\s\S]*"0\.2\d*"[\s\S]*"pod":"b"[\s\S]*"0\.4\d*"/);
+});

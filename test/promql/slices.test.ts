@@ -11,8 +11,9 @@ import { buildHttp, listenHttp } from '../../src/api/http.ts';
 import { type PrometheusDeps, registerPrometheus } from '../../src/api/prometheus/prometheus.ts';
 import { defaultExemplars } from '../../src/ingest/write.ts';
 import { systemClock } from '../../src/model/clock.ts';
+import { EMPTY_HISTOGRAM, encodeHistogram } from '../../src/model/histogram.ts';
 import { labelsFromObject } from '../../src/model/labels.ts';
-import { float64High, float64Low } from '../../src/model/sample.ts';
+import { float64High, float64Low, STALE_NAN_HIGH, STALE_NAN_LOW } from '../../src/model/sample.ts';
 import { QueryEngine } from '../../src/promql/engine.ts';
 import type { QueryResult } from '../../src/promql/result.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
@@ -249,5 +250,46 @@ test('what is written while a selection is made is not in it', async (t) => {
   abandoned.next();
   head.append(late, T0 + 75_000, float64Low(1), float64High(1));
   abandoned.return(undefined as never);
+  head.verify();
+});
+
+test('what is written while series are added up is not in the sum', async (t) => {
+  const { head } = engineOf(SERIES + 2);
+  fill(head, SERIES, 2);
+  const request = { matchers: [], fromMs: T0 - 1, toMs: T0 + 1e6, scope: null };
+  const sumOf = (slices: ReturnType<KernelHead['sumNewestSlices']>) => {
+    let step = slices.next();
+    while (!step.done) step = slices.next();
+    return step.value;
+  };
+  const all = head.select(request);
+  const last = all.ref(SERIES - 1);
+  all.close();
+  // Series i has i + 1 last.
+  const whole = { series: SERIES, sum: (SERIES * (SERIES + 1)) / 2, lost: 0, samples: SERIES, newestMs: T0 + 15_000 };
+  const slices = head.sumNewestSlices(request);
+  t.equal(slices.next().done, false, 'it takes more than one slice');
+  for (const ref of [head.series(labelsFromObject({ __name__: 'late' })), last])
+    head.append(ref, T0 + 60_000, float64Low(1e9), float64High(1e9));
+  t.strictSame(sumOf(slices), whole, 'nothing of it is in');
+  t.strictSame(sumOf(head.sumNewestSlices({ ...request, toMs: T0 + 15_000 })), whole, 'nor in what was before');
+  t.equal(sumOf(head.sumNewestSlices(request))?.sum, whole.sum - SERIES + 2e9, 'it is there afterwards');
+  head.append(last, T0 + 75_000, STALE_NAN_LOW, STALE_NAN_HIGH);
+  const rest = sumOf(head.sumNewestSlices(request));
+  t.strictSame(
+    [rest?.series, rest?.samples, rest?.sum],
+    [SERIES + 1, SERIES, whole.sum - SERIES + 1e9],
+    'a marker is none',
+  );
+
+  const abandoned = head.sumNewestSlices(request);
+  abandoned.next();
+  abandoned.return(undefined as never);
+  head.appendHistogram(
+    last,
+    T0 + 90_000,
+    encodeHistogram({ ...EMPTY_HISTOGRAM, count: 6, sum: 12, zeroCount: 6 }, false),
+  );
+  t.equal(sumOf(head.sumNewestSlices(request)), null, 'histograms are somebody else’s');
   head.verify();
 });

@@ -41,3 +41,33 @@ export async function openPage(browser: Browser, web: string, options: BrowserCo
   });
   return { page, faults };
 }
+
+interface TraceEvent {
+  readonly name: string;
+  readonly pid: number;
+  readonly tid: number;
+  readonly args?: { readonly name?: string };
+  /** Thread time of a task, microseconds: what the processor did for it, however many others wanted the processor. */
+  readonly tdur?: number;
+}
+
+/** The longest task of a page's own thread while `act` goes on, in milliseconds of the processor. */
+export async function longestTaskCpuMs(page: Page, act: () => Promise<void>): Promise<number> {
+  const devtools = await page.context().newCDPSession(page);
+  const events: TraceEvent[] = [];
+  devtools.on('Tracing.dataCollected', ({ value }) => events.push(...(value as unknown as readonly TraceEvent[])));
+  const categories = 'toplevel,disabled-by-default-devtools.timeline,__metadata';
+  await devtools.send('Tracing.start', { transferMode: 'ReportEvents', categories });
+  await act();
+  const complete = new Promise((resolve) => devtools.once('Tracing.tracingComplete', resolve));
+  await devtools.send('Tracing.end');
+  await complete;
+  await devtools.detach();
+  const threadOf = ({ pid, tid }: TraceEvent): string => `${pid} ${tid}`;
+  const own = new Set(
+    events.filter(({ name, args }) => name === 'thread_name' && args?.name === 'CrRendererMain').map(threadOf),
+  );
+  const tasks = events.filter((event) => event.name === 'RunTask' && own.has(threadOf(event)));
+  if (tasks.length === 0) throw new Error('cannot see the tasks of the page: the trace holds none');
+  return Math.max(...tasks.map(({ tdur = 0 }) => tdur)) / 1000;
+}

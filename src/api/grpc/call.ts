@@ -1,6 +1,8 @@
 /** One gRPC call: a request's messages put together, its handler asked, and what it says sent. */
 import { GRPC } from '../../model/errors.ts';
+import { LIMITS } from '../../model/limits.ts';
 import type { Identity } from '../guard.ts';
+import { isTooSlow, type Pace } from '../pace.ts';
 import type { Http2Stream, RequestHead, StreamListener } from './connection.ts';
 import { inflateMessage, MessageReader } from './messages.ts';
 import {
@@ -61,6 +63,7 @@ export class GrpcCall implements StreamListener, ReplyStream {
   readonly #method: Method;
   readonly #path: string;
   readonly #encoding: string;
+  readonly #beganMs: number;
   readonly #deadlineMs: number;
   readonly #reader: MessageReader;
   #request: Buffer | null = null;
@@ -81,7 +84,8 @@ export class GrpcCall implements StreamListener, ReplyStream {
     this.#method = method;
     this.#path = head.path;
     this.#encoding = head.encoding;
-    this.#deadlineMs = performance.now() + timeoutMs(head.timeout);
+    this.#beganMs = performance.now();
+    this.#deadlineMs = this.#beganMs + timeoutMs(head.timeout);
     this.#reader = new MessageReader(owner.messageBytesMax);
   }
 
@@ -95,6 +99,13 @@ export class GrpcCall implements StreamListener, ReplyStream {
 
   get isBlocked(): boolean {
     return this.#isOver || this.#stream.isBlocked;
+  }
+
+  /** Whether a request that is not whole yet comes too slowly, or has come for too long. */
+  isTooSlow(nowMs: number, pace: Pace): boolean {
+    const tookMs = nowMs - this.#beganMs;
+    const bytes = this.#reader.heldBytes + (this.#request?.length ?? 0);
+    return tookMs > LIMITS.httpRequestTimeoutMs || isTooSlow(bytes, tookMs, pace);
   }
 
   // ---- What the stream says

@@ -112,7 +112,7 @@ export class Http2Connection {
   /** The beginning of a frame whose rest is yet to come. */
   #rest: Buffer | null = null;
   /** A block of headers that goes on in CONTINUATION. */
-  #block: { readonly id: number; readonly flags: number; bytes: Buffer } | null = null;
+  #block: { readonly id: number; readonly flags: number; readonly beganMs: number; bytes: Buffer } | null = null;
   #lastId = 0;
   #sendWindow = WINDOW_BYTES_DEFAULT;
   #sendWindowOfStreams = WINDOW_BYTES_DEFAULT;
@@ -154,6 +154,12 @@ export class Http2Connection {
 
   destroy(): void {
     this.socket.destroy();
+  }
+
+  /** Ends it if headers have begun and do not come to their end. */
+  look(nowMs: number, graceMs: number): void {
+    if (this.#block !== null && nowMs - this.#block.beganMs > graceMs)
+      this.#fail(H2.enhanceYourCalm, 'headers that do not end');
   }
 
   sendHeaders(stream: Http2Stream, block: Buffer, flags: number): void {
@@ -366,7 +372,7 @@ export class Http2Connection {
       this.#onBlock(flags, id, block);
       return;
     }
-    this.#block = { id, flags, bytes: Buffer.from(block) };
+    this.#block = { id, flags, beganMs: performance.now(), bytes: Buffer.from(block) };
   }
 
   #onContinuation(flags: number, payload: Buffer): void {

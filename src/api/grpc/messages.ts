@@ -2,9 +2,9 @@
  * Messages of gRPC as they come in a stream of bytes: a flag for compression, four bytes of length, the message. What a
  * client may make us hold is bounded by the length that it announces, before anything is kept.
  */
-import { promisify } from 'node:util';
 import { gunzip, inflate } from 'node:zlib';
 import { GRPC } from '../../model/errors.ts';
+import { inflateWithin, TooMuchInflated } from '../inflating.ts';
 import type { GrpcFault } from './status.ts';
 
 const PREFIX_BYTES = 5;
@@ -75,9 +75,9 @@ export async function inflateMessage(bytes: Buffer, encoding: string, bytesMax: 
   const run = encoding === 'gzip' ? gunzip : encoding === 'deflate' ? inflate : null;
   if (run === null) throw fault(GRPC.internal, 'a compressed message, but no grpc-encoding that says how');
   try {
-    return await promisify<Buffer, { maxOutputLength: number }, Buffer>(run)(bytes, { maxOutputLength: bytesMax });
+    return await inflateWithin(bytes, bytesMax, run);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(null, bytesMax);
+    if (error instanceof TooMuchInflated) throw tooLarge(null, bytesMax);
     const reason = error instanceof Error ? error.message : String(error);
     throw fault(GRPC.internal, `cannot decompress ${encoding} message: ${reason}`);
   }

@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import { CodedError, GRPC } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
 import { type Identity, NOBODY } from '../guard.ts';
+import { PACE, type Pace, Rounds, tooSlow } from '../pace.ts';
 import type { AdmitCall } from './admission.ts';
 import { type CallOwner, GrpcCall, type Method } from './call.ts';
 import {
@@ -32,6 +33,7 @@ export interface GrpcServerOptions {
   readonly admit?: AdmitCall;
   /** Hears why a connection was ended, if its peer was the reason. */
   readonly refused?: (reason: string) => void;
+  readonly pace?: Pace;
 }
 
 /** Calls that are begun before the event loop turns. */
@@ -43,6 +45,9 @@ const NO_LISTENER: StreamListener = { data: () => {}, end: () => {}, cancel: () 
 export class GrpcServer implements ConnectionOwner, CallOwner {
   readonly #options: GrpcServerOptions;
   readonly #connections = new Set<Http2Connection>();
+  /** Calls whose one request is not whole. */
+  readonly #receiving = new Set<GrpcCall>();
+  readonly #rounds = new Rounds((nowMs) => this.#look(nowMs));
   /** Calls that wait to be begun, and those that were begun in this turn of the event loop. */
   #waiting: GrpcCall[] = [];
   #begun: GrpcCall[] = [];
@@ -67,6 +72,7 @@ export class GrpcServer implements ConnectionOwner, CallOwner {
   /** Serves a connection that begins with HTTP/2's preface. */
   accept(socket: Socket): void {
     this.#connections.add(new Http2Connection(socket, this));
+    this.#rounds.begin();
   }
 
   /** Takes no more calls and lets those that are open end; what has not ended by then is cut off. */
@@ -95,7 +101,10 @@ export class GrpcServer implements ConnectionOwner, CallOwner {
     const who = this.#admit(stream, head);
     if (who === null) return NO_LISTENER;
     this.#calls++;
-    return new GrpcCall(stream, head, this.#options.methods.get(head.path)!, this, who);
+    const method = this.#options.methods.get(head.path)!;
+    const call = new GrpcCall(stream, head, method, this, who);
+    if (method.kind !== 'echo_stream') this.#receiving.add(call);
+    return call;
   }
 
   refused(reason: string): void {
@@ -105,6 +114,7 @@ export class GrpcServer implements ConnectionOwner, CallOwner {
 
   closed(connection: Http2Connection): void {
     this.#connections.delete(connection);
+    if (this.#connections.size === 0) this.#rounds.end();
     this.#tellIfIdle();
   }
 
@@ -157,13 +167,27 @@ export class GrpcServer implements ConnectionOwner, CallOwner {
   }
 
   ready(call: GrpcCall): void {
+    this.#receiving.delete(call);
     if (this.#waiting.length > 0 || this.#begun.length >= CALLS_PER_TURN) this.#waiting.push(call);
     else this.#begin(call);
     this.#planTurn();
   }
 
-  over(_call: GrpcCall): void {
+  over(call: GrpcCall): void {
+    this.#receiving.delete(call);
     this.#calls--;
+  }
+
+  /** Gives up what comes too slowly. */
+  #look(nowMs: number): void {
+    const { pace = PACE, logger } = this.#options;
+    for (const call of this.#receiving) {
+      if (!call.isTooSlow(nowMs, pace)) continue;
+      const { grpcStatus: code, message: details } = tooSlow();
+      logger.debug('a gRPC request came too slowly');
+      call.finish({ code, details });
+    }
+    for (const connection of this.#connections) connection.look(nowMs, pace.graceMs);
   }
 
   broken(path: string, error: unknown): void {

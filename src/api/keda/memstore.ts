@@ -1,6 +1,7 @@
 /**
  * The REST paths of Kedify's scaler, on the web port: what it holds, and a `metricQuery` to try. Replies are indented
- * JSON, as there. Its reset, by which anyone in the cluster could scale everything down, is refused.
+ * JSON, as there. Its reset, by which anyone in the cluster could scale everything down there, takes somebody who is known
+ * to be an administrator.
  */
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { Clock } from '../../model/clock.ts';
@@ -9,7 +10,7 @@ import type { Scope } from '../../model/scope.ts';
 import type { KedifyReadings } from '../../scaling/kedify/kedify-readings.ts';
 import { type MemoryView, memoryData, memoryNames } from '../../scaling/kedify/memory-view.ts';
 import { operationOf } from '../../scaling/kedify/metric-query.ts';
-import { scopeOf } from '../access.ts';
+import { identityOf, scopeOf } from '../access.ts';
 import {
   BOOLEAN,
   type Described,
@@ -23,7 +24,7 @@ import {
   TEXT,
 } from '../openapi.ts';
 
-export interface MemstoreDeps extends Omit<MemoryView, 'nowMs' | 'windowMs'> {
+export interface MemstoreDeps extends Pick<MemoryView, 'head' | 'names'> {
   readonly clock: Clock;
   readonly kedify: KedifyReadings;
   /** What `/info` says besides what is known here; all of it text. */
@@ -51,9 +52,14 @@ export function registerMemstore(app: FastifyInstance, deps: MemstoreDeps): void
     scope.post('/memstore/query', { schema: described(QUERY) }, async (request, reply) =>
       send(reply, await query(deps, request.body, scopeOf(request))),
     );
-    scope.post('/memstore/reset', { schema: described(RESET) }, (_request, reply) =>
-      send(reply.code(403), RESET_REFUSED),
-    );
+    scope.post('/memstore/reset', { schema: described(RESET) }, (request, reply) => {
+      const { name, roles } = identityOf(request);
+      // Whom a port answers because it is on loopback, or waived, is nobody.
+      if (!roles.includes('admin')) return send(reply.code(403), RESET_REFUSED);
+      deps.kedify.reset();
+      request.log.warn(`${name} reset what triggers with metricQuery are answered from`);
+      return send(reply, { ok: true, operation: 'reset', error: '', value: 0 });
+    });
     scope.get('/info', { schema: described(INFO) }, (_request, reply) => send(reply, infoOf(deps)));
   });
 }
@@ -74,16 +80,16 @@ const QUERY: Described = {
 };
 const RESET: Described = {
   tag: 'memstore',
-  summary: 'Refused: it would scale down everything that is asked for here',
+  summary: 'Forgets what metricQuery is answered from; for a known administrator only',
   reply: OUTCOME,
-  errors: { 403: 'always' },
+  errors: { 403: 'nobody is known to ask, or not as an administrator' },
 };
 const INFO: Described = { tag: 'memstore', summary: 'Version and ports', reply: LABELS };
 
 const RESET_REFUSED = {
   ok: false,
   operation: 'reset',
-  error: 'not permitted: it would scale down everything that is asked for here; restart the daemon instead',
+  error: 'not permitted: it takes a token or a certificate with the role admin',
   value: 0,
 };
 
@@ -109,7 +115,8 @@ function parseBody(body: unknown): { readonly operationOverTime: string; readonl
 }
 
 function viewOf({ head, names, clock, kedify }: MemstoreDeps): MemoryView {
-  return { head, names, nowMs: clock.nowMs(), windowMs: kedify.settings.windowMs };
+  const { settings, wipedMs: sinceMs } = kedify;
+  return { head, names, nowMs: clock.nowMs(), windowMs: settings.windowMs, sinceMs };
 }
 
 function infoOf({ kedify, info }: MemstoreDeps): object {

@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { CodedError, ERRORS } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
 import type { Cell, Family, Registry } from '../../telemetry/registry.ts';
+import type { PortConnections } from '../connections.ts';
 import { callAdmission } from '../grpc/admission.ts';
 import { type GrpcFault, GrpcServer, isFault, type Method, type ReplyStream } from '../grpc/server.ts';
 import type { Guard } from '../guard.ts';
@@ -23,6 +24,7 @@ export interface KedaOptions extends ScalerDependencies {
   readonly listen: { readonly host: string; readonly port: number } | null;
   /** Null for plain text. */
   readonly readTls?: ReadTls | null;
+  readonly connections?: PortConnections | null;
   readonly reloadMs?: number;
   /** Left out, the streams of `external-push` are not served. */
   readonly push?: PushDependencies | null;
@@ -45,7 +47,7 @@ const CLOSE_MS_MAX = 2000;
 
 /** Listens; rejects if the address cannot be bound. */
 export async function openKeda(options: KedaOptions): Promise<KedaPort> {
-  const { listen, readTls = null, reloadMs, guard = null, logger, registry } = options;
+  const { listen, readTls = null, reloadMs, guard = null, connections = null, logger, registry } = options;
   const scaler = scalerMethods(options);
   const health = healthMethods([SCALER]);
   const refusals = registry.counter(
@@ -59,6 +61,7 @@ export async function openKeda(options: KedaOptions): Promise<KedaPort> {
     ...(guard === null ? {} : { admit: callAdmission(guard, 'scale', `/${SCALER}/`) }),
     refused: () => {
       refusals.with().value++;
+      connections?.refuse('protocol');
     },
   });
   registry.computed(
@@ -71,7 +74,9 @@ export async function openKeda(options: KedaOptions): Promise<KedaPort> {
   const accept = (connection: Socket): void => server.accept(connection);
   const reloading = reloadMs === undefined ? {} : { reloadMs };
   const port =
-    listen === null ? null : await openPort({ listen, readTls, what: 'the KEDA port', logger, accept, ...reloading });
+    listen === null
+      ? null
+      : await openPort({ listen, readTls, what: 'the KEDA port', logger, accept, connections, ...reloading });
   const close = async (): Promise<void> => {
     port?.close();
     scaler.close();

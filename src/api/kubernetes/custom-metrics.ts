@@ -1,5 +1,5 @@
 /**
- * `custom.metrics.k8s.io`: metrics of objects, as the adapter's rules find them. A request names one object, or all that a
+ * `custom.metrics.k8s.io`: metrics of objects, as the configuration defines them or the adapter's rules find them. A request names one object, or all that a
  * label selector fits; the answer has one item for each object that has a value, and an object without one is left out,
  * because the HPA reckons with missing pods itself.
  */
@@ -14,6 +14,7 @@ import { objectParts, scopeOf } from './adapter/rules.ts';
 import type { ObjectLister } from './cluster/objects.ts';
 import { parseRequirements, type Requirement } from './label-selector.ts';
 import type { LiveRules } from './live-rules.ts';
+import type { ObjectValues, OwnCustomMetrics } from './own-custom-metrics.ts';
 import { absenceStatus, objectMetricNotFound, ruleFault, StatusError, selectorOf } from './status.ts';
 
 export interface CustomMetricRequest {
@@ -47,7 +48,12 @@ export interface CustomMetricsOptions {
   readonly readings: Pick<Readings, 'readList'>;
   /** Null where there is no API server to ask. */
   readonly objects: ObjectLister | null;
+  /** They win over rules. */
+  readonly own: OwnCustomMetrics;
 }
+
+/** Values of the objects with these names, or of all; throws a `StatusError`. */
+type Answerer = (names: readonly string[] | null, selector: readonly Requirement[]) => Promise<ObjectValues>;
 
 export class CustomMetrics {
   readonly #options: CustomMetricsOptions;
@@ -64,19 +70,35 @@ export class CustomMetrics {
     const selector = selectorOf(() => parseRequirements(request.labelSelector));
     const metricSelector = selectorOf(() => parseRequirements(request.metricLabelSelector));
     const kind = live.kinds.byQualifiedName(resource);
-    const entry = kind === null ? null : await live.custom(qualifiedName(kind), metric);
-    if (entry === null || isRootScoped(entry.kind) !== (request.namespace === null)) {
+    const answerer = kind === null ? null : await this.#answererOf(kind, request);
+    if (kind === null || answerer === null || isRootScoped(kind) !== (request.namespace === null)) {
       throw objectMetricNotFound(metric, resource);
     }
-    const names = name === '*' ? await this.#namesOf(entry.kind, request.namespace, selector) : [name];
+    const names = name === '*' ? await this.#namesOf(kind, request.namespace, selector) : [name];
     if (names?.length === 0) throw objectMetricNotFound(metric, resource);
-    const { values, timeMs } = await this.#values(entry, request, names, metricSelector);
+    const { values, timeMs, fill } = await answerer(names, metricSelector);
     const items = (names ?? [...values.keys()].sort()).flatMap((object) => {
-      const value = values.get(object);
-      return value === undefined ? [] : [{ kind: entry.kind, name: object, namespace: request.namespace, value }];
+      const value = values.get(object) ?? fill;
+      return value === null ? [] : [{ kind, name: object, namespace: request.namespace, value }];
     });
     if (name !== '*' && items.length === 0) throw objectMetricNotFound(metric, `${resource} ${name}`);
     return { items, timeMs, metricSelector };
+  }
+
+  /** All metrics there are, by `pods/http_requests`, sorted. */
+  entries(): readonly (readonly [name: string, kind: Kind])[] {
+    const { live, own } = this.#options;
+    const ofRules = [...live.catalog().custom].map(([name, { kind }]) => [name, kind] as const);
+    if (own.isEmpty) return ofRules;
+    return [...new Map([...ofRules, ...own.entries(live.kinds)])].sort(([a], [b]) => (a < b ? -1 : 1));
+  }
+
+  async #answererOf(kind: Kind, request: CustomMetricRequest): Promise<Answerer | null> {
+    const { live, own } = this.#options;
+    const metric = own.find(live.kinds, kind, request.metric);
+    if (metric !== null) return (_names, selector) => own.values(metric, kind, request, selector);
+    const entry = await live.custom(qualifiedName(kind), request.metric);
+    return entry && ((names, selector) => this.#values(entry, request, names, selector));
   }
 
   /** Null for every object that has a value: without an API server nothing else is known. */
@@ -101,7 +123,7 @@ export class CustomMetrics {
     request: CustomMetricRequest,
     names: readonly string[] | null,
     selector: readonly Requirement[],
-  ): Promise<{ readonly values: ReadonlyMap<string, number>; readonly timeMs: number }> {
+  ): Promise<ObjectValues> {
     const values = new Map<string, number>();
     let timeMs = 0;
     for (const batch of names === null ? [null] : batches(names)) {
@@ -113,7 +135,7 @@ export class CustomMetrics {
         if (object !== '') values.set(object, value);
       }
     }
-    return { values, timeMs };
+    return { values, timeMs, fill: null };
   }
 
   async #read(

@@ -30,6 +30,8 @@ export interface Surfaces {
   readonly live: LiveRules;
   /** External metrics are served even without rules. */
   readonly servesExternal: boolean;
+  /** The same of custom metrics. */
+  readonly servesCustom: boolean;
   readonly watches: Watches;
 }
 
@@ -102,7 +104,7 @@ class Described {
 
   discovery(): Discovery {
     const { live } = this.#surfaces;
-    const madeOf = [live.catalog(), live.rules];
+    const madeOf = [live.catalog(), live.rules, live.kinds];
     if (madeOf.some((part, i) => part !== this.#madeOf[i])) {
       this.#madeOf = madeOf;
       this.#discovery = new Discovery(servedGroups(this.#surfaces));
@@ -120,11 +122,11 @@ class Described {
 /** Old clients complain about an empty list on every command. */
 const EXTERNAL_PLACEHOLDER = 'externalmetrics';
 
-function servedGroups({ live, external, servesExternal }: Surfaces): ServedGroup[] {
+function servedGroups({ live, external, custom, servesExternal, servesCustom }: Surfaces): ServedGroup[] {
   const { groups } = live.rules;
   const served: ServedGroup[] = [];
-  if (groups.includes(GROUPS.custom)) {
-    const resources = customResources(live);
+  if (servesCustom || groups.includes(GROUPS.custom)) {
+    const resources = customResources(custom);
     served.push({ name: GROUPS.custom, versions: CUSTOM_VERSIONS.map((version) => ({ version, resources })) });
   }
   if (servesExternal || groups.includes(GROUPS.external)) {
@@ -145,10 +147,10 @@ function servedGroups({ live, external, servesExternal }: Surfaces): ServedGroup
   return served;
 }
 
-function customResources(live: LiveRules): Resource[] {
-  const { custom } = live.catalog();
-  if (custom.size === 0) return [resource('metrics', 'MetricValueList', true)];
-  return [...custom].map(([name, { kind }]) => resource(name, 'MetricValueList', isNamespaced(kind)));
+function customResources(custom: CustomMetrics): Resource[] {
+  const entries = custom.entries();
+  if (entries.length === 0) return [resource('metrics', 'MetricValueList', true)];
+  return entries.map(([name, kind]) => resource(name, 'MetricValueList', isNamespaced(kind)));
 }
 
 function resource(name: string, kind: string, namespaced: boolean, verbs: readonly string[] = ['get']): Resource {

@@ -5,7 +5,7 @@
  */
 import { constants, X509Certificate } from 'node:crypto';
 import type { Server as HttpsServer } from 'node:https';
-import { type AddressInfo, isIP } from 'node:net';
+import { type AddressInfo, isIP, type Socket } from 'node:net';
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
@@ -15,7 +15,9 @@ import { LIMITS } from '../../model/limits.ts';
 import type { QueryEngine } from '../../promql/engine.ts';
 import type { Readings } from '../../scaling/reading.ts';
 import type { Cell, Family, Registry } from '../../telemetry/registry.ts';
+import type { PortConnections } from '../connections.ts';
 import { DESCRIBING_SCHEMAS, SERVER_OPTIONS } from '../http.ts';
+import { Bodies } from '../pace.ts';
 import type { SeriesIndex } from './adapter/catalog.ts';
 import { BUILT_IN_KINDS } from './adapter/kinds.ts';
 import { GROUPS } from './adapter/rules.ts';
@@ -28,6 +30,7 @@ import { checkExternalMetrics, type ExternalMetric, ExternalMetrics } from './ex
 import { type Gatekeeper, gatekeeper, type IdentityMode } from './identity/gatekeeper.ts';
 import { REVIEW_RETRIES, type RetryOptions } from './identity/retry.ts';
 import { type AdapterSource, LiveRules } from './live-rules.ts';
+import { type CustomMetric, checkCustomMetrics, OwnCustomMetrics } from './own-custom-metrics.ts';
 import { pathSegments, queryParameter, sendError } from './reply.ts';
 import { ResourceMetrics } from './resource-metrics.ts';
 import { registerApis, registerHealth, type Surfaces } from './routes.ts';
@@ -37,6 +40,8 @@ import { Watches } from './watch.ts';
 
 export interface KubernetesOptions {
   readonly listen: { readonly host: string; readonly port: number };
+  /** Bounds on its connections; a number alone, if absent. */
+  readonly connections?: PortConnections;
   /** Answer everybody who reaches the port, wherever it listens. */
   readonly allowUnauthenticated: boolean;
   /** How callers are known; left out, nobody is, which is for loopback only. */
@@ -50,6 +55,7 @@ export interface KubernetesOptions {
   /** The Service that leads here. */
   readonly service?: ServiceName;
   readonly externalMetrics: readonly ExternalMetric[];
+  readonly customMetrics?: readonly CustomMetric[];
   readonly adapter?: AdapterSource | null;
   readonly index?: SeriesIndex;
   /** Rules may answer negative values. */
@@ -86,7 +92,8 @@ const COMMON_NAMESPACES = ['default', 'keda', 'kube-system', 'monitoring'];
 export async function openKubernetes(options: KubernetesOptions): Promise<OpenKubernetes> {
   checkListen(options);
   checkExternalMetrics(options.externalMetrics, options.engine);
-  const { clock, logger, registry, apiServer = null } = options;
+  const { clock, logger, registry, apiServer = null, customMetrics = [] } = options;
+  checkCustomMetrics(customMetrics, options.engine, apiServer === null ? BUILT_IN_KINDS : null);
   const { identity = { kind: 'none' }, reviewRetries = REVIEW_RETRIES } = options;
   const live = liveRules(options);
   const serving = servingOf(options);
@@ -97,10 +104,11 @@ export async function openKubernetes(options: KubernetesOptions): Promise<OpenKu
   const { readings, externalMetrics, allowsNegative = false } = options;
   const surfaces: Surfaces = {
     external: new ExternalMetrics({ metrics: externalMetrics, live, readings, allowsNegative }),
-    custom: new CustomMetrics({ live, readings, objects }),
+    custom: new CustomMetrics({ live, readings, objects, own: new OwnCustomMetrics(customMetrics, readings) }),
     resource: new ResourceMetrics({ live, readings, objects }),
     live,
-    servesExternal: externalMetrics.length > 0 || live.rules.groups.length === 0,
+    servesExternal: externalMetrics.length > 0 || (live.rules.groups.length === 0 && customMetrics.length === 0),
+    servesCustom: customMetrics.length > 0,
     watches: new Watches(options.watchIntervalMs ?? LIMITS.metricWatchIntervalMs),
   };
   registerGauges(registry, surfaces, objects);
@@ -118,6 +126,7 @@ export async function openKubernetes(options: KubernetesOptions): Promise<OpenKu
     (app.server as unknown as HttpsServer).setSecureContext({ ...TLS_OPTIONS, cert, key });
     publish();
   };
+  options.connections?.bound(app.server);
   await app.listen({ host: options.listen.host, port: options.listen.port });
   publish();
   const timer = setInterval(reload, RELOAD_INTERVAL_MS);
@@ -214,6 +223,7 @@ const TLS_OPTIONS = {
   minVersion: 'TLSv1.2',
   // A resumed session would not show the client's certificate to us again.
   secureOptions: constants.SSL_OP_NO_TICKET,
+  handshakeTimeout: LIMITS.httpHeadersTimeoutMs,
 } as const;
 
 function buildApp(
@@ -236,6 +246,7 @@ function buildApp(
     clientErrorHandler: refuseGarbage,
   }) as unknown as FastifyInstance;
   app.server.maxConnections = LIMITS.httpConnectionsMax;
+  new Bodies(app.server);
   countRequests(app, options.registry);
   app.addHook('onRequest', (request) => admit(request, gate));
   app.addHook('preClose', async () => surfaces.watches.closeAll());
@@ -285,11 +296,9 @@ function boundAddress(app: FastifyInstance): string {
 }
 
 /** Bytes that are no HTTP get a `Status` too, and the connection ends. */
-function refuseGarbage(
-  _: Error,
-  socket: { readonly writable: boolean; end(text: string): void; destroy(): void },
-): void {
-  if (!socket.writable) {
+function refuseGarbage(error: NodeJS.ErrnoException, socket: Socket): void {
+  // To whom there is no TLS yet nothing can be said.
+  if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT' || !socket.writable) {
     socket.destroy();
     return;
   }
@@ -301,6 +310,8 @@ function refuseGarbage(
     'Connection: close',
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  // Whether or not the other side says goodbye.
+  socket.destroySoon();
 }
 
 function countRequests(app: FastifyInstance, registry: Registry): void {

@@ -1,19 +1,10 @@
 /** Decompression of bodies that came over HTTP. */
-import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { CodedError } from '../../model/errors.ts';
+import { LIMITS } from '../../model/limits.ts';
+import { type Inflate, inflateWithin, TooMuchInflated } from '../inflating.ts';
 
-/** A decompressor of `node:zlib`. */
-export type Inflate = (
-  body: Uint8Array,
-  options: { maxOutputLength: number },
-  done: (error: Error | null, inflated: Buffer) => void,
-) => void;
-
-/**
- * Inflates piece by piece outside of the main thread and stops at the limit, so that a small body cannot become a flood.
- * Throws `body_too_large` or `bad_body`.
- */
+/** Throws `body_too_large` or `bad_body`. */
 export function inflateGzip(body: Uint8Array, bytesMax: number): Promise<Uint8Array> {
   return inflateBody(body, bytesMax, 'gzip', gunzip);
 }
@@ -26,12 +17,11 @@ export async function inflateBody(
   inflate: Inflate,
 ): Promise<Uint8Array> {
   try {
-    return await promisify<Uint8Array, { maxOutputLength: number }, Buffer>(inflate)(body, {
-      maxOutputLength: bytesMax,
-    });
+    return await inflateWithin(body, bytesMax, inflate);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') {
-      throw new CodedError('body_too_large', `cannot take body: got more than ${bytesMax} bytes after decompression`, {
+    if (cause instanceof TooMuchInflated) {
+      const what = cause.bytesMax === null ? `${LIMITS.inflateRatioMax} times as many` : `${cause.bytesMax}`;
+      throw new CodedError('body_too_large', `cannot take body: got more than ${what} bytes after decompression`, {
         cause,
       });
     }

@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { LIMITS } from '../../model/limits.ts';
+import type { PortConnections } from '../connections.ts';
 import { callAdmission } from '../grpc/admission.ts';
 import { type GrpcFault, GrpcServer } from '../grpc/server.ts';
 import type { Identity } from '../guard.ts';
@@ -18,6 +19,7 @@ export interface OtlpGrpcOptions extends PushDeps {
   readonly listen: { readonly host: string; readonly port: number };
   /** Null for plain text. */
   readonly readTls?: ReadTls | null;
+  readonly connections?: PortConnections | null;
   /** How long calls in flight may take to end when the server closes. */
   readonly closeMsMax?: number;
 }
@@ -27,17 +29,18 @@ const CLOSE_MS_MAX = 5000;
 
 /** Listens; the address is the one really bound. */
 export async function openOtlpGrpc(options: OtlpGrpcOptions): Promise<{ address: string; close(): Promise<void> }> {
-  const { listen, readTls = null, closeMsMax = CLOSE_MS_MAX, logger, guard = null } = options;
+  const { listen, readTls = null, closeMsMax = CLOSE_MS_MAX, logger, guard = null, connections = null } = options;
   const answer = (body: Buffer, who: Identity) => exportMetrics(options, body, who.namespace);
   const grpc = new GrpcServer({
     methods: new Map([[EXPORT, { kind: 'unary', answer, late: null }]]),
     // The limit holds for what is received and, for compressed messages, for what comes out.
     messageBytesMax: LIMITS.otlpBodyBytesMax,
     logger,
+    refused: () => connections?.refuse('protocol'),
     ...(guard === null ? {} : { admit: callAdmission(guard, 'write') }),
   });
   const accept = (connection: Socket): void => grpc.accept(connection);
-  const port = await openPort({ listen, readTls, what: 'the OTLP/gRPC port', logger, accept });
+  const port = await openPort({ listen, readTls, what: 'the OTLP/gRPC port', logger, accept, connections });
   const close = async (): Promise<void> => {
     port.close();
     await grpc.close(closeMsMax);

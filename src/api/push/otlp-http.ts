@@ -8,9 +8,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
 import { identityOf } from '../access.ts';
+import type { Inflate } from '../inflating.ts';
 import { described } from '../openapi.ts';
 import { OTLP } from './described.ts';
-import { type Inflate, inflateBody } from './inflate.ts';
+import { inflateBody } from './inflate.ts';
 import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
 import { encodeExportResponse, encodeStatus, exportResponseJson, shorten } from './otlp-reply.ts';
 import type { PushDeps } from './push.ts';
@@ -22,9 +23,16 @@ const JSON_TYPE = 'application/json';
 
 /** Node has zstd from 22.15 and 23.8 on. */
 const { zstdDecompress } = zlib as { readonly zstdDecompress?: Inflate };
+/** What senders' encoders use at most; a window of its own size would be set aside at once. */
+const ZSTD_WINDOW_LOG_MAX = 25;
+const { ZSTD_d_windowLogMax: windowLogMax = 0 } = zlib.constants as { readonly ZSTD_d_windowLogMax?: number };
+const unzstd = (decompress: Inflate): Inflate => {
+  return (body, options, done) =>
+    decompress(body, { ...options, ...{ params: { [windowLogMax]: ZSTD_WINDOW_LOG_MAX } } }, done);
+};
 const INFLATE: Readonly<Record<string, Inflate>> = {
   gzip: zlib.gunzip,
-  ...(zstdDecompress && { zstd: zstdDecompress }),
+  ...(zstdDecompress && { zstd: unzstd(zstdDecompress) }),
 };
 
 /** The route, on a scope of its own: its parser and error handler reach no other route. */

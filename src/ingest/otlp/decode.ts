@@ -18,8 +18,9 @@ import { reasonOfOutcome } from '../reasons.ts';
 import type { Tally } from '../tally.ts';
 import { DeltaSums } from './delta.ts';
 import { keepExemplarsOfSum } from './exemplars.ts';
-import { Identities, type OddMetric, type WalkedResource } from './identities.ts';
-import { LabelNames, metricLabels, plainNameOf } from './labels.ts';
+import { Identities, type OddMetric, type Rows, type WalkedResource } from './identities.ts';
+import { KnownDeltas, rowsOf } from './known-deltas.ts';
+import { LabelNames, meetsStamp, metricLabels, plainNameOf } from './labels.ts';
 import { EXPORT_REQUEST, METRIC, RESOURCE, RESOURCE_METRICS, SCOPE } from './messages.ts';
 import { Originals } from './originals.ts';
 import { Point } from './point.ts';
@@ -41,7 +42,15 @@ import {
 
 export type OtlpHead = Pick<
   KernelHead,
-  'series' | 'append' | 'appendHistogram' | 'appendRows' | 'appendNewRows' | 'generation' | 'labels'
+  | 'series'
+  | 'append'
+  | 'appendHistogram'
+  | 'appendRows'
+  | 'appendNewRows'
+  | 'pairsEpoch'
+  | 'isJudging'
+  | 'generation'
+  | 'labels'
 >;
 
 export interface OtlpDecoderOptions {
@@ -64,6 +73,7 @@ export class OtlpDecoder {
   readonly #options: OtlpDecoderOptions;
   readonly #names: LabelNames;
   readonly #deltas: DeltaSums;
+  readonly #knownDeltas: KnownDeltas;
   readonly #point = new Point();
   readonly #series = new PointSeries();
   /** A number for each namespace that was a stamp; 0 is none. */
@@ -78,6 +88,7 @@ export class OtlpDecoder {
     this.#options = options;
     this.#names = new LabelNames(options.settings, this.originals);
     this.#deltas = options.deltas ?? new DeltaSums(options.clock);
+    this.#knownDeltas = new KnownDeltas(this.#deltas);
     this.#identities = new Identities({
       urlCounts: options.settings.promoteScopeMetadata,
       ...(options.hashKeys && { hashKeys: options.hashKeys }),
@@ -90,7 +101,10 @@ export class OtlpDecoder {
    * `bad_body`, and has then stored nothing.
    */
   store(body: Uint8Array, tally: Tally, stamp = ''): void {
-    if (this.#identities.makeRoom()) this.#resources.clear();
+    if (this.#identities.makeRoom()) {
+      this.#resources.clear();
+      this.#knownDeltas.clear();
+    }
     const resources = this.#identities.walk(body, this.#numberOf(stamp));
     if (resources === null) {
       this.#storeWhole(body, stamp, tally);
@@ -99,7 +113,8 @@ export class OtlpDecoder {
     for (const resource of resources) checkOdd(body, resource);
     const walk = this.#walk(body, stamp, tally);
     if (!this.#appendKnown(walk)) {
-      // A series was removed meanwhile. To store a sample twice changes nothing; so all is done again.
+      // A series was removed meanwhile, or a delta is no plain addition. To store a sample twice changes nothing; so all is done
+      // again.
       this.#storeWhole(body, stamp, tally);
       return;
     }
@@ -141,18 +156,27 @@ export class OtlpDecoder {
       point: this.#point,
       series: this.#series,
       lastRef: null,
+      added: null,
     };
   }
 
-  /** Appends the samples of the points that are known; false, and nothing is counted, if one of their series is gone. */
+  /**
+   * Appends the samples of the points that are known; false, and nothing is counted, if one of their series is gone, or one of
+   * the deltas among them has to be looked at by itself.
+   */
   #appendKnown(walk: Walk): boolean {
     const { reader, tally } = walk;
-    const counts = this.#options.head.appendRows(this.#identities.rows());
+    const rows = this.#identities.rows();
+    const deltas = this.#identities.deltas();
+    const rawStored = deltas.length === 0 ? 0 : this.#appendRawDeltas(rows, deltas);
+    if (rawStored === null) return false;
+    const counts = this.#options.head.appendRows(rows);
     if (counts.gone.length > 0) {
       for (const row of counts.gone) this.#identities.unlearnRow(row);
       return false;
     }
-    tally.samplesStored += counts.stored;
+    if (deltas.length > 0) this.#knownDeltas.commit(deltas, rows);
+    tally.samplesStored += counts.stored + rawStored;
     tally.exemplarsIgnored += this.#identities.exemplarsOfGauges;
     for (const { ref, position } of this.#identities.exemplarRows()) {
       keepExemplarsOfSum(reader, position, this.#options.head.labels(ref), walk);
@@ -164,6 +188,17 @@ export class OtlpDecoder {
       tally.refuse(reason, count, readReceivedName(reader));
     }
     return true;
+  }
+
+  /** Stores known deltas as they came, and puts their sums into their rows; how many were stored, or null if it is not for here. */
+  #appendRawDeltas(rows: Rows, deltas: Uint32Array): number | null {
+    const { head } = this.#options;
+    const raw = head.isJudging ? null : this.#knownDeltas.prepare(deltas, rows);
+    const counts = raw === null ? null : head.appendRows(raw);
+    if (counts !== null && counts.gone.length === 0 && counts.refused.length === 0) return counts.stored;
+    // Learnt anew, what is gone is found again.
+    for (const row of rowsOf(deltas)) this.#identities.unlearnRow(row);
+    return null;
   }
 
   /** Stores what of a ResourceMetrics is not known, and its `target_info`. */
@@ -203,16 +238,22 @@ export class OtlpDecoder {
   }
 
   /** Stores the new points of a metric; where the length of each that is left stands. */
-  #storeNew({ reader, names, tally }: Walk, resource: Resource, metric: number, odd: OddMetric): Uint32Array {
+  #storeNew(walk: Walk, resource: Resource, metric: number, odd: OddMetric): Uint32Array {
+    const { reader, names, tally } = walk;
     const { head } = this.#options;
-    const { stored, earliestMs, latestMs, left } = this.#identities.newPoints(metric, odd, {
+    const epoch = head.pairsEpoch;
+    const made = this.#identities.newPoints(metric, odd, {
       nameOfKey: (start, end) => plainNameOf(reader.text(start, end), names),
-      append: (rows) => head.appendNewRows(rows),
+      meetsStamp,
+      epoch,
+      append: (rows) => head.appendNewRows(rows, epoch),
     });
-    tally.samplesStored += stored;
-    resource.earliestMs = Math.min(resource.earliestMs, earliestMs);
-    resource.latestMs = Math.max(resource.latestMs, latestMs);
-    return left;
+    tally.samplesStored += made.stored;
+    tally.exemplarsIgnored += made.exemplarsOfGauges;
+    for (const { ref, position } of made.exemplarRows) keepExemplarsOfSum(reader, position, head.labels(ref), walk);
+    resource.earliestMs = Math.min(resource.earliestMs, made.earliestMs);
+    resource.latestMs = Math.max(resource.latestMs, made.latestMs);
+    return made.left;
   }
 
   #filter(walk: Walk, resourceIdentity: number, resource: Resource, scope: Scope, odd: OddMetric): PointFilter {
@@ -223,13 +264,12 @@ export class OtlpDecoder {
     let metric = odd.identity === 0 ? null : odd.identity;
     return {
       storeNew: ({ name }) => {
-        // Labels that are made beside the kernel know of no stamp.
-        if (!odd.isPlain || walk.stamp !== '') return null;
+        if (!odd.isPlain) return null;
         metric ??= identities.learnMetric(resourceIdentity, odd);
         if (metric === 0) return null;
         const isTaught =
           identities.knowsLabels(metric) ||
-          identities.teachLabels(metric, metricLabels(name, resource.labels, scope.labels, walk.names));
+          identities.teachLabels(metric, metricLabels(name, resource.labels, scope.labels, walk));
         return isTaught ? this.#storeNew(walk, resource, metric, odd) : null;
       },
       // Every point of a metric that is not known is new; of one that is, those on the list are, in order.
@@ -242,6 +282,16 @@ export class OtlpDecoder {
       learn(position, ref: SeriesRef) {
         metric ??= identities.learnMetric(resourceIdentity, odd);
         if (metric > 0) identities.learnPoint(metric, position, ref, head.generation(ref));
+      },
+      learnDelta: (position, ref, { key, stream, hasStarts, raw }) => {
+        metric ??= identities.learnMetric(resourceIdentity, odd);
+        if (metric === 0) return;
+        const { next } = this.#knownDeltas;
+        const number = identities.learnDelta(metric, position, ref, head.generation(ref), next);
+        if (number === 0) return;
+        const rawRef = raw === null ? null : head.series(raw);
+        const rawGeneration = rawRef === null ? 0 : head.generation(rawRef);
+        this.#knownDeltas.set(number, { key, stream, hasStarts, raw: rawRef, rawGeneration });
       },
     };
   }

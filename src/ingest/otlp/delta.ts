@@ -17,9 +17,9 @@ import { KIND, type Kind } from './messages.ts';
 import type { Point } from './point.ts';
 import { bucketsRefusal, exponentialOf, float64 } from './series.ts';
 
-/** The running sum of a series after some point, never changed in place. */
+/** The running sum of a series after some point. That of numbers belongs to its sum alone; others are never changed in place. */
 type Total =
-  | { readonly kind: 'number'; readonly value: number }
+  | { readonly kind: 'number'; value: number }
   | {
       readonly kind: 'histogram';
       readonly count: number;
@@ -30,7 +30,7 @@ type Total =
     }
   | { readonly kind: 'exponential'; readonly hasSum: boolean; readonly histogram: Exponential };
 
-interface Sum {
+export interface Sum {
   total: Total;
   /** Start of the sum, as halves of its nanoseconds. */
   startLow: number;
@@ -41,6 +41,8 @@ interface Sum {
   readonly seen: Float64Array;
   points: number;
   usedMs: number;
+  /** The body of known points that it was looked up for last. */
+  body: number;
 }
 
 /** A point that may be added. */
@@ -56,10 +58,13 @@ export interface Prepared {
 }
 
 const POINTS = LIMITS.deltaPointsRememberedMax;
+/** Sums that are looked at for having fallen silent with each point; and when there is no room for another one. */
+const LOOKED_AT = 2;
+const LOOKED_AT_FULL = 64;
 
 export class DeltaSums {
   readonly #clock: Clock;
-  /** Least recently used first. */
+  /** Those that were not looked at for long first; see #forgetIdle. */
   readonly #sums = new Map<string, Sum>();
 
   constructor(clock: Clock) {
@@ -95,14 +100,15 @@ export class DeltaSums {
    * Changes nothing.
    */
   prepare(key: string, stream: number, kind: Kind, point: Point): Prepared | Reason {
-    this.#forgetIdle();
+    this.#forgetIdle(LOOKED_AT);
     const added = totalOf(kind, point);
     if (typeof added === 'string') return added;
     const time = point.timeHigh * 0x100000000 + point.timeLow;
-    const mark = markOf(point, stream);
+    const mark = markOf(point.startLow, point.startHigh, stream);
     const { timestampMs } = point;
-    const sum = this.#sums.get(key);
+    const sum = this.#live(key);
     if (sum === undefined) {
+      if (this.#sums.size >= LIMITS.deltaSeriesMax) this.#forgetIdle(LOOKED_AT_FULL);
       if (this.#sums.size >= LIMITS.deltaSeriesMax) return 'delta_series_limit';
       return { key, total: added, timestampMs, isRestart: true, time, mark };
     }
@@ -128,9 +134,7 @@ export class DeltaSums {
   commit({ key, total, timestampMs, isRestart, time, mark }: Prepared, point: Point): void {
     const known = this.#sums.get(key);
     const sum = known ?? newSum();
-    // Last in the map is most recently used.
-    if (known !== undefined) this.#sums.delete(key);
-    this.#sums.set(key, sum);
+    if (known === undefined) this.#sums.set(key, sum);
     sum.usedMs = this.#clock.monotonicMs();
     if (total === null) return;
     if (isRestart) {
@@ -138,20 +142,49 @@ export class DeltaSums {
       sum.startHigh = point.startHigh;
     }
     sum.total = total;
-    sum.newestMs = timestampMs;
-    const at = 2 * (sum.points % POINTS);
-    sum.seen[at] = time;
-    sum.seen[at + 1] = mark;
-    sum.points++;
+    note(sum, timestampMs, time, mark);
   }
 
-  #forgetIdle(): void {
+  /** The sum of numbers that a point is simply added to; null if there is more to say about it. Changes nothing. */
+  sumOf(key: string, time: number, mark: number): Sum | null {
+    const sum = this.#live(key);
+    if (sum === undefined || sum.total.kind !== 'number' || wasSeen(sum, time, mark)) return null;
+    return sum.points >= POINTS && time < oldestOf(sum) ? null : sum;
+  }
+
+  /** Adds a point to a sum that `sumOf` gave: it is stored as `value` at `timestampMs`. */
+  add(sum: Sum, value: number, timestampMs: number, time: number, mark: number): void {
+    if (sum.total.kind !== 'number') return;
+    sum.total.value = value;
+    sum.usedMs = this.#clock.monotonicMs();
+    note(sum, timestampMs, time, mark);
+  }
+
+  /** The sum of a series, unless it fell silent long ago. */
+  #live(key: string): Sum | undefined {
+    const sum = this.#sums.get(key);
+    if (sum === undefined || sum.usedMs >= this.#clock.monotonicMs() - LIMITS.deltaIdleMsMax) return sum;
+    this.#sums.delete(key);
+    return undefined;
+  }
+
+  /** Forgets those of the next `count` sums that are idle; the others come last from then on. */
+  #forgetIdle(count: number): void {
     const oldestMs = this.#clock.monotonicMs() - LIMITS.deltaIdleMsMax;
-    for (const [key, { usedMs }] of this.#sums) {
-      if (usedMs >= oldestMs) return;
+    for (const [key, sum] of this.#sums) {
+      if (count-- === 0) return;
       this.#sums.delete(key);
+      if (sum.usedMs >= oldestMs) this.#sums.set(key, sum);
     }
   }
+}
+
+function note(sum: Sum, timestampMs: number, time: number, mark: number): void {
+  sum.newestMs = timestampMs;
+  const at = 2 * (sum.points % POINTS);
+  sum.seen[at] = time;
+  sum.seen[at + 1] = mark;
+  sum.points++;
 }
 
 function newSum(): Sum {
@@ -163,12 +196,13 @@ function newSum(): Sum {
     seen: new Float64Array(2 * POINTS),
     points: 0,
     usedMs: 0,
+    body: 0,
   };
 }
 
 /** Tells points of the same time apart: by their start, and by who sent them. */
-function markOf(point: Point, stream: number): number {
-  const mixed = Math.imul(point.startLow ^ stream, 0x9e3779b1) ^ Math.imul(point.startHigh, 0x85ebca6b);
+export function markOf(startLow: number, startHigh: number, stream: number): number {
+  const mixed = Math.imul(startLow ^ stream, 0x9e3779b1) ^ Math.imul(startHigh, 0x85ebca6b);
   return (mixed >>> 0) + (stream >>> 0) * 0x100000 + 1;
 }
 

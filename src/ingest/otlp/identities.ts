@@ -10,9 +10,12 @@ import { KERNEL_WASM_BASE64 } from '../../tsdb/kernel/generated/otlp-identities.
 import { PAGE_BYTES, SB_FRONTIER, SB_HEAP_FIRST, SB_KEYS } from '../../tsdb/kernel/layout.ts';
 import {
   CTX_LABELS,
+  DELTA_BYTES,
   FILL_DONE,
   FILL_KEY,
   ID_BODY,
+  ID_DELTA_COUNT,
+  ID_DELTAS,
   ID_EXEMPLAR_ROWS,
   ID_GAUGE_EXEMPLARS,
   ID_KEY,
@@ -22,9 +25,12 @@ import {
   ID_NEW,
   ID_NEW_BYTES,
   ID_NEW_EARLIEST,
+  ID_NEW_EXEMPLARS,
+  ID_NEW_GAUGE_EXEMPLARS,
   ID_NEW_LATEST,
   ID_NEW_LEFT,
   ID_NEW_STORED,
+  ID_POINT,
   ID_POINTS,
   ID_RESOURCE_COUNT,
   ID_RESOURCES,
@@ -47,6 +53,7 @@ import {
   MET_START,
   METRICS_MAX,
   NEW_ROWS_BYTES,
+  POINT_DELTA,
   POINTS_MAX,
   RES_BYTES,
   RES_CONTEXT,
@@ -111,8 +118,18 @@ export interface OddMetric {
 export interface NewPointsHelp {
   /** The label name of the attribute key at this place of the body; '' if points with it are to be left. */
   nameOfKey(start: number, end: number): string;
+  /** Whether points with this label are to be left where the sender has a stamp. */
+  meetsStamp(name: string): boolean;
+  /** What pairs of the store are noted with: at another epoch they are not to be named any more. */
+  readonly epoch: number;
   /** Appends rows, as identity-layout.ts describes them, and writes into each what became of it. False if it cannot. */
   append(rows: Uint8Array): boolean;
+}
+
+/** A point of a sum that has exemplars: its series, and where its length stands. */
+export interface ExemplarRow {
+  readonly ref: SeriesRef;
+  readonly position: number;
 }
 
 /** What became of new points. */
@@ -121,6 +138,9 @@ export interface NewPoints {
   /** Times of those; Infinity and -Infinity if there are none. */
   readonly earliestMs: number;
   readonly latestMs: number;
+  /** Exemplars of gauges among them. */
+  readonly exemplarsOfGauges: number;
+  readonly exemplarRows: readonly ExemplarRow[];
   /** Where the lengths of the others stand, in order; borrowed. */
   readonly left: Uint32Array;
 }
@@ -137,10 +157,10 @@ interface Module {
   hasRoom(): number;
   learnResource(start: number, end: number): number;
   learnMetric(parent: number, scope: number, scopeEnd: number, start: number, end: number): number;
-  learnPoint(context: number, position: number, series: number, generation: number): number;
+  learnPoint(context: number, position: number, series: number, generation: number, delta: number): number;
   teachLabels(context: number, bytes: number): number;
-  teachKey(bytes: number): number;
-  beginNew(context: number, first: number, end: number): void;
+  teachKey(bytes: number, meetsStamp: boolean): number;
+  beginNew(context: number, first: number, end: number, epoch: number): void;
   fillNew(): number;
   learnNew(): void;
   leaveNew(): void;
@@ -158,6 +178,7 @@ const LIST_BYTES =
   METRICS_MAX * MET_BYTES +
   POINTS_MAX * 4 +
   ROWS_MAX * ROW_BYTES +
+  ROWS_MAX * DELTA_BYTES +
   NEW_ROWS_BYTES +
   TEACH_BYTES +
   4 * PAGE_BYTES;
@@ -204,10 +225,10 @@ export class Identities {
     return this.#memory === null ? 0 : this.#memory.u32[ID_GAUGE_EXEMPLARS >>> 2]!;
   }
 
-  /** Known points of sums that have exemplars: their series, and where the length of each stands. */
-  exemplarRows(): readonly { readonly ref: SeriesRef; readonly position: number }[] {
+  /** Known points of sums that have exemplars. */
+  exemplarRows(): readonly ExemplarRow[] {
     const { u32 } = this.#memory!;
-    const rows: { ref: SeriesRef; position: number }[] = [];
+    const rows: ExemplarRow[] = [];
     let left = u32[ID_EXEMPLAR_ROWS >>> 2]!;
     for (let at = u32[ID_ROWS >>> 2]! >>> 2; left > 0; at += ROW_BYTES >>> 2) {
       const position = u32[at + (ROW_EXEMPLARS >>> 2)]!;
@@ -289,7 +310,7 @@ export class Identities {
   newPoints(metric: number, { firstPoint, points }: OddMetric, help: NewPointsHelp): NewPoints {
     const memory = this.#memory!;
     const { u32, f64 } = memory;
-    memory.beginNew(metric, firstPoint, firstPoint + points.length);
+    memory.beginNew(metric, firstPoint, firstPoint + points.length, help.epoch);
     for (;;) {
       const found = memory.fillNew();
       const isReady = found === FILL_KEY ? this.#teachKey(help) : this.#appendNew(help);
@@ -302,6 +323,8 @@ export class Identities {
       stored: u32[ID_NEW_STORED >>> 2]!,
       earliestMs: f64[ID_NEW_EARLIEST >>> 3]!,
       latestMs: f64[ID_NEW_LATEST >>> 3]!,
+      exemplarsOfGauges: u32[ID_NEW_GAUGE_EXEMPLARS >>> 2]!,
+      exemplarRows: newExemplarRows(memory),
       left: points.subarray(0, left),
     };
   }
@@ -316,19 +339,42 @@ export class Identities {
     return isDone;
   }
 
-  #teachKey({ nameOfKey }: NewPointsHelp): boolean {
+  #teachKey({ nameOfKey, meetsStamp }: NewPointsHelp): boolean {
     const { u8, u32, teachKey } = this.#memory!;
     const body = u32[ID_BODY >>> 2]!;
-    const name = Buffer.from(nameOfKey(u32[ID_KEY >>> 2]! - body, u32[ID_KEY_END >>> 2]! - body));
+    const text = nameOfKey(u32[ID_KEY >>> 2]! - body, u32[ID_KEY_END >>> 2]! - body);
+    const name = Buffer.from(text);
     const isUsable = name.length <= LIMITS.labelNameBytesMax;
     u8.set(isUsable ? name : [], u32[ID_TEACH >>> 2]!);
-    return teachKey(isUsable ? name.length : 0) !== 0;
+    return teachKey(isUsable ? name.length : 0, meetsStamp(text)) !== 0;
   }
 
   /** The point whose length stands at this position is a sample of a series. */
   learnPoint(metric: number, position: number, ref: SeriesRef, generation: number): void {
-    this.#memory!.learnPoint(metric, position, ref, generation);
+    this.#memory!.learnPoint(metric, position, ref, generation, 0);
   }
+
+  /** The same of a delta sum: by which number it is known; `next` if by none yet, 0 if it cannot be known. */
+  learnDelta(metric: number, position: number, ref: SeriesRef, generation: number, next: number): number {
+    const memory = this.#memory!;
+    const isLearnt = memory.learnPoint(metric, position, ref, generation, next) !== 0;
+    return isLearnt ? memory.u32[(ID_POINT + POINT_DELTA) >>> 2]! : 0;
+  }
+
+  /** The known points of delta sums of the body that was walked last, DELTA_BYTES each; borrowed. */
+  deltas(): Uint32Array {
+    const { u32 } = this.#memory!;
+    const at = u32[ID_DELTAS >>> 2]! >>> 2;
+    return u32.subarray(at, at + u32[ID_DELTA_COUNT >>> 2]! * (DELTA_BYTES >>> 2));
+  }
+}
+
+function newExemplarRows({ u32 }: Memory): ExemplarRow[] {
+  const rows: ExemplarRow[] = [];
+  let at = u32[ID_ROWS >>> 2]! >>> 2;
+  for (let left = u32[ID_NEW_EXEMPLARS >>> 2]!; left > 0; left--, at += 2)
+    rows.push({ ref: u32[at]! as SeriesRef, position: u32[at + 1]! });
+  return rows;
 }
 
 /** The labels as identity-layout.ts describes them, at `at`; their bytes, or null if that is too much for anyone. */
@@ -353,6 +399,7 @@ function writeLabels({ u8 }: Memory, at: number, labels: readonly CommonLabel[])
       nameBytes.length & 0xff,
       nameBytes.length >> 8,
     ];
+    u8.fill(0, at + p, at + p + LBL_WIRE);
     u8.set(head, at + p);
     u8.set(wire, at + p + LBL_WIRE);
     p += LBL_WIRE + wire.length;

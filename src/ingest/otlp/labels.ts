@@ -10,7 +10,9 @@
  * Source: prometheus/prometheus, storage/remote/otlptranslator/prometheusremotewrite/helper.go.
  */
 import { compareCodePoints, type Labels, labelsFromPairs, METRIC_NAME } from '../../model/labels.ts';
+import { NAMESPACE_LABELS } from '../../model/scope.ts';
 import type { Reason } from '../reasons.ts';
+import { withStamp } from '../stamp.ts';
 import { escapes, labelName, type MetricToName, metricName, type NamingStrategy } from './naming.ts';
 import type { Originals } from './originals.ts';
 import type { OtlpSettings } from './settings.ts';
@@ -73,17 +75,37 @@ function compareAscii(a: string, b: string): number {
   return a === b ? 0 : a < b ? -1 : 1;
 }
 
-/** The labels that all points of a metric have, in order of their names, its own name among them. */
+/** The labels that all points of a metric have, in order of their names, its own name and the stamp of its sender among them. */
 export function metricLabels(
   name: string,
   resource: ResourceLabels,
   scope: ReadonlyMap<string, string>,
-  names: LabelNames,
+  { names, stamp }: { readonly names: LabelNames; readonly stamp: string },
 ): CommonLabel[] {
   const labels = new Map(resource.common.map((label) => [label.name, label]));
   for (const [name, value] of scope) labels.set(name, { name, value, overwrites: true });
   labels.set(METRIC_NAME, { name: METRIC_NAME, value: name, overwrites: true });
-  return [...labels.values()].filter(({ value }) => value !== '').sort((a, b) => names.compare(a.name, b.name));
+  const present = [...labels.values()].filter(({ value }) => value !== '');
+  const sorted = present.sort((a, b) => names.compare(a.name, b.name));
+  return stamp === '' ? sorted : stampedMetricLabels(sorted, stamp);
+}
+
+/** What the stamp makes of labels, as long as no label of a point `meetsStamp`. */
+function stampedMetricLabels(labels: readonly CommonLabel[], stamp: string): CommonLabel[] {
+  const fills = new Set(labels.filter(({ overwrites }) => !overwrites).map(({ name }) => name));
+  const stamped = withStamp(
+    labels.flatMap(({ name, value }) => [name, value]),
+    stamp,
+  );
+  const all: CommonLabel[] = [];
+  for (let i = 0; i < stamped.length; i += 2)
+    all.push({ name: stamped[i]!, value: stamped[i + 1]!, overwrites: !fills.has(stamped[i]!) });
+  return all;
+}
+
+/** Whether a point with this label is left to others where its sender has a stamp: they may have to rename it. */
+export function meetsStamp(name: string): boolean {
+  return (NAMESPACE_LABELS as readonly string[]).includes(name) || name.startsWith('exported_');
 }
 
 /** What the series of one resource have in common. */

@@ -2,7 +2,7 @@
  * Walks the messages of an OTLP body that has been checked, and stores its points one by one: translation, sums of deltas,
  * refusals. What is known by its bytes does not come here (identities.ts); what is learnt here, is known there.
  */
-import { METRIC_NAME } from '../../model/labels.ts';
+import { type Labels, METRIC_NAME } from '../../model/labels.ts';
 import type { Exemplars } from '../../tsdb/exemplars.ts';
 import type { Appended, HeadWriter, SeriesRef } from '../../tsdb/head.ts';
 import type { Metadata, MetricMetadata, MetricType } from '../../tsdb/metadata.ts';
@@ -39,6 +39,17 @@ export interface PointFilter {
   isKnown(position: number): boolean;
   /** The point whose length stands at this position has become a sample of this one series. */
   learn(position: number, ref: SeriesRef): void;
+  /** The same of a delta that was added to the sum of this series. */
+  learnDelta(position: number, ref: SeriesRef, added: Added): void;
+}
+
+/** Which sum a delta was added to. */
+export interface Added {
+  readonly key: string;
+  readonly stream: number;
+  readonly hasStarts: boolean;
+  /** Labels of the series of the points as they came; null if they are not kept. */
+  readonly raw: Labels | null;
 }
 
 /** What the walk of one request carries along. */
@@ -60,6 +71,8 @@ export interface Walk {
   readonly series: PointSeries;
   /** The series that was appended to last. */
   lastRef: SeriesRef | null;
+  /** What the point in hand was added to, if it is a number. */
+  added: Added | null;
 }
 
 /** A resource, and the span of time of its points that were stored. */
@@ -67,9 +80,8 @@ export interface Resource {
   readonly labels: ResourceLabels;
   /** Why all points of the resource are refused, or null. */
   readonly refusal: Reason | null;
-  /** Its bytes in the body. */
-  readonly start: number;
-  readonly end: number;
+  /** Tells it from other resources; see streamOf. */
+  readonly hash: number;
   earliestMs: number;
   latestMs: number;
 }
@@ -150,14 +162,15 @@ export function readResourceAt(walk: Walk, start: number, end: number): Resource
 }
 
 function newResource(
-  { names }: Walk,
+  { names, reader }: Walk,
   attributes: readonly string[],
   validUtf8: boolean,
   { start, end }: { readonly start: number; readonly end: number },
 ): Resource {
   const refusal = validUtf8 ? null : 'invalid_utf8';
   const labels = resourceLabels(attributes, names);
-  return { labels, refusal, start, end, earliestMs: Infinity, latestMs: -Infinity };
+  const hash = hashOf(reader.bytes, start, end, 0x811c9dc5);
+  return { labels, refusal, hash, earliestMs: Infinity, latestMs: -Infinity };
 }
 
 /** Reads the scope of the ScopeMetrics that the reader stands in. */
@@ -350,11 +363,15 @@ function storePoint(walk: Walk, resource: Resource, scope: Scope, metric: Metric
   const { position } = reader;
   readPoint(reader, metric.kind, point);
   series.clear();
+  walk.added = null;
   const reason = metric.isDelta
     ? storeDelta(walk, resource, scope, metric)
     : storeCumulative(walk, resource, scope, metric);
   if (reason !== null) tally.refuse(reason, 1, series.labels[0] ?? metric.received);
-  else if (filter !== null && walk.lastRef !== null && isLearnable(metric)) filter.learn(position, walk.lastRef);
+  else if (filter !== null && walk.lastRef !== null) {
+    if (isLearnable(metric)) filter.learn(position, walk.lastRef);
+    else if (walk.added !== null) filter.learnDelta(position, walk.lastRef, walk.added);
+  }
   if (point.exemplars.length > 0) storeExemplars(walk, metric.kind, reason === null);
 }
 
@@ -414,7 +431,8 @@ function storeDelta(walk: Walk, resource: Resource, scope: Scope, metric: Metric
   if (typeof labels === 'string') return labels;
   if (point.isStale) return translate(walk, metric, labels) ?? appendSeries(walk, resource, metric);
   const key = `${metric.name}\uffff${labels.join('\uffff')}`;
-  const prepared = deltas.prepare(key, streamOf(walk, resource, scope), metric.kind, point);
+  const stream = streamOf(walk, resource, scope);
+  const prepared = deltas.prepare(key, stream, metric.kind, point);
   if (typeof prepared === 'string') return prepared;
   if (prepared.total === null) {
     deltas.commit(prepared, point);
@@ -427,15 +445,23 @@ function storeDelta(walk: Walk, resource: Resource, scope: Scope, metric: Metric
   if (prepared.timestampMs !== point.timestampMs) point.storedMs = prepared.timestampMs;
   series.clear();
   const reason = translate(walk, metric, labels) ?? appendSeries(walk, resource, metric);
-  if (reason === null) deltas.commit(prepared, point);
-  return reason;
+  if (reason !== null) return reason;
+  deltas.commit(prepared, point);
+  if (metric.kind === KIND.sum) {
+    const raw = walk.settings.keepRawDeltas ? rawLabels(metric, labels, '') : null;
+    walk.added = { key, stream, hasStarts: metric.hasStarts, raw };
+  }
+  return null;
+}
+
+function rawLabels({ name }: Metric, labels: Labels, suffix: string): Labels {
+  return withLabel(labels, METRIC_NAME, `${name}${suffix}${RAW_DELTA_SUFFIX}`);
 }
 
 /** Keeps what a delta point says: a number as it is; of a histogram, count and sum. */
 function storeRawDelta(walk: Walk, metric: Metric, labels: readonly string[]): Reason | null {
   const { head, point, series, tally } = walk;
-  const named = (suffix: string): readonly string[] =>
-    withLabel(labels, METRIC_NAME, `${metric.name}${suffix}${RAW_DELTA_SUFFIX}`);
+  const named = (suffix: string): Labels => rawLabels(metric, labels, suffix);
   const refusal =
     metric.kind === KIND.sum
       ? add(series, named(''), point, point.valueLow, point.valueHigh)
@@ -461,11 +487,12 @@ function addRawTotals(series: PointSeries, named: (suffix: string) => readonly s
 
 /** A number for the resource and scope that a point came from. */
 function streamOf({ reader }: Walk, resource: Resource, scope: Scope): number {
-  let hash = 0x811c9dc5;
-  const { bytes } = reader;
-  for (const { start, end } of [resource, scope])
-    for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
-  return hash >>> 0;
+  return hashOf(reader.bytes, scope.start, scope.end, resource.hash) >>> 0;
+}
+
+function hashOf(bytes: Uint8Array, start: number, end: number, hash: number): number {
+  for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
+  return hash;
 }
 
 /** Appends a sample to each series of a point; the first reason if the store refuses one. */

@@ -25,9 +25,15 @@ export interface Grouping {
   readonly without: boolean;
 }
 
+/** True if all rows are one group. */
+export function isWhole({ labels, without }: Grouping): boolean {
+  return !without && labels.length === 0;
+}
+
 /** Binds rows to groups, in the order in which groups are first seen. */
-export function* bindGroups(run: Run, input: Rows, { labels: names, without }: Grouping): Slices<Groups> {
-  if (!without && names.length === 0) return { of: zeros(input.count), rows: wholeGroup(input) };
+export function* bindGroups(run: Run, input: Rows, grouping: Grouping): Slices<Groups> {
+  const { labels: names, without } = grouping;
+  if (isWhole(grouping)) return { of: zeros(input.count), rows: wholeGroup(input.count > 0) };
   const of = new Int32Array(input.count);
   if (!without && input.codes !== null) return yield* groupsByCodes(run, input, names);
   const groups = new LabelTable();
@@ -168,8 +174,9 @@ export function* membersOf(run: Run, { of, rows }: Groups): Slices<number[][]> {
   return members;
 }
 
-function wholeGroup(input: Rows): Rows {
-  return rowsOf(input.count === 0 ? [] : [[]], [false], true);
+/** The group of all rows, if there is any. */
+export function wholeGroup(isAny: boolean): Rows {
+  return rowsOf(isAny ? [[]] : [], [false], true);
 }
 
 function by(names: ReadonlySet<string>): (labels: Labels) => Labels {
@@ -242,10 +249,12 @@ export function aggregate(expr: AggregateExpr, child: BoundVector, groups: Group
 /** Values that are added up in the store at least: sums of fewer are not worth the way in and out. */
 const SUMMED_MIN = 4096;
 
-/** Of many groups at one step a batch is added up here as fast as in the store. */
+/** More sums than this go in and out for longer than a batch of one step takes to be added up here. */
+const SUMMED_GROUPS_MAX = 512;
+
 function isSummed({ rows: groups }: Groups, { rows, grid, summing }: BoundVector): boolean {
-  if (summing == null || rows.count * grid.count < SUMMED_MIN || (grid.count === 1 && groups.count !== 1)) return false;
-  return groups.count * grid.count <= summing.slotsMax;
+  if (summing == null || rows.count * grid.count < SUMMED_MIN) return false;
+  return groups.count * grid.count <= (grid.count === 1 ? SUMMED_GROUPS_MAX : summing.slotsMax);
 }
 
 const ACCUMULATORS: Readonly<Record<SimpleOp, (groups: number, steps: number) => Accumulator>> = {

@@ -17,7 +17,7 @@ import {
   unparen,
 } from '../syntax/ast.ts';
 import { typeOf } from '../syntax/check.ts';
-import { aggregate, bindGroups } from './aggregate.ts';
+import { aggregate, bindGroups, isWhole } from './aggregate.ts';
 import { scalarScalar, vectorScalar } from './binary.ts';
 import { bindVectorCall } from './calls.ts';
 import type { Grid } from './column.ts';
@@ -27,7 +27,7 @@ import { lastEndMs, type RangeSource, subqueryGrid, subquerySource } from './ran
 import { bindRanking } from './ranking.ts';
 import { dropNames } from './rows.ts';
 import type { Run, Slices } from './run.ts';
-import { bindMatrix, bindSelector, bindWindows, durationContext } from './select.ts';
+import { bindMatrix, bindNewestSum, bindSelector, bindWindows, durationContext } from './select.ts';
 import { bindSet } from './sets.ts';
 import { shareable } from './shared.ts';
 import { bindSmoothed } from './smoothed.ts';
@@ -154,12 +154,20 @@ function* bindBinary(outer: Binding, expr: BinaryExpr): Slices<BoundVector> {
 
 function* bindAggregate(b: Binding, expr: AggregateExpr): Slices<BoundVector> {
   const grouping = { labels: expr.grouping ?? [], without: expr.without };
+  const summed = expr.op === 'sum' && isWhole(grouping) ? yield* bindWholeSum(b, unparen(expr.expr)) : null;
+  if (summed !== null) return summed;
   const child = yield* bindVector(b, expr.expr);
   if (expr.op === 'count_values') return yield* bindCountValues(b.run, expr, child, grouping);
   const groups = yield* bindGroups(b.run, child.rows, grouping);
   if (expr.param === null) return aggregate(expr, child, groups);
   const param = yield* bindScalar(b, expr.param);
   return expr.op === 'quantile' ? bindQuantile(expr, child, groups, param) : bindRanking(expr, child, groups, param);
+}
+
+/** The sum of all of a selector's series at one time: the store adds them up where they stand. Null for all else. */
+function* bindWholeSum(b: Binding, expr: Expr): Slices<BoundVector | null> {
+  if (expr.kind !== 'selector' || expr.edges !== null || b.grid.count !== 1 || b.plan.shared.has(expr)) return null;
+  return yield* bindNewestSum(b.run, b.grid, expr);
 }
 
 export function* bindRange(b: Binding, expr: Expr): Slices<RangeSource> {

@@ -9,7 +9,7 @@ import { CodedError } from '../../model/errors.ts';
 import type { Labels } from '../../model/labels.ts';
 import type { Matcher } from '../../model/matcher.ts';
 import type { Scope } from '../../model/scope.ts';
-import type { HeadReader, Selection, SelectRequest } from '../../tsdb/head.ts';
+import type { HeadReader, NewestSum, Selection, SelectRequest } from '../../tsdb/head.ts';
 import { Annotations } from '../annotations.ts';
 import type { ReadStats } from '../result.ts';
 import type { Grid } from './column.ts';
@@ -24,7 +24,7 @@ export interface Aborted {
 export type Slices<T> = Generator<void, T, void>;
 
 export interface RunOptions {
-  readonly head: Pick<HeadReader, 'select' | 'selectSlices'>;
+  readonly head: Pick<HeadReader, 'select' | 'selectSlices' | 'sumNewestSlices'>;
   readonly clock: Clock;
   readonly text: string;
   readonly grid: Grid;
@@ -130,10 +130,27 @@ export class Run {
     return selection;
   }
 
+  /** The sum of the newest values with fromMs < t <= toMs, charged as if selected; null where the store cannot tell. */
+  *sumNewest(matchers: readonly Matcher[], fromMs: number, toMs: number): Slices<NewestSum | null> {
+    const { head, scope, matchers: added } = this.options;
+    if (head.sumNewestSlices === undefined) return null;
+    const request = { matchers: [...matchers, ...added], fromMs, toMs, scope };
+    const sum = yield* this.#paced(head.sumNewestSlices(request));
+    if (sum === null) return null;
+    this.charge(sum.series);
+    this.#series += sum.series;
+    this.noteRead(sum.samples, sum.newestMs);
+    return sum;
+  }
+
   *#newSelection(request: SelectRequest): Slices<Selection> {
     const { head } = this.options;
     if (head.selectSlices === undefined) return head.select(request);
-    const slices = head.selectSlices(request);
+    return yield* this.#paced(head.selectSlices(request));
+  }
+
+  /** Slices of the store, which yield the work done, as slices of this run. */
+  *#paced<T>(slices: Generator<number, T, void>): Slices<T> {
     try {
       for (;;) {
         const step = slices.next();

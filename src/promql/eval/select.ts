@@ -5,6 +5,7 @@ import { SampleBuffer } from '../../model/sample.ts';
 import type { GroupSums, Selection } from '../../tsdb/head.ts';
 import { type DurationContext, durationMs, positiveDurationMs } from '../plan/durations.ts';
 import type { AtModifier, DurationExpr, MatrixSelector, VectorSelector } from '../syntax/ast.ts';
+import { wholeGroup } from './aggregate.ts';
 import { ABSENT, BATCH_ROWS, type Column, FLOAT, type Grid, newColumn, putHistogram, sharedBatch } from './column.ts';
 import { type HintMode, type MixedSamples, readMixed } from './histogram-samples.ts';
 import { lastEndMs, type RangeSource, selectionRows, storeSource, type Windows, windowsOf } from './range.ts';
@@ -82,6 +83,26 @@ export function* bindSelector(
       grid.count === 1 && pointOf === 'value' && !selection.anyHistograms && selection.addLastValues !== undefined
         ? { slotsMax: selection.sumSlotsMax!, add: (now, into) => addNewest(now, selection, toMs, lookbackMs, into) }
         : null,
+  };
+}
+
+/** The sum of a selector's series on a grid of one step, added up as they are selected; null where the store cannot. */
+export function* bindNewestSum(run: Run, grid: Grid, expr: VectorSelector): Slices<BoundVector | null> {
+  const { firstEndMs } = bindWindows(run, grid, expr.at, expr.offset);
+  const total = yield* run.sumNewest(expr.matchers, firstEndMs - run.options.lookbackMs, firstEndMs);
+  if (total === null) return null;
+  const { series, samples, sum, lost } = total;
+  return {
+    grid,
+    rows: wholeGroup(series > 0),
+    // biome-ignore lint/correctness/useYield: all is done
+    *stream(_run, visit) {
+      if (samples === 0) return;
+      const column = newColumn(1);
+      column.values[0] = sum === Infinity || sum === -Infinity ? sum : sum + lost;
+      column.present[0] = FLOAT;
+      visit(0, column);
+    },
   };
 }
 

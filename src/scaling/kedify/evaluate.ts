@@ -30,6 +30,8 @@ export interface KedifyQuestion {
   /** How old the newest sample of a live series may be; at most the window. */
   readonly freshnessMs: number;
   readonly lenientLabels: boolean;
+  /** What is not newer was wiped: it is not there. */
+  readonly sinceMs: number;
 }
 
 export interface KedifyResult {
@@ -63,7 +65,7 @@ export function* evaluateMetricQuery(
   const all = new Gathered();
   const exact = new Gathered();
   for (const metric of stored) yield* gather(metric, question, head, names, all, exact);
-  const isKnown = all.count > 0 || stored.some((metric) => hasSamples(metric, question.scope, head));
+  const isKnown = all.count > 0 || stored.some((metric) => hasSamples(metric, question, head));
   const counted = question.lenientLabels && exact.count > 0 ? exact : all;
   if (counted.count === 0) return { value: null, series: 0, newestMs: null, isKnown, ignoredLabels: [] };
   const value = aggregate(question.query.aggregator, Float64Array.from(counted.values));
@@ -96,8 +98,8 @@ function* gather(
   all: Gathered,
   exact: Gathered,
 ): Generator<void, void, void> {
-  const { timeMs, windowMs, freshnessMs, scope, operation } = question;
-  const fromMs = timeMs - windowMs - 1;
+  const { timeMs, windowMs, freshnessMs, scope, operation, sinceMs } = question;
+  const fromMs = Math.max(timeMs - windowMs - 1, sinceMs);
   const selection = head.select({ matchers: matchersOf(metric), fromMs, toMs: timeMs + AHEAD_MS_MAX, scope });
   try {
     if (selection.samplesMax > LIMITS.scalerSamplesMax) throw tooLarge(selection.samplesMax);
@@ -220,13 +222,21 @@ function readHistogramPoints(
 }
 
 /** Whether a metric has samples of the kind that is meant, however old. */
-function hasSamples(metric: StoredMetric, scope: Scope, head: KedifySurroundings['head']): boolean {
+function hasSamples(
+  metric: StoredMetric,
+  { scope, sinceMs: fromMs }: KedifyQuestion,
+  head: KedifySurroundings['head'],
+): boolean {
   const toMs = Number.MAX_SAFE_INTEGER;
-  const selection = head.select({ matchers: matchersOf(metric), fromMs: 0, toMs, scope });
+  const selection = head.select({ matchers: matchersOf(metric), fromMs, toMs, scope });
   try {
     const seriesMax = Math.min(selection.count, LIMITS.explainedSeriesMax);
     for (let i = 0; i < seriesMax; i++) {
-      if (metric.part === 'float' ? selection.read(i, 0, toMs, buffer) > 0 : selection.hasHistograms(i)) return true;
+      const has =
+        metric.part === 'float'
+          ? selection.read(i, fromMs, toMs, buffer) > 0
+          : selection.hasHistograms(i) && selection.readHistograms(i, fromMs, toMs).blobs.length > 0;
+      if (has) return true;
     }
     return false;
   } finally {

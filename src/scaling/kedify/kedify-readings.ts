@@ -110,6 +110,9 @@ export class KedifyReadings {
   readonly #parsed = new LRUCache<string, MetricQuery>({ max: LIMITS.planCacheEntriesMax });
   readonly #shared = new LRUCache<string, Shared>({ max: LIMITS.sharedEvaluationsMax });
   readonly #last = new LRUCache<string, Last>({ max: LIMITS.lastReadingsMax });
+  /** Of the last reset, by both clocks. */
+  #wipedMs = 0;
+  #wipedMonotonicMs = -Infinity;
 
   constructor(options: KedifyReadingsOptions) {
     const { head, clock, registry, uptimeMs = 0, forgetAfterMs = LIMITS.forgetAfterMs } = options;
@@ -123,6 +126,23 @@ export class KedifyReadings {
       'Answers worked out for triggers with metricQuery, by outcome: value, last, no_data, or the code of the absence.',
       'outcome',
     );
+  }
+
+  /**
+   * Forgets what was received so far: on this path alone, and until a restart. As after a start it is not known then what is
+   * not there, so for a while nothing is answered with a 0.
+   */
+  reset(): void {
+    const { clock } = this.#options;
+    this.#wipedMs = clock.nowMs();
+    this.#wipedMonotonicMs = clock.monotonicMs();
+    this.#shared.clear();
+    this.#last.clear();
+  }
+
+  /** Samples of this time and older are not there. */
+  get wipedMs(): number {
+    return this.#wipedMs;
   }
 
   /** One value or one absence. The value may be negative: that scaler's users expect it as it is. */
@@ -218,6 +238,8 @@ export class KedifyReadings {
       windowMs,
       freshnessMs: Math.min(own.freshnessMs ?? windowMs, windowMs),
       lenientLabels: this.settings.lenientLabels,
+      // A question about a moment before the reset is about what was there then.
+      sinceMs: timeMs < this.#wipedMs ? 0 : this.#wipedMs,
     };
   }
 
@@ -290,8 +312,9 @@ export class KedifyReadings {
   #refusal(timeMs: number): string | null {
     const { clock, head, warmsUp = true } = this.#options;
     if (!this.#listening.hasReceived) return 'no sample received since the start';
-    const listenedMs = clock.monotonicMs() - this.#listening.sinceMonotonicMs;
-    if (warmsUp && listenedMs < this.#forgetAfterMs) {
+    const sinceMs = Math.max(this.#listening.sinceMonotonicMs, this.#wipedMonotonicMs);
+    const listenedMs = clock.monotonicMs() - sinceMs;
+    if ((warmsUp || sinceMs === this.#wipedMonotonicMs) && listenedMs < this.#forgetAfterMs) {
       return `listening for ${Math.floor(listenedMs / 1000)}s, want ${formatDuration(this.#forgetAfterMs)}`;
     }
     const newestMs = head.stats().maxTimeMs ?? -Infinity;

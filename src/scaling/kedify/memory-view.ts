@@ -17,6 +17,8 @@ export interface MemoryView {
   readonly names: OriginalNames;
   readonly nowMs: number;
   readonly windowMs: number;
+  /** What is not newer was wiped: it is not there. */
+  readonly sinceMs: number;
 }
 
 export interface ViewedSeries {
@@ -28,11 +30,11 @@ export interface ViewedSeries {
 }
 
 /** Names of metrics with samples in the store, sorted. */
-export function memoryNames({ head, names }: MemoryView): readonly string[] {
+export function memoryNames({ head, names, sinceMs }: MemoryView): readonly string[] {
   const matchers = [{ type: '!=', name: METRIC_NAME, value: '' }] as const;
   const stored = head.labelValues(METRIC_NAME, {
     matchers,
-    fromMs: 0,
+    fromMs: sinceMs,
     toMs: Number.MAX_SAFE_INTEGER,
     scope: SCOPE_ALL,
   });
@@ -40,10 +42,11 @@ export function memoryNames({ head, names }: MemoryView): readonly string[] {
 }
 
 /** Series with samples within the window, by name; the first `memstoreSeriesMax` of them. */
-export function memoryData({ head, names, nowMs, windowMs }: MemoryView): Readonly<Record<string, ViewedSeries[]>> {
+export function memoryData(view: MemoryView): Readonly<Record<string, ViewedSeries[]>> {
+  const { head, names, nowMs, windowMs, sinceMs } = view;
   const data: Record<string, ViewedSeries[]> = Object.create(null);
   const matchers = [{ type: '!=', name: METRIC_NAME, value: '' }] as const;
-  const fromMs = nowMs - windowMs - 1;
+  const fromMs = Math.max(nowMs - windowMs - 1, sinceMs);
   const selection = head.select({ matchers, fromMs, toMs: nowMs, scope: SCOPE_ALL });
   const buffer = new SampleBuffer(256);
   const seriesMax = Math.min(selection.count, LIMITS.memstoreSeriesMax);

@@ -98,6 +98,7 @@ export interface KernelExports {
     lost: number,
     seen: number,
   ): number;
+  sumNewest(slot: number, fromMs: number, toMs: number, sums: number): number;
   rhythms(
     sources: number,
     copies: number,
@@ -118,6 +119,8 @@ export interface KernelExports {
   verify(): number;
   /** CRC-32C of bytes in the memory; `before` is that of what comes before them. */
   crc32c(address: number, bytes: number, before: number): number;
+  /** The checksum of an image's blocks, likewise. */
+  blockSum(address: number, bytes: number, before: number): number;
   /** Makes the memory whole after an image was put into it: 0, or why it cannot be. */
   rebuild(): number;
 }

@@ -167,8 +167,9 @@ export const RESULT_BODY_BYTES = 80;
 export const RESULT_TIME_SERIES = 84;
 export const RESULT_SAMPLES_MAX = 88; // f64
 /** What a window kernel read: samples that are no stale markers, and the time of the newest. */
-/** What `rates` needs of the columns for each step of a grid. */
-export const RATE_STEP_BYTES = 72;
+/** What `rates` needs of the columns for each step of a grid, and for each sample of a series. */
+export const RATE_STEP_BYTES = 104;
+export const RATE_SAMPLE_BYTES = 24;
 export const RESULT_READ_SAMPLES = 264; // f64
 export const RESULT_READ_NEWEST = 272; // f64
 /** The series before, whose successor is predicted, and the item that comes next. */

@@ -19,6 +19,7 @@ import {
   LOG_BLOB_BYTES,
   LOG_TIME,
   PAIR_BLOB,
+  RATE_SAMPLE_BYTES,
   RATE_STEP_BYTES,
   REC_SAMPLES,
   RECORD_BYTES,
@@ -40,6 +41,8 @@ import { newWords, setWords } from './words.ts';
 const DECODED_MAX = 32_768;
 /** Series that a window kernel is handed at a time. */
 const BATCH = 4096;
+/** Results that a window kernel leaves at a time: a core's nearest memory holds what many steps of a few series come to. */
+const RESULTS_MAX = 4096;
 /** Below this, a loop copies faster than a call of `set` does. */
 const LOOP_MAX = 24;
 
@@ -234,7 +237,8 @@ export class KernelSelection implements Selection {
     const sources = u32[SB_COLUMNS >>> 2]!;
     const bytes = u32[SB_COLUMN_BYTES >>> 2]! - slots * SUM_BYTES - steps * RATE_STEP_BYTES;
     // Half of the columns are for results, what the sources leave of the other half for samples.
-    const batch = Math.min(BATCH, Math.floor(bytes / 2 / (9 * steps + RECORD_BYTES + 12)));
+    const batchMax = Math.max(1, Math.min(BATCH, Math.floor(RESULTS_MAX / steps)));
+    const batch = Math.min(batchMax, Math.floor(bytes / 2 / (9 * steps + RECORD_BYTES + 12)));
     if (batch <= 0) return null;
     const values = sources + batch * RECORD_BYTES;
     const valid = values + batch * steps * 8;
@@ -242,7 +246,7 @@ export class KernelSelection implements Selection {
     const sums = ((of + batch * 4 + 63) & ~63) >>> 0;
     const columns = ((sums + slots * SUM_BYTES + 63) & ~63) >>> 0;
     const end = sources + u32[SB_COLUMN_BYTES >>> 2]!;
-    const capacity = Math.floor((end - columns - steps * RATE_STEP_BYTES) / 16);
+    const capacity = Math.floor((end - columns - steps * RATE_STEP_BYTES) / RATE_SAMPLE_BYTES);
     return capacity <= 0 ? null : { batch, sources, values, valid, of, sums, columns, capacity };
   }
 

@@ -1,5 +1,8 @@
 /** Kedify's REST paths over HTTP. */
-import { test } from 'tap';
+import { type Test, test } from 'tap';
+import { registerMemstore } from '../../../src/api/keda/memstore.ts';
+import { SampleBuffer } from '../../../src/model/sample.ts';
+import { DoorsSite } from '../../support/doors.ts';
 import { KedaStack } from '../../support/keda-stack.ts';
 
 test('what is held can be seen, and a metricQuery tried', async (t) => {
@@ -103,13 +106,65 @@ test('an answer to a metricQuery is explained: as it is asked, and as it was ask
   t.equal(stack.recorder.count, 1, 'explaining is no answer to anybody');
 });
 
-test('a reset is refused to everybody', async (t) => {
+const ADMIN = 'a-token-of-an-admin-0123456789';
+const READER = 'a-token-of-a-reader-0123456789';
+const WEB_FILE = `
+tokens:
+  - {name: operator, file: admin, roles: [admin, scale]}
+  - {name: grafana, file: reader, roles: [read, scale]}
+`;
+
+async function openBehindDoors(t: Test, stack: KedaStack, webFile: string): Promise<string> {
+  const site = new DoorsSite();
+  t.teardown(() => site.close());
+  for (const [name, token] of Object.entries({ admin: ADMIN, reader: READER })) site.write(name, token);
+  site.open(webFile);
+  const { head, names, clock, kedify } = stack;
+  return site.http('web', async (app) => registerMemstore(app, { head, names, clock, kedify, info: () => ({}) }));
+}
+
+test('a reset takes a known administrator, and is no zero', async (t) => {
   const stack = new KedaStack();
-  const web = await stack.openWeb();
   t.teardown(() => stack.close());
-  stack.put({ __name__: 'depth' }, 3);
-  const reply = await fetch(`http://${web}/memstore/reset`, { method: 'POST' });
-  t.equal(reply.status, 403);
-  t.match(await reply.json(), { ok: false, operation: 'reset' });
-  t.equal(stack.head.stats().series, 1);
+  const ask = async (web: string, path: string, token: string | null, method = 'GET', body?: string) => {
+    const headers = token === null ? {} : { authorization: `Bearer ${token}` };
+    const reply = await fetch(`http://${web}${path}`, { method, headers, ...(body === undefined ? {} : { body }) });
+    return { status: reply.status, json: (await reply.json()) as ReturnType<typeof JSON.parse> };
+  };
+  const reset = (web: string, token: string | null) => ask(web, '/memstore/reset', token, 'POST');
+  const nowMs = stack.clock.nowMs();
+  stack.put({ __name__: 'depth', namespace: 'shop' }, 3, nowMs - 10_000);
+  stack.put({ __name__: 'depth', namespace: 'shop' }, 5);
+  stack.put({ __name__: 'vault', namespace: 'other' }, 5);
+  // On loopback the role is open, and whoever comes is nobody.
+  const open = await openBehindDoors(t, stack, '');
+  t.match(await reset(open, null), { status: 403, json: { ok: false, operation: 'reset', error: /role admin/ } });
+  const web = await openBehindDoors(t, stack, WEB_FILE);
+  t.match(await reset(web, null), { status: 401 });
+  t.match(await reset(web, READER), { status: 403 });
+  const names = async (token: string) => (await ask(web, '/memstore/names', token)).json;
+  t.strictSame(await names(READER), ['depth', 'vault']);
+
+  const asker = { namespace: 'shop', name: 'web', call: 'GetMetrics', target: 4, activation: 0 };
+  const own = { clampMin: null, clampMax: null, windowMs: null, freshnessMs: null, noData: null, scope: null, asker };
+  const read = (call: string) =>
+    stack.kedify.read({ ...own, metricQuery: 'sum(depth)', operation: 'count', asker: { ...asker, call } });
+  t.match(await read('a'), { kind: 'value', value: 2 });
+  t.strictSame(await reset(web, ADMIN), { status: 200, json: { ok: true, operation: 'reset', error: '', value: 0 } });
+  t.strictSame(await names(READER), null);
+  t.strictSame((await ask(web, '/memstore/data', READER)).json, {});
+  // That scaler would say 0 now, and scale down whatever asks.
+  t.match(await read('b'), { kind: 'absence', code: 'warming_up', reason: /listening for 0s/ });
+  stack.clock.advance(15_000);
+  stack.put({ __name__: 'depth', namespace: 'shop' }, 7);
+  t.match(await read('c'), { kind: 'value', value: 1 }, 'what comes after it counts');
+  const body = JSON.stringify({ operationOverTime: 'last_one', query: 'vault' });
+  t.match((await ask(web, '/memstore/query', READER, 'POST', body)).json, { error: 'Metric not found', value: -1 });
+  const depth = [{ type: '=', name: '__name__', value: 'depth' }] as const;
+  const kept = stack.head.select({ matchers: depth, fromMs: 0, toMs: stack.clock.nowMs(), scope: null });
+  t.equal(kept.read(0, 0, stack.clock.nowMs(), new SampleBuffer(8)), 3, 'PromQL reads all of it as before');
+  kept.close();
+  stack.clock.advance(301_000);
+  stack.put({ __name__: 'alive' }, 1);
+  t.match(await read('d'), { kind: 'value', value: 0, origin: 'no_data' });
 });

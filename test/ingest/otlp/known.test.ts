@@ -79,12 +79,13 @@ test('a new point in the plain form costs no word; any other is asked for by its
     ...{ head, registry: new Registry(), settings: OTLP_DEFAULTS, exemplars: one.exemplars, metadata: one.metadata },
     clock: { nowMs: () => NOW_MS, monotonicMs: () => 0 },
   });
-  const f = (attributes: Attributes, labels: string, isAsked = false, resource: Attributes = {}) => {
+  const f = (attributes: Attributes, labels: string, isAsked = false, resource: Attributes = {}, stamp = '') => {
     asked.length = 0;
     const tally = new Tally();
     // The second of a metric, when all keys are known, and the first of another.
     for (const name of ['m', `n${t.count}`]) {
-      decoder.store(encodeExportRequest([{ attributes: resource, metrics: [gauge(name, { attributes })] }]), tally);
+      const metrics = [gauge(name, { attributes, exemplars: 1 })];
+      decoder.store(encodeExportRequest([{ attributes: resource, metrics }]), tally, stamp);
       const series = labels === '' ? name : `${name}{${labels}}`;
       t.ok(dump(one.head).includes(`${series} 1@0`), series);
     }
@@ -104,6 +105,14 @@ test('a new point in the plain form costs no word; any other is asked for by its
   f({ a: '1', z: '2' }, `a="1", ${promoted}, z="2"`, false, resource);
   f({ job: 'own', service_name: 'own' }, 'job="s", k8s_pod_name="p", service_name="own"', false, resource);
   f({ job: '', service_name: '' }, promoted, false, resource);
+  f(
+    { a: '1' },
+    `a="1", exported_k8s_namespace_name="other", namespace="team"`,
+    false,
+    { 'k8s.namespace.name': 'other' },
+    'team',
+  );
+  f({ namespace: 'team' }, 'namespace="team"', true, {}, 'team');
   f({ list: [1, 2] }, 'list="[1,2]"', true);
   f({ half: 0.5 }, 'half="0.5"', true);
   f({ 'a.b': '1', a_b: '2' }, 'a_b="1;2"', true);
@@ -183,6 +192,27 @@ test('a series that was removed is made anew', (t) => {
   t.end();
 });
 
+test('labels that the store gave back are not named again', (t) => {
+  let nowMs = NOW_MS;
+  const one = bench({ nowMs: () => nowMs });
+  const send = (...values: number[]) => {
+    const points = values.map((n) => ({ time: nowMs, value: n, attributes: { n: `${n}` } }));
+    return one.writer.otlp(encodeExportRequest([{ metrics: [gauge('g', ...points)] }])).samplesStored;
+  };
+  const list = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+  for (let round = 0; round < 4; round++) {
+    nowMs += 3 * 3_600_000;
+    one.head.enforceRetention();
+    // The labels of before, in the places that those of the round before have left, between new ones.
+    const values = [...list(100 * round, 100 * round + 60), ...list(0, 40).reverse(), ...list(1000, 1000 + 10 * round)];
+    t.equal(send(...values), values.length);
+    const want = [...new Set(values)].map((n) => `g{n="${n}"} ${n}@0`).sort();
+    t.strictSame(dump(one.head, nowMs), want);
+    one.head.verify();
+  }
+  t.end();
+});
+
 test('when there is no more room, all is forgotten and learnt anew', (t) => {
   const small = new Identities({ bytesMax: 1 << 20 });
   const body = (n: number) =>
@@ -220,6 +250,7 @@ test('the same requests, with nothing known, leave the same store', (t) => {
     fc.constantFrom(
       ...['a', 'b', 'http.route', 'http_route', 'x y', 'caf\u00e9', '9', ''],
       ...['__name__', '..name..', 'job', 'k8s.pod.name', 'otel.scope.version', 'otel_scope_name', '__'],
+      ...['namespace', 'k8s.namespace.name', 'exported_k8s_namespace_name'],
       'k'.repeat(257),
     ),
     fc.constantFrom<AttributeValue>(
@@ -246,7 +277,10 @@ test('the same requests, with nothing known, leave the same store', (t) => {
     points: fc.array(point, { maxLength: 4 }),
   });
   const resource = fc.record({
-    attributes: fc.constantFrom({}, { 'service.name': 's' }, { 'service.name': 's', 'k8s.pod.name': 'p', zone: 'z' }),
+    attributes: fc.constantFrom<Attributes>(
+      ...[{}, { 'service.name': 's' }, { 'service.name': 's', 'k8s.pod.name': 'p', zone: 'z' }],
+      ...[{ 'k8s.namespace.name': 'other', 'service.name': 's' }, { 'k8s.namespace.name': 'team' }],
+    ),
     metrics: fc.array(oneMetric, { maxLength: 3 }),
     scope: fc.constantFrom({ name: 'one' }, { name: 'two', version: '1' }),
   });
@@ -256,7 +290,8 @@ test('the same requests, with nothing known, leave the same store', (t) => {
       requests,
       fc.boolean(),
       fc.constantFrom(...NAMING_STRATEGIES),
-      (list, promoteScopeMetadata, strategy) => {
+      fc.constantFrom('', 'team'),
+      (list, promoteScopeMetadata, strategy, stamp) => {
         const otlp = { promoteScopeMetadata, strategy };
         const [known, plain] = [bench({ otlp }), bench({ otlp })];
         for (const [n, resources] of list.entries()) {
@@ -267,8 +302,11 @@ test('the same requests, with nothing known, leave the same store', (t) => {
               points: each.points.map((one) => pointAt(n, one)),
             })),
           })) satisfies ResourceToEncode[];
-          const got = known.writer.otlp(encodeExportRequest(timed));
-          const want = plain.writer.otlp(encodeExportRequest(timed.map((one) => ({ ...one, unknownField: true }))));
+          const got = known.writer.otlp(encodeExportRequest(timed), stamp);
+          const want = plain.writer.otlp(
+            encodeExportRequest(timed.map((one) => ({ ...one, unknownField: true }))),
+            stamp,
+          );
           if (got.samplesRefused !== want.samplesRefused) throw new Error(`${got.message} instead of ${want.message}`);
           if (got.samplesStored !== want.samplesStored)
             throw new Error(`stored ${got.samplesStored}, not ${want.samplesStored}`);

@@ -4,7 +4,7 @@
  */
 import { hashBytes, avalanche } from '../../../tsdb/kernel/assembly/hash';
 import { allocate, bytesEqual, pagesFree } from '../../../tsdb/kernel/assembly/memory';
-import { tableInsert, tableRoom, TOMBSTONE } from '../../../tsdb/kernel/assembly/table';
+import { tableInsert, tableRoom } from '../../../tsdb/kernel/assembly/table';
 import {
   KIND_BLOB,
   KIND_PAIR,
@@ -13,11 +13,6 @@ import {
   SB_IDENTITY_TABLE,
   SB_NAME_TABLE,
   SB_PAIR_TABLE,
-  TABLE_ADDRESS,
-  TABLE_ENTRY_BYTES,
-  TABLE_MASK,
-  TABLE_OLD,
-  TABLE_OLD_MASK,
 } from '../../../tsdb/kernel/layout';
 import {
   ATT_BYTES,
@@ -26,6 +21,7 @@ import {
   ATTRIBUTES_MAX,
   CTX_BYTES,
   CTX_BYTES_MAX,
+  CTX_DELTA,
   CTX_HASH,
   CTX_KIND,
   CTX_PARENT,
@@ -34,6 +30,7 @@ import {
   FRAME_DATA,
   FRAME_DATA_END,
   FRAME_DATA_START,
+  FRAME_DELTA,
   FRAME_FIRST,
   FRAME_KIND,
   FRAME_LAST,
@@ -50,9 +47,13 @@ import {
   IDY_LENGTH,
   IDY_SERIES,
   OWN,
+  ROW_ATTRIBUTE,
+  ROW_ATTRIBUTE_BYTES,
+  ROW_ATTRIBUTE_END,
 } from '../identity-layout';
+import { firstOf, nextOf } from './probe.as';
 
-/** The attributes of the point that was learnt last. */
+/** The attributes of the point that was looked at or learnt last. */
 const PREDICTED: usize = OWN + 28672;
 const MIX: u64 = 0xd6e8feb86659fd93;
 /** Bytes of an attribute that can be kept. */
@@ -102,24 +103,11 @@ function contextFind(
   parent: u32, kind: u32, a: usize, aEnd: usize, b: usize, bEnd: usize, c: usize, cEnd: usize, d: usize, dEnd: usize, e: usize, eEnd: usize,
 ): usize {
   const hash = contextHash(parent, kind, a, aEnd, b, bEnd, c, cEnd, d, dEnd, e, eEnd);
-  let base = <usize>load<u32>(SB_NAME_TABLE, TABLE_ADDRESS);
-  let mask = load<u32>(SB_NAME_TABLE, TABLE_MASK);
-  while (base != 0) {
-    let i = hash & mask;
-    while (true) {
-      const slot = base + i * TABLE_ENTRY_BYTES;
-      const context = load<u32>(slot, 4);
-      if (context == 0) break;
-      if (
-        load<u32>(slot) == hash && context != TOMBSTONE &&
-        load<u32>(context, CTX_PARENT) == parent && load<u32>(context, CTX_KIND) == kind &&
-        partsEqual(context, a, aEnd, b, bEnd, c, cEnd, d, dEnd, e, eEnd)
-      ) return context;
-      i = (i + 1) & mask;
-    }
-    if (base == load<u32>(SB_NAME_TABLE, TABLE_OLD)) break;
-    base = load<u32>(SB_NAME_TABLE, TABLE_OLD);
-    mask = load<u32>(SB_NAME_TABLE, TABLE_OLD_MASK);
+  for (let context = firstOf(SB_NAME_TABLE, hash); context != 0; context = nextOf(SB_NAME_TABLE, hash)) {
+    if (
+      load<u32>(context, CTX_PARENT) == parent && load<u32>(context, CTX_KIND) == kind &&
+      partsEqual(context, a, aEnd, b, bEnd, c, cEnd, d, dEnd, e, eEnd)
+    ) return context;
   }
   return 0;
 }
@@ -156,7 +144,9 @@ export function metricContextLearn(parent: u32, scope: usize, scopeEnd: usize, s
     load<u32>(ID_FRAME, FRAME_LAST), load<u32>(ID_FRAME, FRAME_DATA_END),
     load<u32>(ID_FRAME, FRAME_DATA_END), end,
   );
-  if (context != 0) store<u32>(context, load<u32>(ID_FRAME, FRAME_STARTS), CTX_STARTS);
+  if (context == 0) return 0;
+  store<u32>(context, load<u32>(ID_FRAME, FRAME_STARTS), CTX_STARTS);
+  store<u32>(context, load<u32>(ID_FRAME, FRAME_DELTA), CTX_DELTA);
   return context;
 }
 
@@ -196,22 +186,8 @@ export function pointFind(context: u32, start: usize, end: usize): usize {
 }
 
 function pointFindBy(hash: u32, context: u32, start: usize, end: usize): usize {
-  let base = <usize>load<u32>(SB_IDENTITY_TABLE, TABLE_ADDRESS);
-  let mask = load<u32>(SB_IDENTITY_TABLE, TABLE_MASK);
-  while (base != 0) {
-    let i = hash & mask;
-    while (true) {
-      const slot = base + i * TABLE_ENTRY_BYTES;
-      const identity = load<u32>(slot, 4);
-      if (identity == 0) break;
-      if (load<u32>(slot) == hash && identity != TOMBSTONE && load<u32>(identity, IDY_CONTEXT) == context) {
-        if (attributesMatch(identity, start, end) == end) return identity;
-      }
-      i = (i + 1) & mask;
-    }
-    if (base == load<u32>(SB_IDENTITY_TABLE, TABLE_OLD)) break;
-    base = load<u32>(SB_IDENTITY_TABLE, TABLE_OLD);
-    mask = load<u32>(SB_IDENTITY_TABLE, TABLE_OLD_MASK);
+  for (let identity = firstOf(SB_IDENTITY_TABLE, hash); identity != 0; identity = nextOf(SB_IDENTITY_TABLE, hash)) {
+    if (load<u32>(identity, IDY_CONTEXT) == context && attributesMatch(identity, start, end) == end) return identity;
   }
   return 0;
 }
@@ -239,24 +215,21 @@ export function attributesMatch(identity: usize, p: usize, end: usize): usize {
   return p;
 }
 
-/** Learns a point of n attributes, whose ends stand at `ends`; 0 if there is no room. */
-export function pointLearn(context: u32, start: usize, ends: usize, n: u32, series: u32, generation: u32): usize {
-  const end = n == 0 ? start : <usize>load<u32>(ends + ((n - 1) << 2));
+/**
+ * Learns a point of n attributes, which are listed as in a new row: what is not known of them is written there. 0 if there is
+ * no room.
+ */
+export function pointLearn(context: u32, start: usize, list: usize, n: u32, series: u32, generation: u32): usize {
+  const end = n == 0 ? start : <usize>load<u32>(list + (n - 1) * ROW_ATTRIBUTE_BYTES, ROW_ATTRIBUTE_END);
   const hash = pointHash(context, start, end);
   let identity = pointFindBy(hash, context, start, end);
   if (identity == 0) {
-    if (n > <u32>ATTRIBUTES_MAX || !hasRoom()) return 0;
+    if (n > <u32>ATTRIBUTES_MAX || !hasRoom() || !attributesLearn(start, list, n)) return 0;
     identity = allocate(KIND_SET, IDY_BYTES + (n << 2));
     if (identity == 0) return 0;
     memory.fill(identity, 0, IDY_BYTES);
-    let p = start;
     for (let i: u32 = 0; i < n; i++) {
-      const next = <usize>load<u32>(ends + (i << 2));
-      const attribute = attributeLike(PREDICTED + (i << 2), p, <u32>(next - p));
-      // What was allocated stays unused until all is forgotten; it happens once, at the end of the room.
-      if (attribute == 0) return 0;
-      store<u32>(identity + IDY_BYTES + (i << 2), <u32>attribute);
-      p = next;
+      store<u32>(identity + IDY_BYTES + (i << 2), load<u32>(list + i * ROW_ATTRIBUTE_BYTES, ROW_ATTRIBUTE));
     }
     store<u32>(identity, hash, IDY_HASH);
     store<u32>(identity, context, IDY_CONTEXT);
@@ -270,43 +243,63 @@ export function pointLearn(context: u32, start: usize, ends: usize, n: u32, seri
   return identity;
 }
 
-/** As attributeIntern; the point that was learnt before mostly has the same at this place. */
-// @ts-ignore: decorator
-@inline
-function attributeLike(predicted: usize, p: usize, length: u32): usize {
-  const last = <usize>load<u32>(predicted);
-  if (last != 0 && load<u32>(last, ATT_LENGTH) == length && bytesEqual(last + ATT_BYTES, p, length)) return last;
-  const attribute = attributeIntern(p, length);
-  store<u32>(predicted, <u32>attribute);
-  return attribute;
+// ---- attributes
+
+/** Makes the attributes of a list known that are not; false if there is no room, which happens once, at the end of it. */
+function attributesLearn(start: usize, list: usize, n: u32): bool {
+  let p = start;
+  for (let i: u32 = 0; i < n; i++) {
+    const entry = list + i * ROW_ATTRIBUTE_BYTES;
+    const next = <usize>load<u32>(entry, ROW_ATTRIBUTE_END);
+    if (load<u32>(entry, ROW_ATTRIBUTE) == 0) {
+      const attribute = attributeIntern(i, p, <u32>(next - p));
+      if (attribute == 0) return false;
+      store<u32>(entry, <u32>attribute, ROW_ATTRIBUTE);
+    }
+    p = next;
+  }
+  return true;
 }
 
-function attributeIntern(p: usize, length: u32): usize {
-  const hash = <u32>hashBytes(p, length);
-  let base = <usize>load<u32>(SB_PAIR_TABLE, TABLE_ADDRESS);
-  let mask = load<u32>(SB_PAIR_TABLE, TABLE_MASK);
-  while (base != 0) {
-    let i = hash & mask;
-    while (true) {
-      const slot = base + i * TABLE_ENTRY_BYTES;
-      const attribute = load<u32>(slot, 4);
-      if (attribute == 0) break;
-      if (
-        load<u32>(slot) == hash && attribute != TOMBSTONE &&
-        load<u32>(attribute, ATT_LENGTH) == length && bytesEqual(attribute + ATT_BYTES, p, length)
-      ) return attribute;
-      i = (i + 1) & mask;
-    }
-    if (base == load<u32>(SB_PAIR_TABLE, TABLE_OLD)) break;
-    base = load<u32>(SB_PAIR_TABLE, TABLE_OLD);
-    mask = load<u32>(SB_PAIR_TABLE, TABLE_OLD_MASK);
+/** The attribute of these bytes, or 0. The point that was looked at before mostly has the same at this place, the i-th. */
+// @ts-ignore: decorator
+@inline
+export function attributeFind(i: u32, p: usize, length: u32): usize {
+  const last = <usize>load<u32>(PREDICTED + (i << 2));
+  if (last != 0 && isAttribute(last, p, length)) return last;
+  const found = attributeFindBy(<u32>hashBytes(p, length), p, length);
+  if (found != 0) store<u32>(PREDICTED + (i << 2), <u32>found);
+  return found;
+}
+
+// @ts-ignore: decorator
+@inline
+function isAttribute(attribute: usize, p: usize, length: u32): bool {
+  return load<u32>(attribute, ATT_LENGTH) == length && bytesEqual(attribute + ATT_BYTES, p, length);
+}
+
+function attributeFindBy(hash: u32, p: usize, length: u32): usize {
+  for (let found = firstOf(SB_PAIR_TABLE, hash); found != 0; found = nextOf(SB_PAIR_TABLE, hash)) {
+    if (isAttribute(found, p, length)) return found;
   }
-  if (length > ATTRIBUTE_BYTES_MAX || !tableRoom(SB_PAIR_TABLE)) return 0;
-  const attribute = allocate(KIND_PAIR, ATT_BYTES + length);
-  if (attribute == 0) return 0;
-  store<u32>(attribute, hash, ATT_HASH);
-  store<u32>(attribute, length, ATT_LENGTH);
-  memory.copy(attribute + ATT_BYTES, p, length);
-  tableInsert(SB_PAIR_TABLE, hash, <u32>attribute);
+  return 0;
+}
+
+function attributeIntern(i: u32, p: usize, length: u32): usize {
+  const last = <usize>load<u32>(PREDICTED + (i << 2));
+  if (last != 0 && isAttribute(last, p, length)) return last;
+  const hash = <u32>hashBytes(p, length);
+  let attribute = attributeFindBy(hash, p, length);
+  if (attribute == 0) {
+    if (length > ATTRIBUTE_BYTES_MAX || !tableRoom(SB_PAIR_TABLE)) return 0;
+    attribute = allocate(KIND_PAIR, ATT_BYTES + length);
+    if (attribute == 0) return 0;
+    memory.fill(attribute, 0, ATT_BYTES);
+    store<u32>(attribute, hash, ATT_HASH);
+    store<u32>(attribute, length, ATT_LENGTH);
+    memory.copy(attribute + ATT_BYTES, p, length);
+    tableInsert(SB_PAIR_TABLE, hash, <u32>attribute);
+  }
+  store<u32>(PREDICTED + (i << 2), <u32>attribute);
   return attribute;
 }

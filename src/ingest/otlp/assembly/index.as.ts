@@ -25,12 +25,19 @@ import {
 import { readLength, readTag, readVarint, skipField, varint } from '../../remote-write/assembly/wire.as';
 import {
   ATTRIBUTES_MAX,
+  CTX_DELTA,
   CTX_FIRST,
   CTX_KIND,
   CTX_STARTS,
+  DELTA_BYTES,
+  DELTA_ROW,
+  DELTA_SLOT,
+  DELTA_START,
+  DELTA_TIME,
   FRAME_DATA,
   FRAME_DATA_END,
   FRAME_DATA_START,
+  FRAME_DELTA,
   FRAME_FIRST,
   FRAME_KIND,
   FRAME_LAST,
@@ -38,6 +45,8 @@ import {
   FRAME_TEMPORALITY,
   ID_BODY,
   ID_BODY_BYTES_MAX,
+  ID_DELTA_COUNT,
+  ID_DELTAS,
   ID_EXEMPLAR_ROWS,
   ID_FRAME,
   ID_GAUGE_EXEMPLARS,
@@ -55,6 +64,7 @@ import {
   ID_TEACH,
   ID_URL_COUNTS,
   IDY_CONTEXT,
+  IDY_DELTA,
   IDY_GENERATION,
   IDY_NEXT,
   IDY_SERIES,
@@ -75,6 +85,7 @@ import {
   POINT_ATTRIBUTES,
   POINT_ATTRIBUTES_END,
   POINT_BITS,
+  POINT_DELTA,
   POINT_EXEMPLARS,
   POINT_FLAGS,
   POINT_HAS_VALUE,
@@ -95,6 +106,9 @@ import {
   RES_RESOURCE_END,
   RES_START,
   RESOURCES_MAX,
+  ROW_ATTRIBUTE,
+  ROW_ATTRIBUTE_BYTES,
+  ROW_ATTRIBUTE_END,
   ROW_BITS,
   ROW_BYTES,
   ROW_EXEMPLARS,
@@ -110,15 +124,16 @@ import {
 } from '../identity-layout';
 import { attributesMatch, metricContextLearn, metricFind, pointFind, pointLearn, resourceFind, resourceLearn } from './contexts.as';
 
-import { isPlainPoint } from './build.as';
+import { isPlainPoint } from './plain.as';
 
 export { hasRoom } from './contexts.as';
 export { beginNew, fillNew, learnNew, leaveNew, teachKey, teachLabels } from './build.as';
 
-const STALE: i64 = 0x7ff0000000000002;
-const NO_RECORDED_VALUE: u32 = 1;
+export const STALE: i64 = 0x7ff0000000000002;
+export const NO_RECORDED_VALUE: u32 = 1;
+export const GAUGE: u32 = 5;
+const DELTA: u32 = 1;
 const CUMULATIVE: u32 = 2;
-const GAUGE: u32 = 5;
 const SUM: u32 = 7;
 const TAG_ATTRIBUTE: u32 = 0x3a;
 
@@ -131,6 +146,7 @@ export function init(pages: u32, bodyBytesMax: u32): bool {
   at = range(ID_METRICS, at, METRICS_MAX * MET_BYTES);
   at = range(ID_POINTS, at, POINTS_MAX * 4);
   at = range(ID_ROWS, at, ROWS_MAX * ROW_BYTES);
+  at = range(ID_DELTAS, at, ROWS_MAX * DELTA_BYTES);
   at = range(ID_NEW, at, NEW_ROWS_BYTES);
   at = range(ID_TEACH, at, TEACH_BYTES);
   at = range(ID_BODY, at, <u64>bodyBytesMax + 128);
@@ -159,6 +175,7 @@ export function walk(n: u32): bool {
   store<u32>(ID_METRIC_COUNT, 0);
   store<u32>(ID_POINT_COUNT, 0);
   store<u32>(ID_ROW_COUNT, 0);
+  store<u32>(ID_DELTA_COUNT, 0);
   store<u32>(ID_GAUGE_EXEMPLARS, 0);
   store<u32>(ID_EXEMPLAR_ROWS, 0);
   let p = <usize>load<u32>(ID_BODY);
@@ -193,6 +210,7 @@ function walkOne(start: usize, p: usize, end: usize): bool {
   const metrics = load<u32>(ID_METRIC_COUNT);
   const points = load<u32>(ID_POINT_COUNT);
   const rows = load<u32>(ID_ROW_COUNT);
+  const deltas = load<u32>(ID_DELTA_COUNT);
   const gaugeExemplars = load<u32>(ID_GAUGE_EXEMPLARS);
   const exemplarRows = load<u32>(ID_EXEMPLAR_ROWS);
   memory.fill(entry, 0, RES_BYTES);
@@ -207,6 +225,7 @@ function walkOne(start: usize, p: usize, end: usize): bool {
     store<u32>(ID_METRIC_COUNT, metrics);
     store<u32>(ID_POINT_COUNT, points);
     store<u32>(ID_ROW_COUNT, rows);
+    store<u32>(ID_DELTA_COUNT, deltas);
     store<u32>(ID_GAUGE_EXEMPLARS, gaugeExemplars);
     store<u32>(ID_EXEMPLAR_ROWS, exemplarRows);
     store<u32>(entry, 1, RES_ODD);
@@ -330,7 +349,7 @@ function arePlain(i: u32): bool {
   return true;
 }
 
-/** Finds the parts of a metric. True if it is a gauge or a cumulative sum in the plain form: one list of points. */
+/** Finds the parts of a metric. True if it is a gauge or a sum in the plain form: one list of points. */
 function frame(start: usize, end: usize): bool {
   let p = start;
   let kind: u32 = 0;
@@ -360,7 +379,9 @@ function frame(start: usize, end: usize): bool {
   }
   store<u32>(ID_FRAME, kind, FRAME_KIND);
   if (kind == GAUGE) store<u32>(ID_FRAME, 0, FRAME_STARTS);
-  return kind == GAUGE || (kind == SUM && load<u32>(ID_FRAME, FRAME_TEMPORALITY) == CUMULATIVE);
+  const temporality = load<u32>(ID_FRAME, FRAME_TEMPORALITY);
+  store<u32>(ID_FRAME, kind == SUM && temporality == DELTA ? 1 : 0, FRAME_DELTA);
+  return kind == GAUGE || (kind == SUM && (temporality == CUMULATIVE || temporality == DELTA));
 }
 
 /** Points without a gap; what stands before and behind them belongs to the metric. */
@@ -403,6 +424,7 @@ function walkPoints(entry: usize, context: usize, start: usize, end: usize): boo
   const last = <usize>load<u32>(ID_FRAME, FRAME_LAST);
   const hasStarts = load<u32>(context, CTX_STARTS) != 0;
   const kind = load<u32>(context, CTX_KIND);
+  const isDelta = load<u32>(context, CTX_DELTA) != 0;
   let previous: usize = 0;
   let earliest = load<f64>(entry, RES_EARLIEST);
   let latest = load<f64>(entry, RES_LATEST);
@@ -411,7 +433,8 @@ function walkPoints(entry: usize, context: usize, start: usize, end: usize): boo
     p = readLength(at, last);
     const next = p + <usize>varint();
     const predicted = <usize>(previous == 0 ? load<u32>(context, CTX_FIRST) : load<u32>(previous, IDY_NEXT));
-    const identity = readPoint(context, predicted, p, next) ? <usize>load<u32>(ID_POINT, POINT_IDENTITY) : 0;
+    let identity = readPoint(context, predicted, p, next) ? <usize>load<u32>(ID_POINT, POINT_IDENTITY) : 0;
+    if (isDelta && identity != 0 && !isPlainDelta(identity)) identity = 0;
     p = next;
     if (identity == 0) {
       if (!listPoint(at)) return false;
@@ -423,6 +446,7 @@ function walkPoints(entry: usize, context: usize, start: usize, end: usize): boo
     }
     previous = identity;
     const time = <f64>(load<u64>(ID_POINT, POINT_TIME) / 1000000);
+    if (isDelta) addDelta(identity);
     if (!addRow(identity, kind, at, time, hasStarts, start, end)) return false;
     earliest = min<f64>(earliest, time);
     latest = max<f64>(latest, time);
@@ -430,6 +454,27 @@ function walkPoints(entry: usize, context: usize, start: usize, end: usize): boo
   store<f64>(entry, earliest, RES_EARLIEST);
   store<f64>(entry, latest, RES_LATEST);
   return true;
+}
+
+/** True if the point of ID_POINT says nothing but what is to be added to a sum that is known. */
+function isPlainDelta(identity: usize): bool {
+  return (
+    load<u32>(identity, IDY_DELTA) != 0 && load<u32>(ID_POINT, POINT_EXEMPLARS) == 0 &&
+    (load<u32>(ID_POINT, POINT_FLAGS) & NO_RECORDED_VALUE) == 0
+  );
+}
+
+/** Lists the point of ID_POINT, whose row comes next. */
+function addDelta(identity: usize): void {
+  const count = load<u32>(ID_DELTA_COUNT);
+  // There are as many places as for rows.
+  if (count >= <u32>ROWS_MAX - 1) return;
+  const delta = <usize>load<u32>(ID_DELTAS) + count * DELTA_BYTES;
+  store<u32>(delta, load<u32>(ID_ROW_COUNT), DELTA_ROW);
+  store<u32>(delta, load<u32>(identity, IDY_DELTA), DELTA_SLOT);
+  store<u64>(delta, load<u64>(ID_POINT, POINT_START), DELTA_START);
+  store<u64>(delta, load<u64>(ID_POINT, POINT_TIME), DELTA_TIME);
+  store<u32>(ID_DELTA_COUNT, count + 1);
 }
 
 function listPoint(at: usize): bool {
@@ -563,11 +608,14 @@ export function learnMetric(parent: u32, scope: u32, scopeEnd: u32, start: u32, 
   return <u32>metricContextLearn(parent, body + scope, body + scopeEnd, body + start, body + end);
 }
 
-/** Ends of the attributes of the point that is being learnt. */
-const ENDS: usize = OWN + 4096;
+/** The attributes of the point that is being learnt, as a new row has them. */
+const LIST: usize = OWN + 4096;
 
-/** The point whose length stands at this position is a sample of that series; false if that cannot be known. */
-export function learnPoint(context: u32, position: u32, series: u32, generation: u32): bool {
+/**
+ * The point whose length stands at this position is a sample of that series; false if that cannot be known. `delta` is what
+ * TypeScript will know of its sum, unless it knows of it by a number already; where that is is left in ID_POINT.
+ */
+export function learnPoint(context: u32, position: u32, series: u32, generation: u32, delta: u32): bool {
   const limit = <usize>load<u32>(ID_BODY) + load<u32>(ID_BODY_BYTES_MAX);
   let p = readLength(<usize>load<u32>(ID_BODY) + position, limit);
   if (p == 0) return false;
@@ -587,10 +635,15 @@ export function learnPoint(context: u32, position: u32, series: u32, generation:
     else if (attributesEnd != at) return false;
     attributesEnd = p;
     if (n == ATTRIBUTES_MAX) return false;
-    store<u32>(ENDS + (n << 2), <u32>p);
+    store<u32>(LIST + n * ROW_ATTRIBUTE_BYTES, 0, ROW_ATTRIBUTE);
+    store<u32>(LIST + n * ROW_ATTRIBUTE_BYTES, <u32>p, ROW_ATTRIBUTE_END);
     n++;
   }
-  return pointLearn(context, attributes, ENDS, n, series, generation) != 0;
+  const identity = pointLearn(context, attributes, LIST, n, series, generation);
+  if (identity == 0) return false;
+  if (load<u32>(identity, IDY_DELTA) == 0) store<u32>(identity, delta, IDY_DELTA);
+  store<u32>(ID_POINT, load<u32>(identity, IDY_DELTA), POINT_DELTA);
+  return true;
 }
 
 /** The series of an identity is gone. */

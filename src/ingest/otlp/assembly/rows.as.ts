@@ -1,31 +1,48 @@
 /** Appends rows of OTLP points, known and new, in the store's kernel. */
 import { append, appendBeside } from '../../../tsdb/kernel/assembly/append';
-import { LABEL_HASH, LABEL_WIRE, labelEntry } from '../../../tsdb/kernel/assembly/labels';
-import { identityFind, isLive, labelsParse, recordOf, seriesCreate } from '../../../tsdb/kernel/assembly/series';
+import { LABEL_HASH, LABEL_PAIR, labelEntry, labelOfPair, pairFind } from '../../../tsdb/kernel/assembly/labels';
 import {
+  identityOfPairs,
+  isLive,
+  labelParse,
+  noteHash,
+  recordOf,
+  seriesCreate,
+} from '../../../tsdb/kernel/assembly/series';
+import {
+  BLOB_PAIR,
   OUTCOME_STORED,
   REC_GENERATION,
+  REC_SET,
   RESULT_OUTCOMES,
-  SERIES_LIMIT,
   SB_ID_NEXT,
   SB_IN,
+  SB_LABELS_MAX,
   SB_RESULT,
+  SERIES_LIMIT,
+  SET_ENTRY_BYTES,
 } from '../../../tsdb/kernel/layout';
 import { noteStored } from '../../remote-write/assembly/walk.as';
 import {
+  NEW_ATTRIBUTES,
   NEW_BITS,
   NEW_BYTES,
   NEW_GENERATION,
-  NEW_LABEL_BYTES,
+  NEW_HEADER_BYTES,
   NEW_LABELS,
   NEW_OUTCOME,
   NEW_SERIES,
   NEW_START,
   NEW_TIME,
   OUTCOME_GONE,
+  ROW_ATTRIBUTE_BYTES,
   ROW_BITS,
   ROW_BYTES,
   ROW_GENERATION,
+  ROW_LABEL_BYTES,
+  ROW_LABEL_LENGTH,
+  ROW_LABEL_PAIR,
+  ROW_LABEL_WIRED,
   ROW_OUTCOME,
   ROW_SERIES,
   ROW_START,
@@ -67,15 +84,12 @@ function appendRow(row: usize): u32 {
 export function appendNewRows(n: u32): void {
   let row = <usize>load<u32>(SB_IN);
   const end = row + n;
-  // Neighbours have most of their labels in common.
-  let model = recordOf(0);
   let stored: u32 = 0;
   for (; row < end; row += load<u32>(row, NEW_BYTES)) {
     store<u32>(row, OUTCOME_GONE, NEW_OUTCOME);
-    const id = seriesOfRow(row, model);
+    const id = seriesOfRow(row);
     if (id == 0) continue;
     const record = recordOf(id);
-    model = record;
     const start = load<f64>(row, NEW_START);
     const time = load<f64>(row, NEW_TIME);
     const bits = load<i64>(row, NEW_BITS);
@@ -88,16 +102,49 @@ export function appendNewRows(n: u32): void {
   if (stored != 0) noteStored(stored);
 }
 
-/** The series of a new row, made if it is new; 0 if there is none. */
+/** The series of a new row, made if it is new, with the pairs of its labels written into it; 0 if there is none. */
 // @ts-ignore: decorator
 @inline
-function seriesOfRow(row: usize, model: usize): u32 {
-  const labels = row + NEW_LABELS;
-  const end = labels + load<u32>(row, NEW_LABEL_BYTES);
-  const n = labelsParse(labels, end, model);
-  if (n < 0 || load<u32>(labelEntry(n), LABEL_WIRE) != <u32>end) return 0;
-  const known = identityFind(load<u32>(labelEntry(n), LABEL_HASH), labels, end, 0);
-  if (known != 0) return known;
-  const made = seriesCreate(n);
-  return made == SERIES_LIMIT ? 0 : made;
+function seriesOfRow(row: usize): u32 {
+  const n = load<u32>(row, NEW_LABELS);
+  const labels = row + NEW_HEADER_BYTES + load<u32>(row, NEW_ATTRIBUTES) * ROW_ATTRIBUTE_BYTES;
+  if (n > load<u32>(SB_LABELS_MAX)) return 0;
+  let isAllKnown = true;
+  let isAnyWired = false;
+  let at = labels;
+  for (let i: u32 = 0; i < n; i++) {
+    const label = labelEntry(i);
+    const length = load<u32>(at, ROW_LABEL_LENGTH);
+    if ((length & ROW_LABEL_WIRED) == 0) {
+      labelOfPair(label, load<u32>(at, ROW_LABEL_PAIR), length);
+      at += ROW_LABEL_BYTES;
+      continue;
+    }
+    isAnyWired = true;
+    const wire = at + ROW_LABEL_BYTES;
+    const end = wire + (length & ~ROW_LABEL_WIRED);
+    if (labelParse(label, wire, end) != end) return 0;
+    const pair = pairFind(wire, length & ~ROW_LABEL_WIRED, load<u32>(label, LABEL_HASH));
+    store<u32>(label, <u32>pair, LABEL_PAIR);
+    // What no series has, this one has alone.
+    if (pair == 0) isAllKnown = false;
+    at = end;
+  }
+  const hash = noteHash(n);
+  let id = isAllKnown ? identityOfPairs(hash, n) : 0;
+  if (id == 0) id = seriesCreate(n);
+  if (id == SERIES_LIMIT) return 0;
+  if (isAnyWired) notePairs(labels, n, id);
+  return id;
+}
+
+/** Writes the pairs of a series into the labels of its row. */
+function notePairs(at: usize, n: u32, id: u32): void {
+  const set = <usize>load<u32>(recordOf(id), REC_SET);
+  for (let i: u32 = 0; i < n; i++) {
+    const length = load<u32>(at, ROW_LABEL_LENGTH);
+    const blob = <usize>load<u32>(set + i * SET_ENTRY_BYTES);
+    store<u32>(at, load<u32>(blob, BLOB_PAIR), ROW_LABEL_PAIR);
+    at += ROW_LABEL_BYTES + ((length & ROW_LABEL_WIRED) == 0 ? 0 : length & ~ROW_LABEL_WIRED);
+  }
 }

@@ -374,6 +374,45 @@ export function decodeWindow(record: usize, from: f64, to: f64, out: usize): u32
   return walk(INTO_WINDOW, record, from, to, out, 0, 0);
 }
 
+/**
+ * As decodeWindow, of the newest `count` samples of a series, if they stand at its interval in its open cell and none of
+ * them is a stale marker or needs more than a byte; else false. Their periods must not have ended.
+ */
+export function decodeRegular(record: usize, count: u32, out: usize): bool {
+  const newest = load<f64>(record, REC_BITS);
+  if (newest != newest) return false;
+  const cell = <usize>load<u32>(record, REC_CELL);
+  const first = cell + CELL_HEADER_BYTES;
+  let at = cell + <usize>load<u16>(record, REC_POS);
+  let left = count - 1;
+  left -= min<u32>(left, <u32>load<u8>(record, REC_RUN));
+  let value = newest;
+  let falls: u32 = 0;
+  let beforeFall: f64 = 0;
+  while (left > 0) {
+    if (at <= first) return false;
+    const header = <u32>load<u8>(--at);
+    if (isSmallStep(header)) {
+      const before = value - <f64>smallStep(header);
+      if (value < before) {
+        falls++;
+        beforeFall = before;
+      }
+      value = before;
+      left--;
+    } else if (header > RUN_HEADER) left -= min<u32>(left, header - RUN_HEADER);
+    else return false;
+  }
+  const time = load<f64>(record, REC_TIME);
+  store<f64>(out, time - <f64>(count - 1) * <f64>load<i32>(record, REC_DELTA), WINDOW_FIRST_TIME);
+  store<f64>(out, value, WINDOW_FIRST);
+  store<f64>(out, time, WINDOW_LAST_TIME);
+  store<f64>(out, newest, WINDOW_LAST);
+  store<u32>(out, falls, WINDOW_FALLS);
+  store<f64>(out, beforeFall, WINDOW_BEFORE_FALL);
+  return true;
+}
+
 /** First and last sample of a window, how often the value fell, and the value before it fell last in the walk. */
 export const WINDOW_FIRST_TIME: usize = 0;
 export const WINDOW_FIRST: usize = 8;
@@ -436,6 +475,14 @@ function walk(into: u32, record: usize, from: f64, to: f64, times: usize, values
     if (run > 0) {
       run--;
       time -= <f64>delta;
+      if (into == INTO_COLUMNS && time <= to) {
+        for (; run > 0 && left > 0 && time > from; run--) {
+          left--;
+          store<f64>(times + (left << 3), time);
+          store<i64>(values + (left << 3), bits);
+          time -= <f64>delta;
+        }
+      }
       continue;
     }
     while (pos <= <u32>CELL_HEADER_BYTES) {
@@ -454,7 +501,22 @@ function walk(into: u32, record: usize, from: f64, to: f64, times: usize, values
     const header = <u32>load<u8>(cell + pos);
     if (header < 0x80) {
       time -= <f64>delta;
-      bits = reinterpret<i64>(reinterpret<f64>(bits) - <f64>(<i32>header - SMALL_STEP));
+      let value = reinterpret<f64>(bits) - <f64>(<i32>header - SMALL_STEP);
+      if (into == INTO_COLUMNS && time <= to && delta > 0 && time > from) {
+        // As many of these as follow one another, and as there is time and room for.
+        const interval = <f64>delta;
+        let room = min<u32>(left, min<u32>(pos - CELL_HEADER_BYTES, <u32>((time - from) / interval)));
+        let at = cell + pos - 1;
+        for (; room > 0 && isSmallStep(<u32>load<u8>(at)); room--, at--) {
+          left--;
+          store<f64>(times + (left << 3), time);
+          store<f64>(values + (left << 3), value);
+          time -= interval;
+          value -= <f64>smallStep(<u32>load<u8>(at));
+        }
+        pos = <u32>(at + 1 - cell);
+      }
+      bits = reinterpret<i64>(value);
     } else if (header > RUN_HEADER) {
       run = header - RUN_HEADER - 1;
       time -= <f64>delta;
@@ -562,6 +624,22 @@ function walk(into: u32, record: usize, from: f64, to: f64, times: usize, values
   store<u16>(cursor, period, REC_PERIOD);
   store<u32>(cursor, more ? 1 : 0, REC_SAMPLES);
   return max - left;
+}
+
+/**
+ * True for entries of one byte that say how far the value is: a step, or one repeat, which is a step of 0. The two take
+ * turns in slow counters, so nobody can tell which is next, and it is better not to ask.
+ */
+// @ts-ignore: decorator
+@inline
+function isSmallStep(header: u32): bool {
+  return (<u32>(header < 0x80) | <u32>(header == RUN_HEADER + 1)) != 0;
+}
+
+// @ts-ignore: decorator
+@inline
+function smallStep(header: u32): i32 {
+  return (<i32>header - SMALL_STEP) & ((header >>> 7) - 1);
 }
 
 // @ts-ignore: decorator

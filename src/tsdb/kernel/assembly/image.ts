@@ -21,6 +21,7 @@ import {
   KIND_LOG,
   KIND_PAIR,
   KIND_SET,
+  LABEL_BYTES,
   LABELS_HARD_MAX,
   NAME_ALL,
   NAME_BYTES,
@@ -78,6 +79,7 @@ import {
   SB_ID_NEXT,
   SB_IDENTITY_TABLE,
   SB_IMAGE,
+  SB_LABELS,
   SB_NAME_COUNT,
   SB_NAME_NEXT,
   SB_NAME_TABLE,
@@ -105,7 +107,7 @@ import { extraHash, extrasFind } from './extras';
 import { nameAddress } from './labels';
 import { classOf, enlist, entryOf, givePage, pageEntry, relistFreePages, takeRun } from './memory';
 import { isLivePeriod, slotOf } from './period';
-import { postingAdd } from './postings';
+import { postingAddRun } from './postings';
 import { recordOf } from './series';
 import { tableInsert, tableRoom } from './table';
 
@@ -297,20 +299,49 @@ function isWanted(id: u32): bool {
 
 function takeSeries(): u32 {
   const end = load<u32>(SB_ID_NEXT);
+  if (!takeIdentities(end)) return NO_ROOM;
+  memory.fill(RUNS, 0, RUNS_MAX * RUN_BYTES);
+  let before: u32 = 0;
   for (let id: u32 = 1; id < end; id++) {
     const record = recordOf(id);
     if (load<u32>(record, REC_SET) == 0) continue;
     const isWithExtras = (load<u8>(record, REC_FLAGS) & FLAG_EXTRAS) != 0;
     if (isWithExtras && extrasFind(id) == 0) return BAD_SERIES;
     store<u8>(record, isWithExtras ? FLAG_EXTRAS : 0, REC_FLAGS);
+    // A run of ids ends with the first that is not there.
+    if (before + 1 != id) endRuns(before + 1);
+    before = id;
     if (!takeLabels(record, id)) return BAD_SERIES;
-    if (!tableRoom(SB_IDENTITY_TABLE)) return NO_ROOM;
-    tableInsert(SB_IDENTITY_TABLE, load<u32>(record, REC_HASH), id);
-    store<u32>(SB_SERIES, load<u32>(SB_SERIES) + 1);
   }
+  endRuns(before + 1);
   // Downwards, so that the lowest id is used first.
   for (let id = end - 1; id > 0; id--) if (load<u32>(recordOf(id), REC_SET) == 0) freeId(id);
   return WHOLE;
+}
+
+/** How many slots are looked at before the first of them is filled: the processor fetches them side by side. */
+const AHEAD: u32 = 32;
+
+/** All series into the identity table, which `openTable` made large enough for as many as the superblock knew of. */
+function takeIdentities(end: u32): bool {
+  for (let first: u32 = 1; first < end; first += AHEAD) {
+    const last = min<u32>(first + AHEAD, end);
+    const slots = <usize>load<u32>(SB_IDENTITY_TABLE, TABLE_ADDRESS);
+    const mask = load<u32>(SB_IDENTITY_TABLE, TABLE_MASK);
+    let touched: u32 = 0;
+    for (let id = first; id < last; id++) {
+      touched ^= load<u32>(slots + (load<u32>(recordOf(id), REC_HASH) & mask) * TABLE_ENTRY_BYTES);
+    }
+    store<u32>(SB_LABELS, touched);
+    for (let id = first; id < last; id++) {
+      const record = recordOf(id);
+      if (load<u32>(record, REC_SET) == 0) continue;
+      if (!tableRoom(SB_IDENTITY_TABLE)) return false;
+      tableInsert(SB_IDENTITY_TABLE, load<u32>(record, REC_HASH), id);
+      store<u32>(SB_SERIES, load<u32>(SB_SERIES) + 1);
+    }
+  }
+  return true;
 }
 
 function freeId(id: u32): void {
@@ -322,6 +353,17 @@ function freeId(id: u32): void {
   store<u32>(SB_FREE_ID, id);
 }
 
+/**
+ * Neighbours have most labels in common. For each place in a label set: the blob that stood there last, its pair, the pair
+ * of all of its name, and the ids since when. As long as it is the same nothing else is looked at, and a run of ids is one
+ * posting.
+ *
+ *     0 u32 blob, 0: none   4 u32 pair   8 u32 first id   12 u32 pair of all of the name   16 u32 first id of that
+ */
+const RUNS: usize = SB_LABELS;
+const RUN_BYTES: usize = LABEL_BYTES;
+const RUNS_MAX: usize = LABELS_HARD_MAX;
+
 function takeLabels(record: usize, id: u32): bool {
   const set = <usize>load<u32>(record, REC_SET);
   const labels = <u32>load<u8>(record, REC_LABELS);
@@ -329,14 +371,39 @@ function takeLabels(record: usize, id: u32): bool {
   mark(set);
   for (let i: u32 = 0; i < labels; i++) {
     const blob = <usize>load<u32>(set + (i << 2));
-    if (!isIn(blob, KIND_BLOB)) return false;
-    const pair = <usize>load<u32>(blob, BLOB_PAIR);
-    if (!isIn(pair, KIND_PAIR)) return false;
-    if (!isMarked(pair) && !takePair(pair, blob)) return false;
-    postingAdd(pair, id);
-    postingAdd(load<u32>(nameAddress(load<u32>(pair, PAIR_NAME)), NAME_ALL), id);
+    const run = RUNS + i * RUN_BYTES;
+    if (load<u32>(run) != <u32>blob && !beginRun(run, blob, id)) return false;
   }
+  for (let i = <usize>labels; i < RUNS_MAX && load<u32>(RUNS + i * RUN_BYTES) != 0; i++) endRun(RUNS + i * RUN_BYTES, id);
   return true;
+}
+
+function beginRun(run: usize, blob: usize, id: u32): bool {
+  if (!isIn(blob, KIND_BLOB)) return false;
+  const pair = <usize>load<u32>(blob, BLOB_PAIR);
+  if (!isIn(pair, KIND_PAIR)) return false;
+  if (!isMarked(pair) && !takePair(pair, blob)) return false;
+  const all = load<u32>(nameAddress(load<u32>(pair, PAIR_NAME)), NAME_ALL);
+  const isFirst = load<u32>(run) == 0;
+  if (!isFirst) postingAddRun(load<u32>(run, 4), load<u32>(run, 8), id);
+  store<u32>(run, <u32>blob);
+  store<u32>(run, <u32>pair, 4);
+  store<u32>(run, id, 8);
+  if (!isFirst && load<u32>(run, 12) == all) return true;
+  if (!isFirst) postingAddRun(load<u32>(run, 12), load<u32>(run, 16), id);
+  store<u32>(run, all, 12);
+  store<u32>(run, id, 16);
+  return true;
+}
+
+function endRun(run: usize, end: u32): void {
+  postingAddRun(load<u32>(run, 4), load<u32>(run, 8), end);
+  postingAddRun(load<u32>(run, 12), load<u32>(run, 16), end);
+  store<u32>(run, 0);
+}
+
+function endRuns(end: u32): void {
+  for (let i: usize = 0; i < RUNS_MAX && load<u32>(RUNS + i * RUN_BYTES) != 0; i++) endRun(RUNS + i * RUN_BYTES, end);
 }
 
 /** Makes a pair that was met for the first time, without postings. */

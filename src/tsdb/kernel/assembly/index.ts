@@ -75,6 +75,7 @@ export { decode } from './chunk';
 export { crc32c } from './crc';
 export { hasHistograms, histogramsIn, startsAt } from './extras';
 export { rebuild } from './image';
+export { blockSum } from './sum';
 export { nameOf, pairOf } from './labels';
 export { pagesFree } from './memory';
 export { periodSummary } from './period';
@@ -99,7 +100,9 @@ export {
 } from './select';
 export { labelColumn, seriesOf } from './series';
 export { verify } from './verify';
-export { addUp, lastValues, rates } from './window';
+export { sumNewest } from './newest';
+export { addUp } from './sums';
+export { lastValues, rates } from './window';
 
 /** Appends one sample to the series with this id; the value as its two halves. A start of 0 is unknown. */
 export function append(id: u32, timestamp: f64, low: u32, high: u32, start: f64): u32 {

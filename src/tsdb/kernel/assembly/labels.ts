@@ -68,6 +68,15 @@ export function labelEntry(i: u32): usize {
   return SB_LABELS + i * LABEL_BYTES;
 }
 
+/** Fills an entry from a pair whose label takes n bytes on the wire: what is asked of a label that is known. */
+// @ts-ignore: decorator
+@inline
+export function labelOfPair(label: usize, pair: u32, n: u32): void {
+  store<u32>(label, n, LABEL_WIRE_BYTES);
+  store<u32>(label, load<u32>(pair, PAIR_HASH), LABEL_HASH);
+  store<u32>(label, pair, LABEL_PAIR);
+}
+
 // ---- names
 
 // @ts-ignore: decorator

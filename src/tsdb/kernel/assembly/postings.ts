@@ -39,6 +39,12 @@ export function postingAdd(pair: usize, id: u32): void {
   postingRun(pair, id, id + 1);
 }
 
+/** Adds a run of ids that are not in the list. */
+export function postingAddRun(pair: usize, start: u32, end: u32): void {
+  store<u32>(pair, load<u32>(pair, PAIR_COUNT) + end - start, PAIR_COUNT);
+  postingRun(pair, start, end);
+}
+
 /** Adds a run of ids [start, end). */
 // @ts-ignore: decorator
 @inline

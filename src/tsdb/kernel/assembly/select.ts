@@ -40,7 +40,7 @@ const ONE: usize = SB_RESULT + 256;
 
 // @ts-ignore: decorator
 @inline
-function bitmapOf(slot: u32): usize {
+export function bitmapOf(slot: u32): usize {
   assert(slot < <u32>BITMAPS, 'no such bitmap');
   return <usize>load<u32>(SB_BITMAPS) + slot * load<u32>(SB_BITMAP_BYTES);
 }

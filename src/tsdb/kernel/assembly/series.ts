@@ -228,6 +228,44 @@ export function labelsParse(p: usize, end: usize, model: usize): i32 {
   return n;
 }
 
+/** The hash of the n labels in SB_LABELS, noted for seriesCreate. */
+export function noteHash(n: u32): u32 {
+  let hash: u64 = 0;
+  for (let i: u32 = 0; i < n; i++) hash = hashFold(hash, load<u32>(labelEntry(i), LABEL_HASH));
+  noteEnd(n, 0, hash);
+  return <u32>avalanche(hash);
+}
+
+/** Id of the series with exactly the n pairs in SB_LABELS, or 0. A pair stands for its bytes: no two have the same. */
+export function identityOfPairs(hash: u32, n: u32): u32 {
+  const table = load<u32>(SB_IDENTITY_TABLE, TABLE_ADDRESS);
+  const id = pairsIn(table, load<u32>(SB_IDENTITY_TABLE, TABLE_MASK), hash, n);
+  const old = load<u32>(SB_IDENTITY_TABLE, TABLE_OLD);
+  return id != 0 || old == 0 ? id : pairsIn(old, load<u32>(SB_IDENTITY_TABLE, TABLE_OLD_MASK), hash, n);
+}
+
+function pairsIn(base: usize, mask: u32, hash: u32, n: u32): u32 {
+  let i = hash & mask;
+  while (true) {
+    const slot = base + i * TABLE_ENTRY_BYTES;
+    const id = load<u32>(slot, 4);
+    if (id == 0) return 0;
+    if (load<u32>(slot) == hash && id != TOMBSTONE && hasPairs(recordOf(id), n)) return id;
+    i = (i + 1) & mask;
+  }
+  return 0;
+}
+
+function hasPairs(record: usize, n: u32): bool {
+  const set = <usize>load<u32>(record, REC_SET);
+  if (set == 0 || <u32>load<u8>(record, REC_LABELS) != n) return false;
+  for (let i: u32 = 0; i < n; i++) {
+    // A pair begins with the address of its blob.
+    if (load<u32>(set + i * SET_ENTRY_BYTES) != load<u32>(load<u32>(labelEntry(i), LABEL_PAIR))) return false;
+  }
+  return true;
+}
+
 /** Puts the stamp among n labels, and notes what stands behind them. */
 function noteStamped(n: u32, p: usize, labelsMax: u32): i32 {
   const all = stampLabels(n, labelsMax);
@@ -264,7 +302,7 @@ function labelSeen(label: usize, wire: usize, end: usize, blob: usize): usize {
 }
 
 /** Reads one Label field into its entry; the address behind it, or 0 if it is not written in the canonical way. */
-function labelParse(label: usize, wire: usize, end: usize): usize {
+export function labelParse(label: usize, wire: usize, end: usize): usize {
   let at = wire + 1;
   const length = lengthAt(at);
   at += length < 0x80 ? 1 : 2;
