@@ -191,6 +191,30 @@ test('known and new series in any order, under other numbers of their symbols ea
   }
 });
 
+test('a time is not taken for one of six bytes because the time before was shorter or longer', async (t) => {
+  const { kernel, model } = heads();
+  const body = (timestampMs: number) =>
+    encodePlainRequest(
+      ['x', 'y'].map((a) => ({ labels: [...NAME, ['a', a] as const], samples: [{ timestampMs, value: 1 }] })),
+    );
+  for (const [timeMs, bytes] of [
+    [2 ** 34, 5],
+    [T0, 6],
+    [2 ** 44, 7],
+  ] as const) {
+    for (let k = 0; k < 2; k++) write(kernel, body(T0 + k));
+    const plain = body(timeMs);
+    const behind = plain.length - bytes;
+    const other = Uint8Array.from([...plain, 0x2a].slice(0, behind + 6));
+    // The second sample's length and its series' say six bytes of time.
+    for (const place of [behind - 11, behind - 19]) other[place]! += 6 - bytes;
+    const want = codeOf(() => storePlainRequest(other, model, new Tally()));
+    t.equal(want, bytes === 6 ? 'stored' : 'bad_body');
+    const got = codeOf(() => write(kernel, other));
+    t.equal(got, want, `six bytes of time behind ${bytes}`);
+  }
+});
+
 test('metadata is noted once a metric, and only when it says something new', async (t) => {
   const { kernel } = heads();
   const seen = new Set<string>();

@@ -154,6 +154,34 @@ test('snappy blocks are decoded as the oracle decodes them, or refused as it ref
 const NAME = { __name__: 'm' };
 const at = (ms: number, value: number | 'stale' = 1) => ({ timestampMs: T0 + ms, value });
 
+test('a time is not taken for one of six bytes because the time before was shorter or longer', async (t) => {
+  const { kernel, model } = heads();
+  const body = (ms: number) =>
+    encodePlainWriteRequest(
+      ['x', 'y'].map((a) => ({ labels: { __name__: 'm', a }, samples: [{ timestampMs: ms, value: 1 }] })),
+    );
+  const write = (plain: Uint8Array) => kernel.writeRemoteWrite(new Uint8Array(snappy.compress(plain)), 1);
+  for (const [timeMs, bytes] of [
+    [2 ** 34, 5],
+    [T0, 6],
+    [2 ** 44, 7],
+  ] as const) {
+    for (let k = 0; k < 2; k++) write(body(T0 + k));
+    const plain = body(timeMs);
+    // The second sample's length and its series' say six bytes of time.
+    const behind = plain.length - bytes;
+    const other = Uint8Array.from([...plain, 0x0a].slice(0, behind + 6));
+    for (const at of [behind - 11, plain.length / 2 + 1]) other[at]! += 6 - bytes;
+    const want = codeOf(() => storeWriteRequest(other, model, new Tally()));
+    t.equal(want, bytes === 6 ? 'stored' : 'bad_body');
+    t.equal(
+      codeOf(() => write(other)),
+      want,
+      `six bytes of time behind ${bytes}`,
+    );
+  }
+});
+
 test('bodies leave the same series and samples as with the plain decoder', async (t) => {
   // Each case once more with series whose lengths take two bytes.
   const f = (what: string, ...bodies: (readonly SeriesToEncode[])[]) => {

@@ -20,11 +20,21 @@ export function isPlainSample(p: usize, end: usize): bool {
 /** The bytes of a time as `isPlainSampleOf` takes them, for who knows none yet: some time of six bytes. */
 export const ANY_TIME: u64 = 0x0001808080808010;
 
-/** The bytes of a plain sample's time, as `isPlainSampleOf` takes them; of one that has not six of them it makes nothing. */
+/**
+ * The bytes of a plain sample's time, as `isPlainSampleOf` takes them. Only among samples that are all plain may it be one that
+ * has not six of them.
+ */
 // @ts-ignore: decorator
 @inline
 export function plainTimeBytes(p: usize): u64 {
   return load<u64>(p, 11);
+}
+
+/** The same for who knows only this one to be plain: the bytes of a shorter or longer time would let through what is none. */
+// @ts-ignore: decorator
+@inline
+export function plainTimeBytesOfSix(p: usize, end: usize): u64 {
+  return <u32>(end - p) == 18 ? plainTimeBytes(p) : ANY_TIME;
 }
 
 /** True if [p, end) is the field of one plain sample whose time has six bytes, and those of a sample that was found plain. */

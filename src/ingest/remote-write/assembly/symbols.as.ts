@@ -2,13 +2,17 @@
  * The symbols of a remote-write 2.0 request, and labels written as references to them.
  *
  * Symbols live for one request, so what a reference stands for is remembered per symbol: the first series with
- * `job="api"` compares the bytes of both with the label in the store, every further one compares two numbers. Labels
- * that the prediction did not find are written out as 1.0 writes them; from there on they go the way of 1.0.
+ * `job="api"` compares the bytes of both with the label in the store, every further one compares two numbers. A series
+ * that the prediction did not find is looked up by the labels that its symbols stand for; if it is new, or the body is stamped,
+ * its labels are written out as 1.0 writes them, and from there on they go the way of 1.0.
  */
 import {
   BLOB_HEADER_BYTES,
+  BLOB_PAIR,
   BLOB_WIRE_BYTES,
   LABEL_INPUT_BYTES,
+  PAIR_BLOB,
+  PAIR_HASH,
   REC_LABELS,
   REC_SET,
   RESULT_METADATA_FIRST,
@@ -32,7 +36,9 @@ import {
   SYMBOL_TEXT,
 } from '../../../tsdb/kernel/layout';
 import { hashBytes, hashFold } from '../../../tsdb/kernel/assembly/hash';
+import { LABEL_HASH, LABEL_PAIR, labelEntry, pairOf } from '../../../tsdb/kernel/assembly/labels';
 import { bytesEqual } from '../../../tsdb/kernel/assembly/memory';
+import { identityOfPairs, noteHash } from '../../../tsdb/kernel/assembly/series';
 import { readTag, readVarint, skipField, varint } from './wire.as';
 
 /** "__name__" as one little-endian word. */
@@ -141,7 +147,9 @@ function refMatchAny(blob: u32, p: usize, end: usize): usize {
   p = readRef(p, end);
   if (p == 0) return 0;
   const symbol = symbolEntry(<u32>varint());
-  if (load<u32>(symbol, SYMBOL_BLOB) == blob && load<u32>(symbol, SYMBOL_NAME) == name) return p;
+  const known = load<u32>(symbol, SYMBOL_BLOB);
+  // No two blobs hold the same label.
+  if (known != 0 && load<u32>(symbol, SYMBOL_NAME) == name) return known == blob ? p : 0;
   if (!isLabel(blob, symbolEntry(name), symbol)) return 0;
   store<u32>(symbol, name, SYMBOL_NAME);
   store<u32>(symbol, blob, SYMBOL_BLOB);
@@ -183,6 +191,50 @@ function lengthBytes(length: u32): u32 {
 function lengthAt(p: usize): u32 {
   const first = <u32>load<u8>(p);
   return first < 0x80 ? first : (first & 0x7f) | (<u32>load<u8>(p, 1) << 7);
+}
+
+/**
+ * The series whose labels the references in [p, end) are, as they stand; 0 if there is none. What a reference stands for is
+ * looked up once a body. Not for stamped bodies: the stamp is not among the references.
+ */
+export function seriesOfRefs(p: usize, end: usize): u32 {
+  const labelsMax = load<u32>(SB_LABELS_MAX);
+  let n: u32 = 0;
+  while (p < end) {
+    if (n == labelsMax) return 0;
+    p = readRef(p, end);
+    if (p == 0) return 0;
+    const name = <u32>varint();
+    p = readRef(p, end);
+    if (p == 0) return 0;
+    const pair = pairOfRefs(name, symbolEntry(<u32>varint()));
+    if (pair == 0) return 0;
+    const label = labelEntry(n++);
+    store<u32>(label, load<u32>(pair, PAIR_HASH), LABEL_HASH);
+    store<u32>(label, <u32>pair, LABEL_PAIR);
+  }
+  return identityOfPairs(noteHash(n), n);
+}
+
+/** The pair of the label with this name and this value, noted; 0 if no series has it. */
+// @ts-ignore: decorator
+@inline
+function pairOfRefs(name: u32, value: usize): usize {
+  const blob = <usize>load<u32>(value, SYMBOL_BLOB);
+  if (blob != 0 && load<u32>(value, SYMBOL_NAME) == name) return load<u32>(blob, BLOB_PAIR);
+  return pairOfNewRefs(name, value);
+}
+
+function pairOfNewRefs(name: u32, value: usize): usize {
+  const text = symbolEntry(name);
+  if (load<u32>(text, SYMBOL_LENGTH) > load<u32>(SB_NAME_BYTES_MAX)) return 0;
+  if (load<u32>(value, SYMBOL_LENGTH) > load<u32>(SB_VALUE_BYTES_MAX)) return 0;
+  const input = <usize>load<u32>(SB_LABEL_INPUT);
+  const pair = pairOf(<u32>(writeLabel(input, text, value) - input));
+  if (pair == 0) return 0;
+  store<u32>(value, name, SYMBOL_NAME);
+  store<u32>(value, load<u32>(pair, PAIR_BLOB), SYMBOL_BLOB);
+  return pair;
 }
 
 /**

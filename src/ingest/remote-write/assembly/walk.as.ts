@@ -84,7 +84,7 @@ import {
 } from '../../../tsdb/kernel/assembly/series';
 import { stampResolve } from '../../../tsdb/kernel/assembly/stamp';
 
-import { ANY_TIME, isPlainSample, isPlainSampleOf, plainBits, plainTime, plainTimeBytes } from './sample.as';
+import { ANY_TIME, isPlainSample, isPlainSampleOf, plainBits, plainTime, plainTimeBytes, plainTimeBytesOfSix } from './sample.as';
 import { SNAPPY_SLACK, snappyDecode } from './snappy.as';
 import { noteMetadata } from './symbols.as';
 import { readLength, readTag, readVarint, skipField, varint } from './wire.as';
@@ -221,7 +221,7 @@ function plainRun(p: usize, end: usize, previous: u32, stamped: u32): usize {
     // Most samples are as long as the one before, and of its time.
     if (!isPlainSampleOf(behind, next, timeBytes)) {
       if (!isPlainSample(behind, next)) break;
-      timeBytes = plainTimeBytes(behind);
+      timeBytes = plainTimeBytesOfSix(behind, next);
     }
     store<u32>(item, guess | (ITEM_PLAIN << 28));
     store<u32>(item, <u32>behind, 4);

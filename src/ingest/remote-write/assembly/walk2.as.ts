@@ -3,7 +3,7 @@
  *
  * Two walks, as in 1.0 (walk.as.ts), and the same successor links, connections and items. The first checks the structure
  * of the whole body before anything is stored, notes the symbols (symbols.as.ts), and finds the series that are known, by
- * prediction and, where that fails, by their labels written out as 1.0 writes them. The second makes what is new, and appends.
+ * prediction and, where that fails, by the labels that the references stand for. The second makes what is new, and appends.
  *
  * What is not plain (labels in no canonical form, histograms, exemplars, the time of creation of the first drafts) goes
  * on the odd list with the series' id, if it is known, for TypeScript to decode (../decode2.ts).
@@ -60,9 +60,9 @@ import { noteRefused, passesOver, resetVerdict } from '../../../tsdb/kernel/asse
 import { LABEL_HASH, labelEntry } from '../../../tsdb/kernel/assembly/labels';
 import { identityFind, isLive, labelsParse, recordOf, seriesCreate } from '../../../tsdb/kernel/assembly/series';
 import { stampResolve } from '../../../tsdb/kernel/assembly/stamp';
-import { isPlainSample, plainBits, plainTime } from './sample.as';
+import { ANY_TIME, isPlainSample, isPlainSampleOf, plainBits, plainTime, plainTimeBytesOfSix } from './sample.as';
 import { SNAPPY_SLACK, snappyDecode } from './snappy.as';
-import { noteMetadata, refsMatch, refsMatchStamped, symbolAdd, writeLabels } from './symbols.as';
+import { noteMetadata, refsMatch, refsMatchStamped, seriesOfRefs, symbolAdd, writeLabels } from './symbols.as';
 import { noteStored, seriesField, storeRun, UNKNOWN_IN_A_ROW } from './walk.as';
 import { readLength, readTag, readVarint, skipField, varint } from './wire.as';
 
@@ -117,21 +117,22 @@ export function ingest2More(): u32 {
 function checkRequest(start: usize, end: usize, previous: u32): u32 {
   const stamped = load<u32>(SB_STAMP_BYTES);
   const items = <usize>load<u32>(SB_ITEMS);
-  let itemsEnd = items + ITEMS_MAX * ITEM_BYTES;
-  let item = items;
   let unknown: u32 = 0;
   let p = start;
+  store<u32>(SB_ITEM_COUNT, 0);
   while (p < end) {
-    // What nearly all are: the predicted series, with one plain sample.
-    const sample = item < itemsEnd ? predictedSample(p, end, previous, stamped) : 0;
-    if (sample != 0) {
-      previous = load<u32>(recordOf(previous), REC_NEXT);
-      store<u32>(item, previous | (ITEM_PLAIN << 28));
-      store<u32>(item, <u32>sample, 4);
-      item += ITEM_BYTES;
-      unknown = 0;
-      p += seriesField(p, TAG_TIME_SERIES) >>> 2;
-      continue;
+    let count = load<u32>(SB_ITEM_COUNT);
+    let tried: u32 = 0;
+    // Items stand for the first so many series: once one has been left out, there are no more.
+    if (unknown < UNKNOWN_IN_A_ROW && load<u8>(p) == <u8>TAG_TIME_SERIES) {
+      p = stamped == 0 ? checkPlain(p, end, previous) : checkPlainStamped(p, end, previous);
+      if (load<u32>(SB_ITEM_COUNT) != count) {
+        count = load<u32>(SB_ITEM_COUNT);
+        previous = load<u32>(items + (count - 1) * ITEM_BYTES) & 0x0fffffff;
+        unknown = 0;
+      }
+      if (p >= end) break;
+      tried = load<u32>(items + count * ITEM_BYTES);
     }
     p = readTag(p, end);
     if (p == 0) return STATUS_PROTOBUF;
@@ -150,39 +151,74 @@ function checkRequest(start: usize, end: usize, previous: u32): u32 {
     if (tag == TAG_SYMBOL) {
       if (!symbolAdd(p, length)) return STATUS_SYMBOLS;
     } else {
-      if (!checkSeries(p, next)) return STATUS_PROTOBUF;
-      if (item < itemsEnd) {
-        const id = known(previous, p, next, stamped);
-        store<u64>(item, id == 0 ? ITEM_UNRESOLVED : id | (ITEM_GENERAL << 28));
-        item += ITEM_BYTES;
+      const sample = plainSeries(p, next);
+      if (sample == 0 && !checkFields(p, next)) return STATUS_PROTOBUF;
+      if (unknown < UNKNOWN_IN_A_ROW && count < <u32>ITEMS_MAX) {
+        const item = items + count * ITEM_BYTES;
+        const id = known(previous, p, next, stamped, tried);
+        const kind: u32 = sample == 0 ? ITEM_GENERAL : ITEM_PLAIN;
+        store<u32>(item, id == 0 ? <u32>ITEM_UNRESOLVED : id | (kind << 28));
+        store<u32>(item, <u32>sample, 4);
+        store<u32>(SB_ITEM_COUNT, count + 1);
         unknown = id == 0 ? unknown + 1 : 0;
         if (id != 0) previous = id;
-        // Items stand for the first so many series: once one has been left out, there are no more.
-        if (unknown == UNKNOWN_IN_A_ROW) itemsEnd = items;
       }
     }
     p = next;
   }
-  store<u32>(SB_ITEM_COUNT, <u32>(item - items) / ITEM_BYTES);
   return STATUS_DONE;
 }
 
-/** Address of the sample if a TimeSeries stands at p that is the predicted one and plain, else 0. */
+/**
+ * Notes items for series from p on as long as they are what nearly all are: the predicted one, with one plain sample. The item
+ * of what comes next says which series it was compared with in vain.
+ */
+function checkPlain(p: usize, end: usize, previous: u32): usize {
+  return plainRun(p, end, previous, 0);
+}
+
+function checkPlainStamped(p: usize, end: usize, previous: u32): usize {
+  return plainRun(p, end, previous, 1);
+}
+
 // @ts-ignore: decorator
 @inline
-function predictedSample(p: usize, end: usize, previous: u32, stamped: u32): usize {
-  const field = seriesField(p, TAG_TIME_SERIES);
-  if (field == 0 || field >>> 2 > <u32>(end - p)) return 0;
-  const next = p + (field >>> 2);
-  const refs = p + (field & 3) + 2;
-  const bytes = <usize>load<u8>(refs - 1);
-  const rest = refs + bytes;
-  if (load<u8>(refs - 2) != <u8>TAG_REFS || bytes >= 0x80 || rest + 2 > next) return 0;
-  const sampleEnd = rest + 2 + load<u8>(rest, 1);
-  if (sampleEnd > next || !isPlainSample(rest, sampleEnd)) return 0;
-  if (sampleEnd != next && !isPlainMetadata(sampleEnd, next)) return 0;
-  // References that match need no check of their own.
-  return matches(recordOf(load<u32>(recordOf(previous), REC_NEXT)), refs, rest, stamped) ? rest : 0;
+function plainRun(p: usize, end: usize, previous: u32, stamped: u32): usize {
+  const items = <usize>load<u32>(SB_ITEMS);
+  const itemsEnd = items + ITEMS_MAX * ITEM_BYTES;
+  let item = items + load<u32>(SB_ITEM_COUNT) * ITEM_BYTES;
+  let record = recordOf(previous);
+  let timeBytes = ANY_TIME;
+  let tried: u32 = 0;
+  while (p < end && item < itemsEnd) {
+    tried = 0;
+    const field = seriesField(p, TAG_TIME_SERIES);
+    if (field == 0 || field >>> 2 > <u32>(end - p)) break;
+    const next = p + (field >>> 2);
+    const refs = p + (field & 3) + 2;
+    const bytes = <usize>load<u8>(refs - 1);
+    const rest = refs + bytes;
+    if (load<u8>(refs - 2) != <u8>TAG_REFS || bytes >= 0x80 || rest + 2 > next) break;
+    const sampleEnd = rest + 2 + load<u8>(rest, 1);
+    if (sampleEnd > next) break;
+    // Most samples are as long as the one before, and of its time.
+    if (!isPlainSampleOf(rest, sampleEnd, timeBytes)) {
+      if (!isPlainSample(rest, sampleEnd)) break;
+      timeBytes = plainTimeBytesOfSix(rest, sampleEnd);
+    }
+    if (sampleEnd != next && !isPlainMetadata(sampleEnd, next)) break;
+    tried = load<u32>(record, REC_NEXT);
+    record = recordOf(tried);
+    // References that match need no check of their own.
+    if (!matches(record, refs, rest, stamped)) break;
+    store<u32>(item, tried | (ITEM_PLAIN << 28));
+    store<u32>(item, <u32>rest, 4);
+    item += ITEM_BYTES;
+    p = next;
+  }
+  store<u32>(SB_ITEM_COUNT, <u32>(item - items) / ITEM_BYTES);
+  if (p < end && item < itemsEnd) store<u32>(item, tried);
+  return p;
 }
 
 // @ts-ignore: decorator
@@ -191,37 +227,34 @@ function matches(record: usize, refs: usize, rest: usize, stamped: u32): bool {
   return stamped == 0 ? refsMatch(record, refs, rest) : refsMatchStamped(record, refs, rest);
 }
 
-/** The series of a TimeSeries whose structure was checked, without making it; 0 if it is new, or odd. */
-function known(previous: u32, start: usize, end: usize, stamped: u32): u32 {
+/** The series of a TimeSeries whose structure was checked, without making it; 0 if it is new, or odd. It is not `tried`. */
+function known(previous: u32, start: usize, end: usize, stamped: u32, tried: u32): u32 {
   if (start == end || load<u8>(start) != <u8>TAG_REFS) return 0;
   const refs = readLength(start + 1, end);
   const rest = refs + <usize>varint();
   const record = recordOf(previous);
   const guess = load<u32>(record, REC_NEXT);
-  if (guess != 0 && matches(recordOf(guess), refs, rest, stamped)) return guess;
+  if (guess != 0 && guess != tried && matches(recordOf(guess), refs, rest, stamped)) return guess;
+  if (stamped == 0) return seriesOfRefs(refs, rest);
   const input = <usize>load<u32>(SB_LABEL_INPUT);
   const bytes = writeLabels(refs, rest);
   const n = bytes == 0 ? -1 : labelsParse(input, input + bytes, record);
   return n < 0 ? 0 : identityFind(load<u32>(labelEntry(n), LABEL_HASH), input, input + bytes, stamped);
 }
 
-/** Checks one TimeSeries. Histograms and exemplars are checked when they are decoded. */
+/**
+ * Address of the sample of a TimeSeries of references, one plain sample, and metadata or nothing behind it, all lengths of
+ * one byte; else 0. It is checked then.
+ */
 // @ts-ignore: decorator
 @inline
-function checkSeries(p: usize, end: usize): bool {
-  return isPlainSeries(p, end) || checkFields(p, end);
-}
-
-/** True for references, one plain sample, and metadata or nothing behind it, all lengths of one byte. */
-// @ts-ignore: decorator
-@inline
-function isPlainSeries(p: usize, end: usize): bool {
+function plainSeries(p: usize, end: usize): usize {
   const refs = <u32>load<u8>(p, 1);
   const rest = p + 2 + refs;
-  if (load<u8>(p) != <u8>TAG_REFS || refs >= 0x80 || rest + 2 > end) return false;
+  if (load<u8>(p) != <u8>TAG_REFS || refs >= 0x80 || rest + 2 > end) return 0;
   const sampleEnd = rest + 2 + load<u8>(rest, 1);
-  if (sampleEnd > end || !isPlainSample(rest, sampleEnd) || !checkRefs(p + 2, rest)) return false;
-  return sampleEnd == end || isPlainMetadata(sampleEnd, end);
+  if (sampleEnd > end || !isPlainSample(rest, sampleEnd) || !checkRefs(p + 2, rest)) return 0;
+  return sampleEnd == end || isPlainMetadata(sampleEnd, end) ? rest : 0;
 }
 
 /** True for type, help and unit, each at most once, in this order, and of at most two bytes: `08 t 18 h 20 u`. */
@@ -244,7 +277,7 @@ function refBytes(p: usize): usize {
   return load<u8>(p, 1) < 0x80 ? 3 : 128;
 }
 
-/** Checks any fields of a TimeSeries. */
+/** Checks any fields of a TimeSeries. Histograms and exemplars are checked when they are decoded. */
 function checkFields(p: usize, end: usize): bool {
   while (p < end) {
     p = readTag(p, end);
