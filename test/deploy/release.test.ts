@@ -95,9 +95,9 @@ async function startsElsewhere(t: Test, folder: string, env: NodeJS.ProcessEnv):
   t.ok(taken.ok, await taken.text());
   t.match(await (await fetch(`${url}/api/v1/query?query=packed`)).text(), /"42"/);
   t.match(await (await fetch(url)).text(), /<script type="module" src="\/assets\//, 'with its page');
-  await program.stop();
+  await stop();
   t.ok(
-    await waitFor(async () => !(await answers(url)) && 'gone', { timeoutMs: 10_000, what: 'the daemon to be gone' }),
+    await waitFor(async () => !(await answers(url)) && 'gone', { timeoutMs: 60_000, what: 'the daemon to be gone' }),
   );
   t.equal(readdirSync(folder, { recursive: true }).length, before, 'nothing was written');
 }

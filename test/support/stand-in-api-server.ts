@@ -31,6 +31,16 @@ export interface StandInOptions {
 /** Whoever has it is believed to be the daemon, or its user. */
 export const STAND_IN_TOKEN = 'the-token-of-the-daemon';
 
+/** A kind of objects, as discovery tells of it. */
+export interface KnownKind {
+  /** `v1` or `apps/v1`. */
+  readonly groupVersion: string;
+  readonly kind: string;
+  /** Plural, in lower case. */
+  readonly name: string;
+  readonly namespaced: boolean;
+}
+
 /** What a watch or a list is of: objects, and in which phase those have to be. */
 interface Asked {
   readonly isSelected: (object: KubeObject) => boolean;
@@ -60,6 +70,7 @@ export class StandInApiServer {
   }[] = [];
   /** Groups that another server answers for, by name. */
   readonly #aggregated = new Map<string, { readonly version: string; readonly send: HttpsClient }>();
+  readonly #kinds: KnownKind[] = [];
   #version = 100;
 
   constructor(options: StandInOptions) {
@@ -105,6 +116,11 @@ export class StandInApiServer {
     this.#tell(list, 'DELETED', { ...object, metadata });
   }
 
+  /** Tells of these kinds to whoever discovers what there is. */
+  describe(kinds: readonly KnownKind[]): void {
+    this.#kinds.push(...kinds);
+  }
+
   /** Hands on what is asked of a group to the server behind it, as an APIService makes the real one do. */
   aggregate(group: string, version: string, address: string, caPem: string): void {
     this.#aggregated.set(group, { version, send: httpsClient(address, caPem) });
@@ -137,10 +153,14 @@ export class StandInApiServer {
         return this.#reviewAccess(body as { readonly spec: AccessSpec }, response);
       case 'POST /apis/authentication.k8s.io/v1/tokenreviews':
         return this.#reviewToken(body as { readonly spec: { readonly token: string } }, response);
+      case 'GET /version':
+        return send(response, 200, { major: '1', minor: '34', gitVersion: 'v1.34.0', platform: 'linux/amd64' });
+      case 'GET /api':
+        return send(response, 200, { kind: 'APIVersions', versions: ['v1'] });
       case 'GET /apis':
         return send(response, 200, { kind: 'APIGroupList', apiVersion: 'v1', groups: this.#groups() });
       case 'GET /api/v1':
-        return send(response, 200, { kind: 'APIResourceList', groupVersion: 'v1', resources: [] });
+        return send(response, 200, this.#resources('v1'));
       default:
     }
     const behind = this.#aggregated.get(url.pathname.split('/')[2] ?? '');
@@ -150,13 +170,36 @@ export class StandInApiServer {
       response.end(answer.text);
       return;
     }
+    const described = /^\/apis\/([^/]+\/[^/]+)$/.exec(url.pathname)?.[1];
+    if (this.#kinds.some(({ groupVersion }) => groupVersion === described))
+      return send(response, 200, this.#resources(described!));
     if (request.method === 'PATCH') this.patches.push({ path: url.pathname, body });
     if (url.pathname.includes('/apiservices/')) return this.#apiService(url.pathname, response);
+    if (this.#isOneOfKnown(url.pathname)) return send(response, 404, status(404, 'NotFound'));
     return this.#list(url, response);
   }
 
+  /** One object of a kind that was described; there are none of those by name, but APIServices. */
+  #isOneOfKnown(path: string): boolean {
+    return this.#kinds.some(({ name }) => path.split('/').at(-2) === name);
+  }
+
+  #resources(groupVersion: string): object {
+    const resources = this.#kinds
+      .filter((one) => one.groupVersion === groupVersion)
+      .map(({ name, kind, namespaced }) => ({ name, singularName: '', namespaced, kind, verbs: ['get', 'list'] }));
+    return { kind: 'APIResourceList', apiVersion: 'v1', groupVersion, resources };
+  }
+
   #groups(): object[] {
-    return [...this.#aggregated].map(([name, { version }]) => {
+    const described = this.#kinds
+      .map(({ groupVersion }) => groupVersion.split('/') as [string, string | undefined])
+      .filter(([, version]) => version !== undefined);
+    const versions = new Map<string, string>([
+      ...(described as [string, string][]),
+      ...[...this.#aggregated].map(([name, { version }]) => [name, version] as const),
+    ]);
+    return [...versions].map(([name, version]) => {
       const described = { groupVersion: `${name}/${version}`, version };
       return { name, versions: [described], preferredVersion: described };
     });
