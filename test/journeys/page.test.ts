@@ -246,7 +246,8 @@ test('scaling: states of triggers and of an HPA metric, with values, targets and
 
 test('explore: HELP texts, pickers, keys, and long work that can be given up', { skip }, async (t) => {
   const { web, browser, otlpHttp } = await openWorld(t);
-  const dataPoints = [{ timeUnixNano: `${Date.now()}000000`, asDouble: 4 }];
+  // Older than a step of the graph, whose last one may lie that long before now.
+  const dataPoints = [{ timeUnixNano: `${Date.now() - 60_000}000000`, asDouble: 4 }];
   const metrics = [{ name: 'queue_depth', description: 'Messages that wait.', gauge: { dataPoints } }];
   const stored = await fetch(`http://${otlpHttp}/v1/metrics`, {
     method: 'POST',
