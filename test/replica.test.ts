@@ -1,14 +1,18 @@
 /** Two daemons that get the same samples: one that begins with nothing takes the other's memory, and both answer alike. */
+
+import { writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { writeFile } from 'node:fs/promises';
 import { test } from 'tap';
 import { type Daemon, startDaemon } from './support/daemon.ts';
+import { KedaClient } from './support/keda-client.ts';
 import { temporaryFolder } from './support/process.ts';
 import { encodeWriteRequest } from './support/remote-write-encoder.ts';
 
 const SMALL = ['--storage.memory-limit=512MiB'];
+/** Of the newest sample of each of the 300 series: i * 1000 + 59 / 3. */
+const SUM = 44_855_900;
 const TOKEN = 'of-the-other-replica';
 
 async function push(daemon: Daemon, nowMs: number, samples: number): Promise<void> {
@@ -34,6 +38,20 @@ async function answers(daemon: Daemon, nowMs: number): Promise<unknown[]> {
   const time = nowMs / 1000;
   const all = queries.map((query) => ask(`/api/v1/query?query=${encodeURIComponent(query)}&time=${time}`));
   return Promise.all([...all, ask('/api/v1/labels')]);
+}
+
+/** What KEDA is told, in value or in error. */
+async function scalerAnswers(daemon: Daemon): Promise<unknown[]> {
+  const client = new KedaClient(daemon.listen.keda);
+  const ask = async (query: string): Promise<unknown> => {
+    const trigger = { namespace: 'shop', name: 'work', metadata: { query, targetValue: '5' } };
+    return client.getMetrics(trigger, 'm').catch((error: unknown) => `${error}`);
+  };
+  try {
+    return [await ask('sum(work_total)'), await ask('sum(count_over_time(work_total[2m]))'), await ask('sum(nothing)')];
+  } finally {
+    client.close();
+  }
 }
 
 async function outcomeOf(daemon: Daemon): Promise<string | undefined> {
@@ -75,6 +93,9 @@ test('a replica that begins with nothing takes the memory of its peer, and both 
   const inMemory = await startDaemon([...SMALL, peer, token]);
   t.same([await outcomeOf(inMemory), await isReady(inMemory)], ['taken', true]);
   t.same(await answers(inMemory, nowMs), want, 'in memory only');
+  const told = await scalerAnswers(first);
+  t.match(told[0], [{ metricName: 'm', metricValueFloat: SUM }], 'the scaler of the first has a value');
+  t.same(await scalerAnswers(inMemory), told, 'and that of the second the same');
   await push(inMemory, nowMs + 1000, 1);
   await push(first, nowMs + 1000, 1);
   t.same(await answers(inMemory, nowMs + 1000), await answers(first, nowMs + 1000), 'and goes on alike');
@@ -93,7 +114,7 @@ test('a replica that begins with nothing takes the memory of its peer, and both 
 
   const nobody = await startDaemon([...SMALL, peer]);
   t.same([await outcomeOf(nobody), await isReady(nobody)], ['refused', false], 'without a token it gets nothing');
-  const listed = (await (await fetch(`http://${first.listen.web}/metrics`)).text());
+  const listed = await (await fetch(`http://${first.listen.web}/metrics`)).text();
   t.match(listed, /tidegauge_replica_images_sent_total\{outcome="sent"\} 2/);
   await nobody.stop();
 });
@@ -102,9 +123,7 @@ test('whatever a peer does, the daemon starts, and is ready after the wait at th
   const source = await startDaemon(SMALL);
   const nowMs = Date.now();
   await push(source, nowMs, 20);
-  const image = Buffer.from(
-    await (await fetch(`http://${source.listen.web}/api/v1/replica/image`)).arrayBuffer(),
-  );
+  const image = Buffer.from(await (await fetch(`http://${source.listen.web}/api/v1/replica/image`)).arrayBuffer());
   await source.stop();
   t.ok(image.length > 10_000, `${image.length} bytes`);
   const start = async (url: string): Promise<[string | undefined, boolean, number]> => {
@@ -128,7 +147,8 @@ test('whatever a peer does, the daemon starts, and is ready after the wait at th
     bytes[at]! ^= 1;
     return bytes;
   };
-  await against('a whole image', ['taken', true, 1], ((_: unknown, r: { end(b: Buffer): void }) => r.end(image)) as never);
+  await against('a whole image', ['taken', true, 1], ((_: unknown, r: { end(b: Buffer): void }) =>
+    r.end(image)) as never);
   await against('dies in the middle', ['refused', false, 0], ((_: unknown, r: never) => {
     const response = r as { write(b: Buffer): void; destroy(): void };
     response.write(image.subarray(0, image.length >> 1));

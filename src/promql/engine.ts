@@ -9,7 +9,7 @@ import { CodedError } from '../model/errors.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Matcher } from '../model/matcher.ts';
 import type { Scope } from '../model/scope.ts';
-import type { Cell, Family, Registry } from '../telemetry/registry.ts';
+import { type Cell, DURATION_BOUNDS, type Family, type HistogramCell, type Registry } from '../telemetry/registry.ts';
 import type { HeadReader } from '../tsdb/head.ts';
 import { type Binding, bindRange, bindScalar, bindVector } from './eval/bind.ts';
 import type { Grid } from './eval/column.ts';
@@ -82,7 +82,15 @@ interface Question {
   readonly samplesMax?: number;
   readonly timeoutMs?: number;
   readonly signal?: Aborted;
+  /** Who asks, for the metrics; by default `api`. */
+  readonly surface?: QuerySurface;
 }
+
+/** Those who write queries by hand or in a dashboard, and what decides about replicas. */
+export type QuerySurface = 'api' | 'scaling';
+
+/** How long queries took, a cell for each surface. */
+type Durations = Readonly<Record<QuerySurface, HistogramCell>>;
 
 export interface InstantQuery extends Question {
   readonly timeMs: number;
@@ -104,6 +112,7 @@ export class QueryEngine {
   readonly #queries: Cell;
   readonly #failures: Family<Cell>;
   readonly #samples: Cell;
+  readonly #durations: { readonly instant: Durations; readonly range: Durations };
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -118,6 +127,7 @@ export class QueryEngine {
       'code',
     );
     this.#samples = registry.counter('tidegauge_promql_samples_read_total', 'Samples read by queries.').with();
+    this.#durations = durationsOf(registry);
   }
 
   /** Makes the parser, some tens of milliseconds before the first query needs it. */
@@ -127,7 +137,7 @@ export class QueryEngine {
 
   /** Evaluates an expression at one time. */
   async instant(query: InstantQuery): Promise<QueryResult> {
-    return this.#counted(() => {
+    return this.#counted(this.#durations.instant[query.surface ?? 'api'], () => {
       const plan = this.#plan(query.text);
       const { timeMs } = query;
       return this.#execute(plan, query, { startMs: timeMs, endMs: timeMs, stepMs: 0 }, 1, (binding) =>
@@ -138,7 +148,7 @@ export class QueryEngine {
 
   /** Evaluates an expression at startMs + k*stepMs up to endMs. */
   async range(query: RangeQuery): Promise<QueryResult> {
-    return this.#counted(() => {
+    return this.#counted(this.#durations.range[query.surface ?? 'api'], () => {
       const plan = this.#plan(query.text);
       if (plan.type !== 'scalar' && plan.type !== 'instant vector') {
         throw new CodedError(
@@ -211,7 +221,9 @@ export class QueryEngine {
     throw new CodedError('bad_data', `cannot parse query: got ${bytes} bytes, want at most ${textBytesMax}`);
   }
 
-  async #counted(answer: () => Promise<QueryResult>): Promise<QueryResult> {
+  async #counted(duration: HistogramCell, answer: () => Promise<QueryResult>): Promise<QueryResult> {
+    const { clock } = this.#options;
+    const beganMs = clock.monotonicMs();
     this.#queries.value++;
     try {
       const result = await answer();
@@ -221,6 +233,8 @@ export class QueryEngine {
       const fault = isStackOverflow(error) ? nestedTooDeeply(error) : error;
       this.#failures.with(fault instanceof CodedError ? fault.code : 'internal').value++;
       throw fault;
+    } finally {
+      duration.observe((clock.monotonicMs() - beganMs) / 1000);
     }
   }
 
@@ -322,4 +336,17 @@ function isStackOverflow(error: unknown): error is RangeError {
 
 function nestedTooDeeply(cause: RangeError): CodedError {
   return new CodedError('bad_data', 'cannot evaluate query: it is nested too deeply', { cause });
+}
+
+/** Made once: a query allocates nothing to be measured. */
+function durationsOf(registry: Registry): { readonly instant: Durations; readonly range: Durations } {
+  const family = registry.histogram(
+    'tidegauge_query_duration_seconds',
+    'How long queries took from their text to their result or error, by who asked (api, scaling) and kind (instant, range).',
+    DURATION_BOUNDS,
+    'surface',
+    'kind',
+  );
+  const of = (kind: string): Durations => ({ api: family.with('api', kind), scaling: family.with('scaling', kind) });
+  return { instant: of('instant'), range: of('range') };
 }

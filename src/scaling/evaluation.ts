@@ -176,6 +176,7 @@ export class Evaluator {
       lookbackMs: Math.max(lookbackMs, question.freshnessMs ?? 0),
       samplesMax,
       timeoutMs,
+      surface: 'scaling',
     });
   }
 

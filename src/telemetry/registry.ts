@@ -35,6 +35,11 @@ interface Registered {
   write(lines: string[]): void;
 }
 
+/** Of answers, in seconds: an autoscaler's takes well below a millisecond, and none is waited for longer than the last. */
+export const DURATION_BOUNDS: readonly number[] = [
+  0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60,
+];
+
 export class Registry {
   readonly #registered = new Map<string, Registered>();
 

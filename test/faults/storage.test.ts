@@ -386,3 +386,29 @@ test('two generations of images stay, and the log from the older one on', async 
   t.equal(other.storage.recovery.badImages, 1);
   t.equal(client.check(other), null);
 });
+
+test('what retention removed leaves the log as it is: after it, a replay has the same store', async (t) => {
+  for (let seed = 1; seed <= (isLong ? 200 : 10); seed++) {
+    const random = randomOf(seed);
+    const site = await openSite();
+    const client = new Client();
+    for (let i = 0; i < 120; i++) {
+      site.clock.advance(random(6) === 0 ? 600_000 : 30_000);
+      // Some series fall silent for longer than samples are kept, and come back.
+      const from = (Math.floor(i / 30) % 2) * 20 + random(10);
+      const series = SERIES.slice(from, from + 1 + random(10));
+      await client.push(site, series, site.clock.nowMs() - random(400_000), random(1000));
+      site.storage.tick();
+      if (random(4) === 0) site.head.enforceRetention();
+      if (random(40) === 0) await site.storage.takeImage();
+    }
+    await settle(site);
+    t.ok(samplesOf(site).size < client.acknowledged.size, `seed ${seed}: something is gone`);
+    const other = await openSite({ disk: site.disk.copy(), clock: site.clock });
+    for (const { head } of [site, other]) {
+      head.enforceRetention();
+      head.verify();
+    }
+    t.strictSame(dump(other.head), dump(site.head), `seed ${seed}`);
+  }
+});

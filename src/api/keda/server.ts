@@ -6,12 +6,13 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { CodedError, ERRORS } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
-import type { Cell, Family, Registry } from '../../telemetry/registry.ts';
+import type { Cell, Family, HistogramCell, Registry } from '../../telemetry/registry.ts';
 import type { PortConnections } from '../connections.ts';
 import { callAdmission } from '../grpc/admission.ts';
 import { type GrpcFault, GrpcServer, isFault, type Method, type ReplyStream } from '../grpc/server.ts';
 import type { Guard } from '../guard.ts';
 import { openPort } from '../port.ts';
+import { scalerDuration } from '../scaler-durations.ts';
 import type { ReadTls } from '../tls.ts';
 import { faultOf, SCALER_CALLS, type ScalerCall, type ScalerDependencies } from './external-scaler.ts';
 import { healthMethods } from './health.ts';
@@ -101,7 +102,7 @@ function scalerMethods(options: KedaOptions): {
   const unaries = ['GetMetricSpec', 'GetMetrics', 'IsActive'] as const;
   const methods: [string, Method][] = unaries.map((method) => [
     method,
-    unary(method, SCALER_CALLS[method], options, requests),
+    unary(method, SCALER_CALLS[method], options, { requests, duration: scalerDuration(registry, 'keda', method) }),
   ]);
   const streams = push === null ? null : new PushStreams({ ...options, ...push }, endStream);
   if (streams !== null) {
@@ -128,15 +129,23 @@ const LATE = {
   fault: faultOf(new CodedError('query_timeout', `the answer took longer than ${LIMITS.scalerTimeoutMs} ms`)),
 };
 
-function unary(method: string, call: ScalerCall, dependencies: ScalerDependencies, requests: Family<Cell>): Method {
+function unary(
+  method: string,
+  call: ScalerCall,
+  dependencies: ScalerDependencies,
+  { requests, duration }: { readonly requests: Family<Cell>; readonly duration: HistogramCell },
+): Method {
   const answered = requests.with(method, '0');
   return {
     kind: 'unary',
     answer: async (request, { namespace }) => {
+      const beganMs = performance.now();
       try {
         return await call(request, namespace === '' ? dependencies : { ...dependencies, namespace });
       } catch (error) {
         throw shortFault(toFault(method, error, dependencies.logger));
+      } finally {
+        duration.observe((performance.now() - beganMs) / 1000);
       }
     },
     late: LATE,

@@ -18,6 +18,7 @@ import type { Cell, Family, Registry } from '../../telemetry/registry.ts';
 import type { PortConnections } from '../connections.ts';
 import { DESCRIBING_SCHEMAS, SERVER_OPTIONS } from '../http.ts';
 import { Bodies } from '../pace.ts';
+import { scalerDuration } from '../scaler-durations.ts';
 import type { SeriesIndex } from './adapter/catalog.ts';
 import { BUILT_IN_KINDS } from './adapter/kinds.ts';
 import { GROUPS } from './adapter/rules.ts';
@@ -248,6 +249,7 @@ function buildApp(
   app.server.maxConnections = LIMITS.httpConnectionsMax;
   new Bodies(app.server);
   countRequests(app, options.registry);
+  measureRequests(app, options.registry);
   app.addHook('onRequest', (request) => admit(request, gate));
   app.addHook('preClose', async () => surfaces.watches.closeAll());
   app.setErrorHandler((error, request, reply) => sendError(request, reply, error, logger));
@@ -267,9 +269,13 @@ async function admit(request: FastifyRequest, gate: Gatekeeper): Promise<void> {
     headers: request.raw.headersDistinct,
     method: request.method,
     segments,
-    isWatch: ['true', '1'].includes(queryParameter(request, 'watch')),
+    isWatch: isWatch(request),
     labelSelector: queryParameter(request, 'labelSelector'),
   });
+}
+
+function isWatch(request: FastifyRequest): boolean {
+  return ['true', '1'].includes(queryParameter(request, 'watch'));
 }
 
 const chains = new WeakMap<TLSSocket, readonly X509Certificate[]>();
@@ -322,5 +328,21 @@ function countRequests(app: FastifyInstance, registry: Registry): void {
   );
   app.addHook('onResponse', async (_, reply) => {
     requests.with(String(reply.statusCode)).value++;
+  });
+}
+
+/** Requests for values, by group; discovery is asked by others than autoscalers, and a watch takes as long as it is watched. */
+function measureRequests(app: FastifyInstance, registry: Registry): void {
+  const durations = Object.values(GROUPS).map((group) => ({
+    path: `/apis/${group}/`,
+    duration: scalerDuration(registry, 'kubernetes', group),
+  }));
+  app.addHook('onResponse', async (request, reply) => {
+    const { url } = request;
+    for (const { path, duration } of durations) {
+      // Behind the group comes its version, and what has nothing behind that lists what there is.
+      if (!url.startsWith(path) || !url.includes('/', path.length)) continue;
+      if (!isWatch(request)) duration.observe(reply.elapsedTime / 1000);
+    }
   });
 }
