@@ -122,7 +122,7 @@ test('stale markers of scraping come back with the log', async (t) => {
       }),
     );
   const want = await answers(web);
-  for (const [i, result] of want.entries()) t.equal((result as unknown[]).length, 1, queries[i]);
+  for (const [i, result] of want.entries()) t.equal((result as unknown[]).length, 1, queries[i] ?? '');
   await waitFor(async () => (await ownMetric(web, 'tidegauge_log_pending_bytes')) === 0, {
     timeoutMs: 20_000,
     what: 'the log to be written',
