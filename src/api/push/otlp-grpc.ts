@@ -10,6 +10,7 @@ import { type GrpcFault, GrpcServer } from '../grpc/server.ts';
 import type { Identity } from '../guard.ts';
 import { openPort } from '../port.ts';
 import type { ReadTls } from '../tls.ts';
+import { TURN_BUDGET } from '../turn.ts';
 import { encodeExportResponse, shorten } from './otlp-reply.ts';
 import type { PushDeps } from './push.ts';
 import { faultOf } from './reply.ts';
@@ -30,7 +31,8 @@ const CLOSE_MS_MAX = 5000;
 /** Listens; the address is the one really bound. */
 export async function openOtlpGrpc(options: OtlpGrpcOptions): Promise<{ address: string; close(): Promise<void> }> {
   const { listen, readTls = null, closeMsMax = CLOSE_MS_MAX, logger, guard = null, connections = null } = options;
-  const answer = (body: Buffer, who: Identity) => exportMetrics(options, body, who.namespace);
+  const answer = async (body: Buffer, who: Identity) =>
+    TURN_BUDGET.do(() => exportMetrics(options, body, who.namespace));
   const grpc = new GrpcServer({
     methods: new Map([[EXPORT, { kind: 'unary', answer, late: null }]]),
     // The limit holds for what is received and, for compressed messages, for what comes out.

@@ -10,6 +10,7 @@ import { LIMITS } from '../../model/limits.ts';
 import { identityOf } from '../access.ts';
 import type { Inflate } from '../inflating.ts';
 import { described } from '../openapi.ts';
+import { TURN_BUDGET } from '../turn.ts';
 import { OTLP } from './described.ts';
 import { inflateBody } from './inflate.ts';
 import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
@@ -56,7 +57,9 @@ export function registerOtlp(scope: FastifyInstance, url: string, { writer, logg
       const body = inflate === undefined ? sent : await inflateBody(sent, LIMITS.otlpBodyBytesMax, encoding, inflate);
       request.writerCalled = true;
       const { namespace } = identityOf(request);
-      const outcome = isJson(request) ? writer.otlpJson(body, namespace) : writer.otlp(body, namespace);
+      const outcome = await TURN_BUDGET.do(() =>
+        isJson(request) ? writer.otlpJson(body, namespace) : writer.otlp(body, namespace),
+      );
       if (outcome.logged !== undefined) await outcome.logged;
       if (isJson(request)) return reply.code(200).type(JSON_TYPE).send(exportResponseJson(outcome));
       return reply.code(200).type(PROTOBUF).send(encodeExportResponse(outcome));
