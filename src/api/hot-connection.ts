@@ -16,6 +16,7 @@ import { Readable } from 'node:stream';
 import { BodyBuffers } from './body-buffers.ts';
 import type { Answer, HotHeaders, HotRoute, QuestionHeaders, Reply, ShortCut } from './hot-route.ts';
 import { isTooSlow, PACE, type Pace, Rounds, SLOW_BODY, timedOut, tooSlow } from './pace.ts';
+import { TURN_BUDGET, type TurnBudget, type Waiting } from './turn.ts';
 
 /** What GET begins with, and POST does not. */
 const GET_FIRST = 0x47;
@@ -203,6 +204,7 @@ export class HotConnections {
   readonly answered: Answered;
   readonly buffers = new BodyBuffers();
   readonly pace: Pace;
+  readonly turn: TurnBudget;
   isClosing = false;
   readonly #others: readonly ((socket: Socket) => void)[];
   readonly #open = new Set<HotConnection>();
@@ -215,9 +217,11 @@ export class HotConnections {
     shortCuts: ReadonlyMap<string, ShortCut>,
     answered: Answered,
     pace = PACE,
+    turn = TURN_BUDGET,
   ) {
     this.server = server;
     this.pace = pace;
+    this.turn = turn;
     this.routes = routes;
     this.shortCuts = shortCuts;
     this.answered = answered;
@@ -258,7 +262,7 @@ export class HotConnections {
 /** `left`: nothing of it is ours any more. */
 type State = 'new' | 'idle' | 'body' | 'skipping' | 'answering' | 'draining' | 'left';
 
-class HotConnection {
+class HotConnection implements Waiting {
   readonly socket: Socket;
   headers: HotHeaders = {};
   readonly #all: HotConnections;
@@ -271,6 +275,8 @@ class HotConnection {
   #bodyBytes = 0;
   #receivedBytes = 0;
   #body: Buffer | null = null;
+  /** A whole body whose turn has not come. */
+  #waiting: Buffer | null = null;
   /** What came behind a request that is being answered. */
   #rest: Buffer | null = null;
   #isLast = false;
@@ -338,6 +344,7 @@ class HotConnection {
 
   readonly #onClose = (): void => {
     this.#state = 'left';
+    this.#waiting = null;
     this.#over();
     this.#all.left(this);
     this.#onRoom?.();
@@ -436,12 +443,12 @@ class HotConnection {
   #take(chunk: Buffer, at: number): number {
     const bytes = Math.min(this.#bodyBytes - this.#receivedBytes, chunk.length - at);
     const part = chunk.subarray(at, at + bytes);
-    if (bytes === this.#bodyBytes) this.#answer(part);
+    if (bytes === this.#bodyBytes) this.#whole(part);
     else {
       this.#body ??= this.#all.buffers.take(this.#bodyBytes);
       this.#body.set(part, this.#receivedBytes);
       this.#receivedBytes += bytes;
-      if (this.#receivedBytes === this.#bodyBytes) this.#answer(this.#body.subarray(0, this.#bodyBytes));
+      if (this.#receivedBytes === this.#bodyBytes) this.#whole(this.#body.subarray(0, this.#bodyBytes));
     }
     return at + bytes;
   }
@@ -529,12 +536,33 @@ class HotConnection {
     if (this.#isReady()) this.#goOn();
   }
 
+  /** Answers a whole body in this turn of the event loop, or in a later one if this one has had enough of them. */
+  #whole(body: Buffer): void {
+    const { turn } = this.#all;
+    this.#state = 'answering';
+    this.#deadlineMs = Number.POSITIVE_INFINITY;
+    if (turn.hasRoom()) this.#answer(body);
+    else {
+      this.#waiting = body;
+      turn.wait(this);
+    }
+  }
+
+  /** The turn of a body that waited; nothing is left of one whose sender is gone, who sends it again. */
+  run(): void {
+    const body = this.#waiting;
+    this.#waiting = null;
+    if (body === null) return;
+    this.#answer(body);
+    if (this.#isReady()) this.#goOn();
+  }
+
   #answer(body: Buffer): void {
     const buffer = this.#body;
     this.#body = null;
-    this.#state = 'answering';
-    this.#deadlineMs = Number.POSITIVE_INFINITY;
+    const beganMs = performance.now();
     const answer = this.#route!.answer(body, this);
+    this.#all.turn.took(performance.now() - beganMs);
     if (buffer !== null) this.#all.buffers.give(buffer);
     if (!(answer instanceof Promise)) {
       this.#finish(answer);

@@ -17,6 +17,7 @@ import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } from 'fastify';
 import { CodedError } from '../model/errors.ts';
 import { type Answered, HotConnections } from './hot-connection.ts';
+import { TURN_BUDGET } from './turn.ts';
 
 export interface Answer {
   readonly status: number;
@@ -174,7 +175,7 @@ function serve(route: HotRoute, request: IncomingMessage, response: ServerRespon
   }
   readBody(request, route.bodyBytesMax, (body) => {
     if (body !== null) {
-      const answer = route.answer(body, request);
+      const answer = TURN_BUDGET.do(() => route.answer(body, request));
       if (answer instanceof Promise) void answer.then(reply);
       else reply(answer);
       return;

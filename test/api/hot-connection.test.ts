@@ -21,6 +21,7 @@ import {
   type ShortCut,
 } from '../../src/api/hot-route.ts';
 import { buildHttp, listenHttp } from '../../src/api/http.ts';
+import { TurnBudget } from '../../src/api/turn.ts';
 import { Registry } from '../../src/telemetry/registry.ts';
 import { waitFor } from '../support/wait.ts';
 
@@ -496,4 +497,95 @@ test('a body that comes too slowly is given up long before its time is over', as
   await quick.seen(/HTTP\/1\.1 400/);
   quick.socket.destroy();
   t.equal(echo.inFlight, 0);
+});
+
+/** A route whose every body takes longer than a turn may. */
+class Busy extends Echo {
+  /** The texts of the bodies, in the order in which they were stored. */
+  readonly stored: string[] = [];
+  onBody: (count: number) => void = () => undefined;
+
+  override answer(body: Uint8Array, from: Parameters<HotRoute['answer']>[1]): Answer | Promise<Answer> {
+    const untilMs = performance.now() + 3;
+    while (performance.now() < untilMs);
+    this.stored.push(Buffer.from(body).toString());
+    this.onBody(this.stored.length);
+    return super.answer(body, from);
+  }
+}
+
+test('many bodies at once leave room for others between them', async (t) => {
+  const SENDERS = 12;
+  const [busy, asked] = [new Busy(), new Asked()];
+  /** Bodies that were stored when each question was answered. */
+  const storedBefore: number[] = [];
+  const server = createServer((_request, response) => {
+    storedBefore.push(busy.stored.length);
+    response.end('other');
+  });
+  const answered: Answered = (url) => {
+    if (url === '/ask') storedBefore.push(busy.stored.length);
+  };
+  const [routes, shortCuts] = [new Map([['/hot', busy]]), new Map([['/ask', asked]])];
+  const connections = new HotConnections(server, routes, shortCuts, answered, undefined, new TurnBudget(2));
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  const { port } = server.address() as AddressInfo;
+  const open = async (): Promise<Peer> => {
+    const peer = new Peer(port);
+    await new Promise((connected) => peer.socket.once('connect', connected));
+    return peer;
+  };
+  const senders = await Promise.all(Array.from({ length: SENDERS }, open));
+  const [gone, asker, plain] = await Promise.all([open(), open(), open()]);
+  const body = (text: string): string => request('Host: x\r\nContent-Length: 3', text);
+  busy.onBody = (count) => {
+    if (count === 1) {
+      asker.socket.write('GET /ask HTTP/1.1\r\nHost: x\r\n\r\n');
+      plain.socket.write(WARM);
+    }
+    if (busy.authorizations.includes('gone')) gone.socket.resetAndDestroy();
+    if (count === SENDERS) connections.close();
+  };
+  for (const [i, { socket }] of senders.entries()) socket.write(body(`${10 + i}a`) + body(`${10 + i}b`));
+  gone.socket.write(request('Host: x\r\nAuthorization: gone\r\nContent-Length: 3', 'off'));
+  await Promise.all([...senders, gone].map((peer) => peer.ended()));
+  t.equal(storedBefore.length, 2, 'a question to each of the two servers was answered');
+  t.ok(Math.max(...storedBefore) < busy.stored.length, `when so many bodies were stored: ${storedBefore}`);
+  t.equal(busy.inFlight, 0, 'nothing is left in flight');
+  t.equal(gone.text, '');
+  t.notOk(busy.stored.includes('off'), 'the body of one that is gone is dropped');
+  const firsts = busy.stored.filter((text) => text.endsWith('a'));
+  t.equal(firsts.length, SENDERS, 'all others are stored, though the server closes meanwhile');
+  for (const [k, { text }] of senders.entries()) {
+    const i = 10 + k;
+    const own = busy.stored.filter((one) => one.startsWith(String(i)));
+    t.equal(text.match(/HTTP\/1\.1 400/g)?.length, own.length, 'what is stored is answered');
+    t.ok(own.length === 2 || /Connection: close/.test(text), 'who is not asked for more is told so');
+    t.strictSame(own, [`${i}a`, `${i}b`].slice(0, own.length), 'in the order of their connection');
+  }
+  asker.socket.destroy();
+  plain.socket.destroy();
+  server.close();
+});
+
+test('work of other routes waits for its turn as well', async (t) => {
+  const turn = new TurnBudget(1);
+  const order: string[] = [];
+  const work = (name: string) => (): string => {
+    order.push(name);
+    turn.took(2);
+    return name;
+  };
+  t.equal(turn.do(work('a')), 'a', 'at once while there is room');
+  const late = [turn.do(work('b')), turn.do(() => Promise.reject(new Error('not taken'))), turn.do(work('c'))];
+  const fails = turn.do(() => {
+    throw new Error('broken');
+  });
+  t.strictSame(order, ['a'], 'the others wait');
+  setImmediate(() => order.push('turn'));
+  t.equal(await late[0], 'b');
+  await t.rejects(late[1] as Promise<string>, { message: 'not taken' });
+  await t.rejects(fails as Promise<string>, { message: 'broken' });
+  t.equal(await late[2], 'c');
+  t.strictSame(order, ['a', 'b', 'turn', 'c']);
 });

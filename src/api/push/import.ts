@@ -9,6 +9,7 @@ import { CodedError } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
 import { identityOf } from '../access.ts';
 import { described } from '../openapi.ts';
+import { TURN_BUDGET } from '../turn.ts';
 import { IMPORT } from './described.ts';
 import { inflateGzip } from './inflate.ts';
 import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
@@ -39,7 +40,8 @@ export function registerImport(scope: FastifyInstance, { writer, logger }: PushD
     request.writerCalled = true;
     const sender = senderOfRequest(request, 'text', writer);
     const { namespace } = identityOf(request);
-    const { samplesRefused, message, logged } = writer.text(body, format, 0, namespace, sender);
+    const outcome = await TURN_BUDGET.do(() => writer.text(body, format, 0, namespace, sender));
+    const { samplesRefused, message, logged } = outcome;
     if (logged !== undefined) await logged;
     if (samplesRefused === 0) return reply.code(204).send();
     return reply.code(400).type(TEXT).send(`${message}\n`);

@@ -12,6 +12,7 @@ import { type GrpcFault, GrpcServer } from '../grpc/server.ts';
 import type { Identity } from '../guard.ts';
 import { openPort } from '../port.ts';
 import type { ReadTls } from '../tls.ts';
+import { TURN_BUDGET } from '../turn.ts';
 import { encodeExportResponse, shorten } from './otlp-reply.ts';
 import type { PushDeps } from './push.ts';
 import { faultOf } from './reply.ts';
@@ -33,8 +34,8 @@ const CLOSE_MS_MAX = 5000;
 /** Listens; the address is the one really bound. */
 export async function openOtlpGrpc(options: OtlpGrpcOptions): Promise<{ address: string; close(): Promise<void> }> {
   const { listen, readTls = null, closeMsMax = CLOSE_MS_MAX, logger, guard = null, connections = null } = options;
-  const answer = (body: Buffer, { name, namespace }: Identity, { socket, userAgent }: CallOrigin) =>
-    exportMetrics(options, body, { peer: peerOf(socket), name, namespace, userAgent });
+  const answer = async (body: Buffer, { name, namespace }: Identity, { socket, userAgent }: CallOrigin) =>
+    TURN_BUDGET.do(() => exportMetrics(options, body, { peer: peerOf(socket), name, namespace, userAgent }));
   const grpc = new GrpcServer({
     methods: new Map([[EXPORT, { kind: 'unary', answer, late: null }]]),
     // The limit holds for what is received and, for compressed messages, for what comes out.

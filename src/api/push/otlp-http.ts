@@ -10,6 +10,7 @@ import { LIMITS } from '../../model/limits.ts';
 import { identityOf } from '../access.ts';
 import type { Inflate } from '../inflating.ts';
 import { described } from '../openapi.ts';
+import { TURN_BUDGET } from '../turn.ts';
 import { OTLP } from './described.ts';
 import { inflateBody } from './inflate.ts';
 import { encodingOf, parseMediaType, rawBody, takeRawBodies } from './media.ts';
@@ -60,7 +61,9 @@ export function registerOtlp(scope: FastifyInstance, url: string, { writer, logg
       request.writerCalled = true;
       const { namespace } = identityOf(request);
       const sender = senderOfRequest(request, 'otlp', writer);
-      const outcome = isJson(request) ? writer.otlpJson(body, namespace, sender) : writer.otlp(body, namespace, sender);
+      const outcome = await TURN_BUDGET.do(() =>
+        isJson(request) ? writer.otlpJson(body, namespace, sender) : writer.otlp(body, namespace, sender),
+      );
       if (outcome.logged !== undefined) await outcome.logged;
       if (isJson(request)) return reply.code(200).type(JSON_TYPE).send(exportResponseJson(outcome));
       return reply.code(200).type(PROTOBUF).send(encodeExportResponse(outcome));
