@@ -60,6 +60,8 @@ const EVALUATIONS_PER_TURN = 16;
 const INTERVAL_MS_MIN = 10;
 const INTERVAL_MS_MAX = 100;
 const WORK_SHARE_MAX = 0.1;
+/** A look for new series that a collection held up says little about the next one. */
+const LOOKS_AVERAGED = 8;
 const REPEAT_MS_MIN = 1000;
 const TICK_MS = 1000;
 const TICKING_SERIES_MIN = 1000;
@@ -125,6 +127,8 @@ export class Subscriptions {
   #isWoken = false;
   /** The look that is planned for later, because somebody's interval is not over. */
   #later: { readonly atMs: number; readonly cancel: () => void } | null = null;
+  /** What a look for new series takes of late. */
+  #lookMs = 0;
   /** When new series may be looked for again: what that takes is a tenth of the time, too. */
   #nextLookMs = -Infinity;
   #intervalMs = INTERVAL_MS_MIN;
@@ -345,7 +349,8 @@ export class Subscriptions {
       this.#due.add(one);
     }
     const tookMs = clock.monotonicMs() - nowMs;
-    this.#nextLookMs = nowMs + Math.min(INTERVAL_MS_MAX, tookMs / WORK_SHARE_MAX);
+    this.#lookMs += (tookMs - this.#lookMs) / LOOKS_AVERAGED;
+    this.#nextLookMs = nowMs + Math.min(INTERVAL_MS_MAX, this.#lookMs / WORK_SHARE_MAX);
     return true;
   }
 
