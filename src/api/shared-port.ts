@@ -17,10 +17,13 @@ export function sharePort(server: Server, takeHttp2: (connection: Socket) => voi
     // Nobody else waits for it yet: who connects and says nothing is not kept.
     connection.setTimeout(LIMITS.httpHeadersTimeoutMs, () => connection.destroy());
     connection.once('error', destroyIt);
+    // Node's server may leave the other half open; who says goodbye and nothing else wants no answer.
+    connection.once('end', destroyIt);
     connection.once('data', (first: Buffer) => {
       connection.setTimeout(0);
       connection.removeAllListeners('timeout');
       connection.off('error', destroyIt);
+      connection.off('end', destroyIt);
       connection.pause();
       connection.unshift(first);
       if (startsLikeHttp2(first)) takeHttp2(connection);

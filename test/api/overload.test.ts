@@ -158,7 +158,7 @@ test('connections are bounded by port and by address, on every port', async (t) 
     });
     t.equal(Number((await metric('connections_refused_total', ',reason="port"'))[1]), 5, port);
     for (const { socket } of [...many, ...others]) socket.destroy();
-    await waitFor(async () => Number((await metric('connections'))[1]) === 0, { timeoutMs: 5000, what: 'none' });
+    await waitFor(async () => Number((await metric('connections'))[1]) === 0, { timeoutMs: 3000, what: 'none' });
     const { socket, ...again } = new Client(address);
     await waitFor(async () => Number((await metric('connections'))[1]) === 1, { timeoutMs: 5000, what: 'room again' });
     t.equal(again.endedMs, null);
