@@ -10,6 +10,7 @@ import type { Logger } from 'pino';
 import type { Config } from './config/schema.ts';
 import { disk } from './disk.ts';
 import { type FolderLock, FolderLocked, lockFolder } from './folder-lock.ts';
+import { Garbage } from './garbage.ts';
 import type { DeltaSums } from './ingest/otlp/delta.ts';
 import { Replayer } from './ingest/replay.ts';
 import type { Clock } from './model/clock.ts';
@@ -231,6 +232,7 @@ export function watchMemory(
     retentionMs: config.retentionMs,
     // What is resident and free again in the store is there for whatever comes next.
     usedBytes: () => process.memoryUsage.rss() - head.reusableBytes,
+    garbage: new Garbage(),
     onChange: (stage, usedBytes) => logger.warn({ event: 'memory', stage, usedBytes }, 'memory: another stage'),
   });
   const ticking = setInterval(() => pressure.tick(), PRESSURE_TICK_MS);

@@ -236,7 +236,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     server: () => apiServerOf(config),
     ownNamespace: inClusterNamespace(readText),
   });
-  const engine = openEngine(config, head, registry);
+  const engine = openEngine(config, head, registry, () => pressure.admitQuery());
   const recorder = new Recorder({ onChange: (change) => logStateChange(logger, change) });
   registerRecorderMetrics(registry, recorder);
   registerMemoryParts(registry, { head, exemplars, metadata, recorder, writer });
@@ -401,7 +401,7 @@ function newHead(config: Config, layout: MemoryLayout | null): KernelHead {
   });
 }
 
-function openEngine({ query, features }: Config, head: KernelHead, registry: Registry): QueryEngine {
+function openEngine({ query, features }: Config, head: KernelHead, registry: Registry, admit: () => void): QueryEngine {
   const isOn = (name: keyof typeof SWITCHES): boolean =>
     SWITCHES[name].isOn || (features as readonly string[]).includes(SWITCHES[name].flag);
   return new QueryEngine({
@@ -410,6 +410,7 @@ function openEngine({ query, features }: Config, head: KernelHead, registry: Reg
     registry,
     lookbackMs: query.lookbackDeltaMs,
     limits: query,
+    admit,
     delayedNameRemoval: isOn('delayedNameRemoval'),
     experimental: {
       experimentalFunctions: isOn('experimentalFunctions'),

@@ -27,10 +27,21 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'api/ui': ['model', 'telemetry', 'scaling', 'api'],
   cli: ['model', 'config', 'promql', 'scaling', 'api/keda', 'api/kubernetes'],
   'disk.ts': ['tsdb'],
+  'garbage.ts': ['tsdb'],
   'folder-lock.ts': [],
   'replica.ts': ['model'],
   'doors.ts': ['model', 'config', 'telemetry', 'api'],
-  'durability.ts': ['model', 'config', 'telemetry', 'tsdb', 'ingest', 'disk.ts', 'folder-lock.ts', 'replica.ts'],
+  'durability.ts': [
+    'model',
+    'config',
+    'telemetry',
+    'tsdb',
+    'ingest',
+    'disk.ts',
+    'folder-lock.ts',
+    'garbage.ts',
+    'replica.ts',
+  ],
   // Beside main: who scrapes asks the network, and the API server with the client that is there for it.
   scrape: ['model', 'config', 'telemetry', 'tsdb', 'ingest', 'api/kubernetes'],
   'main.ts': [

@@ -71,6 +71,8 @@ export interface EngineOptions {
   readonly delayedNameRemoval?: boolean;
   readonly experimental?: Partial<Experimental>;
   readonly limits?: Partial<QueryLimits>;
+  /** Called at each slice but the first of a query that no autoscaler waits for; throws if there is no memory for it now. */
+  readonly admit?: () => void;
 }
 
 interface Question {
@@ -273,6 +275,7 @@ export class QueryEngine {
       resultBytesMax: this.#limits.resultBytesMax,
       timeoutMs: query.timeoutMs ?? this.#limits.timeoutMs,
       signal: query.signal ?? null,
+      admit: query.surface === 'scaling' ? null : (this.#options.admit ?? null),
       delayedNameRemoval: this.#options.delayedNameRemoval ?? SWITCHES.delayedNameRemoval.isOn,
       typeAndUnitLabels: this.#experimental.typeAndUnitLabels,
       startTimestamps: this.#experimental.startTimestamps,

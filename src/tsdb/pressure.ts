@@ -4,10 +4,11 @@
  *     below 70 %   everything is taken
  *     from 70 %    no new series
  *     from 80 %    retention is shortened, step by step; if that does not help, ingest is refused for now
- *     from 90 %    ingest is refused at once; who asks is answered
+ *     from 90 %    ingest is refused at once, and so are queries that take more than a moment, unless an autoscaler asks
  *
  * What counts is what the process needs: the store's memory in use (it keeps pages that it gave back, so the resident size
- * would say too much), and everything beside it. A stage is left 2 % below where it began.
+ * would say too much), and everything beside it. Garbage is nobody's need: from 60 % on it is collected before it counts. A
+ * stage is left 2 % below where it began.
  */
 import type { Clock } from '../model/clock.ts';
 import { CodedError } from '../model/errors.ts';
@@ -21,6 +22,13 @@ export interface PressedStore {
   setRetentionMs(retentionMs: number): void;
 }
 
+/** What is beside the store and may go at any time. */
+export interface GarbageCollector {
+  /** Bytes since the last collection, at most. */
+  grownBytes(): number;
+  collect(): void;
+}
+
 export interface PressureOptions {
   readonly clock: Clock;
   readonly store: PressedStore;
@@ -28,6 +36,7 @@ export interface PressureOptions {
   readonly retentionMs: number;
   /** Bytes that the process needs. */
   readonly usedBytes: () => number;
+  readonly garbage?: GarbageCollector;
   readonly onChange?: (stage: Stage, usedBytes: number) => void;
 }
 
@@ -38,6 +47,12 @@ const SHORTENED = 0.9;
 const LENGTHENED = 1.02;
 const RETENTION_MS_MIN = 10 * 60_000;
 const STEP_MS = 5000;
+/** From this share on garbage is collected, if there may be as much of it as this share of the limit. */
+const COLLECTED_FROM = 0.6;
+const GARBAGE_MIN = 0.05;
+const COLLECT_MS_MIN = 1000;
+/** How often a query under way looks. */
+const QUERY_TICK_MS = 20;
 
 export class Pressure {
   readonly #options: PressureOptions;
@@ -45,6 +60,8 @@ export class Pressure {
   #retentionMs: number;
   #usedBytes = 0;
   #steppedMs = -Infinity;
+  #collectedMs = -Infinity;
+  #tickedMs = -Infinity;
 
   constructor(options: PressureOptions) {
     this.#options = options;
@@ -66,7 +83,9 @@ export class Pressure {
   /** To be called several times a second. */
   tick(): void {
     const { limitBytes, store, onChange, clock } = this.#options;
+    this.#tickedMs = clock.monotonicMs();
     this.#usedBytes = this.#options.usedBytes();
+    if (this.#collects()) this.#usedBytes = this.#options.usedBytes();
     const stage = stageOf(this.#usedBytes / limitBytes, this.#stage);
     if (stage !== this.#stage) {
       this.#stage = stage;
@@ -86,6 +105,27 @@ export class Pressure {
     throw new CodedError(
       'overloaded',
       `cannot take body: ${this.#usedBytes} bytes of memory are in use of ${this.#options.limitBytes}; send it again later`,
+    );
+  }
+
+  /** True if garbage was collected. */
+  #collects(): boolean {
+    const { garbage, limitBytes, clock } = this.#options;
+    if (garbage === undefined || this.#usedBytes < COLLECTED_FROM * limitBytes) return false;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#collectedMs < COLLECT_MS_MIN || garbage.grownBytes() < GARBAGE_MIN * limitBytes) return false;
+    this.#collectedMs = nowMs;
+    garbage.collect();
+    return true;
+  }
+
+  /** Throws `overloaded` if there is no memory for a long query now. A query may fill it between two ticks. */
+  admitQuery(): void {
+    if (this.#options.clock.monotonicMs() - this.#tickedMs >= QUERY_TICK_MS) this.tick();
+    if (this.#stage < 3) return;
+    throw new CodedError(
+      'overloaded',
+      `cannot evaluate query: ${this.#usedBytes} bytes of memory are in use of ${this.#options.limitBytes}; ask again later, or for less`,
     );
   }
 

@@ -22,13 +22,19 @@ test('stages begin at 70, 80 and 90 % and are left two percent below', async (t)
   f(67, 0);
   f(95, 3);
   t.throws(() => pressure.admit(), { code: 'overloaded' });
+  t.throws(() => pressure.admitQuery(), { code: 'overloaded' });
   f(88, 3);
   f(85, 2);
   t.doesNotThrow(() => pressure.admit());
+  t.doesNotThrow(() => pressure.admitQuery());
+  used = 91;
+  t.doesNotThrow(() => pressure.admitQuery(), 'it does not look all the time');
+  clock.advance(20);
+  t.throws(() => pressure.admitQuery(), { code: 'overloaded' }, 'but before the next tick');
   f(60, 0);
   t.strictSame(
     seen.map(([, stage]) => stage),
-    [1, 0, 3, 2, 0],
+    [1, 0, 3, 2, 3, 0],
   );
 });
 
@@ -53,6 +59,37 @@ test('from 80 % what is oldest goes, and ingest is refused only when nothing may
   }
   t.equal(pressure.retentionMs, 7_200_000, 'and all the way back');
   t.ok(kept.length > 20);
+});
+
+test('garbage does not count: from 60 % on it is collected, where there is enough of it, and not all the time', async (t) => {
+  let used = 59;
+  let grown = 50;
+  let collections = 0;
+  const clock = new TestClock(T0);
+  const store = { refuseNewSeries: () => undefined, setRetentionMs: () => undefined };
+  const garbage = {
+    grownBytes: () => grown,
+    collect: (): void => {
+      collections++;
+      used -= grown;
+      grown = 0;
+    },
+  };
+  const options = { clock, store, limitBytes: 100, retentionMs: 7_200_000, usedBytes: () => used, garbage };
+  const pressure = new Pressure(options);
+  const f = (usedNow: number, grownNow: number, want: readonly [number, Stage]): void => {
+    used = usedNow;
+    grown = grownNow;
+    clock.advance(250);
+    pressure.tick();
+    t.strictSame([collections, pressure.stage], want, `${usedNow} % in use, ${grownNow} % of it new`);
+  };
+  f(59, 50, [0, 0]);
+  f(95, 40, [1, 0]);
+  f(95, 40, [1, 3]);
+  clock.advance(1000);
+  f(95, 4, [1, 3]);
+  f(95, 30, [2, 0]);
 });
 
 test('without new series the known ones go on, and nothing of the others stays', async (t) => {

@@ -41,6 +41,8 @@ export interface RunOptions {
   readonly resultBytesMax: number;
   readonly timeoutMs: number;
   readonly signal: Aborted | null;
+  /** Throws if the query may not go on. */
+  readonly admit: (() => void) | null;
   readonly delayedNameRemoval: boolean;
   readonly typeAndUnitLabels: boolean;
   /** Start timestamps take part in rates and resets. */
@@ -58,6 +60,7 @@ export class Run {
   readonly options: RunOptions;
   readonly annotations: Annotations;
   #work = 0;
+  #slices = 0;
   #sliceEndMs: number;
   readonly #deadlineMs: number;
   #selected = 0;
@@ -92,13 +95,15 @@ export class Run {
     this.#work += units;
   }
 
-  /** Begins a new slice; throws if the query's time is over or its caller is gone. */
+  /** Begins a new slice; throws if the query's time is over, its caller is gone, or it may not go on. */
   nextSlice(): void {
     const nowMs = this.options.clock.monotonicMs();
     this.#sliceEndMs = nowMs + SLICE_MS;
     if (this.options.signal?.aborted)
       throw new CodedError('query_canceled', 'query was canceled in expression evaluation');
     if (nowMs >= this.#deadlineMs) throw new CodedError('query_timeout', 'query timed out in expression evaluation');
+    // What is answered within a slice needs no memory to speak of; KEDA's own Prometheus trigger asks such things.
+    if (this.#slices++ > 0) this.options.admit?.();
   }
 
   /**
