@@ -42,7 +42,8 @@ test('queries and requests of autoscalers are measured, each where it was asked'
   const query = 'tidegauge_query_duration_seconds';
   is(query, 'surface="api",kind="instant"', 2);
   is(query, 'surface="api",kind="range"', 1);
-  t.ok(of(query, 'surface="scaling",kind="instant"')[0]! >= 2);
+  // A question may be answered without its query, as long as nothing was ever received.
+  t.ok(of(query, 'surface="scaling",kind="instant"')[0]! >= 1);
   const scaler = 'tidegauge_scaler_request_duration_seconds';
   is(scaler, 'surface="keda",method="GetMetrics"', 2);
   is(scaler, 'surface="keda",method="GetMetricSpec"', 1);
