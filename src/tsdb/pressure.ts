@@ -50,7 +50,7 @@ const STEP_MS = 5000;
 /** From this share on garbage is collected, if there may be as much of it as this share of the limit. */
 const COLLECTED_FROM = 0.6;
 const GARBAGE_MIN = 0.05;
-const COLLECT_MS_MIN = 1000;
+const COLLECT_MS_MIN = 300;
 /** How often a query under way looks. */
 const QUERY_TICK_MS = 20;
 

@@ -89,7 +89,7 @@ test('series that are all new each minute: memory stays flat, and the dead ones 
 });
 
 test('everything at once under a small limit: resident memory stays below 95 % of it', async (t) => {
-  const limitBytes = (isLong ? 512 : 384) * 2 ** 20;
+  const limitBytes = 512 * 2 ** 20;
   const daemon = await startDaemon([`--storage.memory-limit=${limitBytes}B`, '--scaling.warm-up=false']);
   t.teardown(() => daemon.stop());
   const { web, otlpHttp } = daemon.listen;
