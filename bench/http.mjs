@@ -13,8 +13,9 @@ import { Client, WRITE_HEADERS } from './peers/lib/http.mjs';
 import { Loader } from './peers/lib/loader.mjs';
 import { cpuTotal, memory, settle } from './peers/lib/proc.mjs';
 import { jobsOf, QUERIES, urlOf } from './peers/lib/queries.mjs';
-import { median, quantile } from './peers/lib/stats.mjs';
+import { quantile } from './peers/lib/stats.mjs';
 import { probeBody } from './peers/lib/suites.mjs';
+import { rowsOf } from './support/rows.mjs';
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const INTERVAL_MS = 15_000;
@@ -53,15 +54,7 @@ async function measure(variant) {
     console.error(`http: ${variant}, run ${run} of ${runs}`);
     await withDaemon(variant, record);
   }
-  return [...values].map(([name, { unit, numbers }]) => ({
-    name,
-    value: median(numbers),
-    min: Math.min(...numbers),
-    max: Math.max(...numbers),
-    n: numbers.length,
-    unit,
-    series,
-  }));
+  return rowsOf(values, series);
 }
 
 /** One run on a fresh daemon; stages in the order in which they build on each other. */

@@ -12,8 +12,14 @@ export async function printRuns(name, { series, runs }, measure) {
     console.error(`${name}: run ${run} of ${runs}`);
     await measure(record);
   }
-  const rows = [...values].map(([what, { unit, numbers }]) => ({
-    name: what,
+  process.stdout.write(`${JSON.stringify(rowsOf(values, series))}\n`);
+  process.exit(0);
+}
+
+/** Of each thing measured its numbers, as a row. */
+export function rowsOf(values, series) {
+  return [...values].map(([name, { unit, numbers }]) => ({
+    name,
     value: median(numbers),
     min: Math.min(...numbers),
     max: Math.max(...numbers),
@@ -21,6 +27,4 @@ export async function printRuns(name, { series, runs }, measure) {
     unit,
     series,
   }));
-  process.stdout.write(`${JSON.stringify(rows)}\n`);
-  process.exit(0);
 }
