@@ -1,12 +1,9 @@
 /**
  * Evaluations: what a Reading is made of, before any policy: the query's result, how well its senders are covered, and,
- * while they are not, its result at the last moment when they were. An evaluation under one scope is shared by all who
- * ask the same within an interval; but nobody is given one twice, so that who asks again sees what is new.
+ * while they are not, its result at the last moment when they were.
  */
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../model/clock.ts';
 import { CodedError, type ErrorCode } from '../model/errors.ts';
-import { LIMITS } from '../model/limits.ts';
 import type { Matcher } from '../model/matcher.ts';
 import type { Scope } from '../model/scope.ts';
 import { formatDuration } from '../model/time.ts';
@@ -17,6 +14,7 @@ import { type Cover, coverAll } from './coverage.ts';
 import { Listening } from './listening.ts';
 import { LookCache } from './looks.ts';
 import type { PodStates } from './pods.ts';
+import { SharedEvaluations } from './shared-evaluations.ts';
 import { SteadyClock } from './steady-clock.ts';
 
 export interface Question {
@@ -65,12 +63,6 @@ export interface EvaluatorOptions {
   readonly timeoutMs: number;
 }
 
-interface Shared {
-  readonly evaluation: Promise<Evaluation>;
-  readonly startedMs: number;
-  readonly askers: Set<string>;
-}
-
 /** Steps of the subquery that `window` makes. */
 const WINDOW_STEPS = 20;
 const WINDOW_STEP_MS_MIN = 1000;
@@ -80,10 +72,11 @@ export class Evaluator {
   readonly #looks = new LookCache();
   readonly #steady: SteadyClock;
   readonly #listening: Listening;
-  readonly #shared = new LRUCache<string, Shared>({ max: LIMITS.sharedEvaluationsMax });
+  readonly #shared: SharedEvaluations;
 
   constructor(options: EvaluatorOptions) {
     this.#options = options;
+    this.#shared = new SharedEvaluations(options.clock);
     this.#steady = new SteadyClock(options.clock);
     this.#listening = new Listening(options);
   }
@@ -91,31 +84,12 @@ export class Evaluator {
   /** Rejects only on a fault of the daemon itself. An asker of '' is nobody in particular and shares nothing. */
   evaluate(question: Question, asker: string): Promise<Evaluation> {
     if (asker === '' || question.timeMs !== null) return this.#evaluate(question, false);
-    const key = questionKey(question);
-    const nowMs = this.#options.clock.monotonicMs();
-    const shared = this.#shared.get(key);
-    if (shared !== undefined && nowMs - shared.startedMs <= LIMITS.evaluationIntervalMs && !shared.askers.has(asker)) {
-      shared.askers.add(asker);
-      return shared.evaluation;
-    }
-    const evaluation = this.#evaluate(question, false);
-    this.#shared.set(key, { evaluation, startedMs: nowMs, askers: new Set([asker]) });
-    evaluation.then(
-      (done) => {
-        if (!isShareable(done)) this.#forget(key, evaluation);
-      },
-      () => this.#forget(key, evaluation),
-    );
-    return evaluation;
+    return this.#shared.evaluate(questionKey(question), asker, () => this.#evaluate(question, false));
   }
 
   /** The same with every source listed, shared with nobody. */
   explain(question: Question): Promise<Evaluation> {
     return this.#evaluate(question, true);
-  }
-
-  #forget(key: string, evaluation: Promise<Evaluation>): void {
-    if (this.#shared.peek(key)?.evaluation === evaluation) this.#shared.delete(key);
   }
 
   async #evaluate(question: Question, listsSources: boolean): Promise<Evaluation> {
@@ -218,15 +192,4 @@ function earliest(covers: readonly Cover[]): number | null {
   let wholeMs: number | null = null;
   for (const one of covers) if (one.wholeMs !== null) wholeMs = Math.min(wholeMs ?? Infinity, one.wholeMs);
   return wholeMs;
-}
-
-/** Absences are looked up anew, since data may come at any moment; and what many elements hold is not kept. */
-function isShareable({ result, covers }: Evaluation): boolean {
-  if (result === null || (result.value.kind !== 'vector' && result.value.kind !== 'scalar')) return false;
-  const elements = result.value.kind === 'scalar' ? 1 : result.value.values.length;
-  return (
-    elements > 0 &&
-    elements <= LIMITS.sharedElementsMax &&
-    covers.every(({ warming, ahead, expected, seen }) => warming === null && !ahead && (expected === 0 || seen > 0))
-  );
 }

@@ -50,7 +50,7 @@ export interface ReadingRequest {
   readonly timeMs?: number;
   readonly policy?: Policy;
   /** Left out for nobody in particular: then nothing is recorded and nothing shared. */
-  readonly asker?: Asker;
+  readonly asker?: Asker | undefined;
 }
 
 export interface ReadingsOptions {
@@ -86,9 +86,10 @@ export interface Step {
   readonly says: string;
 }
 
+/** Written over in place: there is one for each question, of which a new one each time would die old. */
 interface Last {
-  readonly value: number;
-  readonly timeMs: number;
+  value: number;
+  timeMs: number;
 }
 
 /** How often the head is asked whether samples still come in: it may have to walk all its series. */
@@ -200,9 +201,20 @@ export class Readings {
     const isOwn = reading.kind === 'value' && reading.origin === 'query';
     // Only who may need it later pays for remembering it.
     if (isOwn && tell === null && policy.noData.kind === 'last') {
-      this.#last.set(key, { value: reading.value, timeMs: evaluation.timeMs });
+      this.#remember(key, reading.value, evaluation.timeMs);
     }
     return reading;
+  }
+
+  #remember(key: string, value: number, timeMs: number): void {
+    let last = this.#last.get(key);
+    if (last === undefined) {
+      // V8 keeps what began as a fraction as a double that is written over.
+      last = { value: 0.5, timeMs: 0.5 };
+      this.#last.set(key, last);
+    }
+    last.value = value;
+    last.timeMs = timeMs;
   }
 
   #contextOf(question: Question, policy: Policy, evaluation: Evaluation): AnswerContext {

@@ -107,14 +107,16 @@ export async function readTrigger(
   { readings, kedify, tenancy, namespace }: Omit<ScalerDependencies, 'logger'>,
 ): Promise<Reading> {
   const { activationTargetValue: activation } = trigger;
-  const who = { namespace: ref.namespace, name: ref.name, target: targetOrNull(ref.metadata), activation };
-  const asker = call === null ? {} : { asker: { ...who, call } };
+  const asker =
+    call === null
+      ? undefined
+      : { namespace: ref.namespace, name: ref.name, target: targetOrNull(ref.metadata), activation, call };
   const scope = scopeOf(ref, tenancy, namespace);
   if (trigger.kind === 'kedify') {
-    if (kedify) return kedify.read({ ...trigger, ...asker, scope });
+    if (kedify) return kedify.read({ ...trigger, asker, scope });
     throw new CodedError('bad_metadata', 'metadata key "metricQuery" is turned off here: write PromQL under "query"');
   }
-  return readings.read({ query: trigger.query, policy: trigger.policy, ...asker, scope, surface: 'keda' });
+  return readings.read({ query: trigger.query, policy: trigger.policy, asker, scope, surface: 'keda' });
 }
 
 async function readValue(

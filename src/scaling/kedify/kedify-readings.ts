@@ -57,7 +57,7 @@ export interface KedifyRequest {
   /** Now if it is left out. */
   readonly timeMs?: number;
   /** Left out for nobody in particular: then nothing is recorded and nothing shared. */
-  readonly asker?: Asker;
+  readonly asker?: Asker | undefined;
 }
 
 export interface KedifyReadingsOptions {
