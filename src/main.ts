@@ -22,6 +22,7 @@ import { registerReplica } from './api/replica.ts';
 import { registerScale } from './api/scale/scale.ts';
 import { sharePort } from './api/shared-port.ts';
 import { registerUi } from './api/ui/ui.ts';
+import { lowerBackgroundThreads } from './background-threads.ts';
 import { runClientCommand } from './cli/cli.ts';
 import { parseAdapterFile } from './config/adapter-file.ts';
 import { type ClusterAccess, inClusterAccess, inClusterNamespace, kubeconfigAccess } from './config/cluster.ts';
@@ -123,6 +124,7 @@ function readCommand(): Command | null {
 }
 
 async function serve(config: Config): Promise<void> {
+  lowerBackgroundThreads();
   const logger = createLogger(config.log);
   process.on('uncaughtException', (error) => {
     logger.fatal({ err: error }, 'a fault of the daemon; it stops');

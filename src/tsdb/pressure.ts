@@ -47,12 +47,16 @@ const SHORTENED = 0.9;
 const LENGTHENED = 1.02;
 const RETENTION_MS_MIN = 10 * 60_000;
 const STEP_MS = 5000;
-/** From this share on garbage is collected, if there may be as much of it as this share of the limit. */
+/** From this share on garbage is collected, if there may be as much of it as this share of the limit, and not too often. */
 const COLLECTED_FROM = 0.6;
 const GARBAGE_MIN = 0.05;
 const COLLECT_MS_MIN = 300;
-/** How often a query under way looks. */
-const QUERY_TICK_MS = 20;
+/** The same where little is left. */
+const URGENT_FROM = 0.8;
+const URGENT_GARBAGE_MIN = 0.025;
+const URGENT_COLLECT_MS_MIN = 120;
+/** How often a query under way and those who bring bodies look. */
+const TICK_MS = 20;
 
 export class Pressure {
   readonly #options: PressureOptions;
@@ -100,6 +104,7 @@ export class Pressure {
 
   /** Throws `overloaded` if no body may be taken now. */
   admit(): void {
+    if (this.#usedBytes >= COLLECTED_FROM * this.#options.limitBytes) this.#tickIfDue();
     // From 80 % what is oldest goes first; samples are refused once there is nothing left that may go.
     if (this.#stage < 2 || (this.#stage === 2 && this.#retentionMs > RETENTION_MS_MIN)) return;
     throw new CodedError(
@@ -112,8 +117,10 @@ export class Pressure {
   #collects(): boolean {
     const { garbage, limitBytes, clock } = this.#options;
     if (garbage === undefined || this.#usedBytes < COLLECTED_FROM * limitBytes) return false;
+    const isUrgent = this.#usedBytes >= URGENT_FROM * limitBytes;
     const nowMs = clock.monotonicMs();
-    if (nowMs - this.#collectedMs < COLLECT_MS_MIN || garbage.grownBytes() < GARBAGE_MIN * limitBytes) return false;
+    if (nowMs - this.#collectedMs < (isUrgent ? URGENT_COLLECT_MS_MIN : COLLECT_MS_MIN)) return false;
+    if (garbage.grownBytes() < (isUrgent ? URGENT_GARBAGE_MIN : GARBAGE_MIN) * limitBytes) return false;
     this.#collectedMs = nowMs;
     garbage.collect();
     return true;
@@ -121,12 +128,16 @@ export class Pressure {
 
   /** Throws `overloaded` if there is no memory for a long query now. A query may fill it between two ticks. */
   admitQuery(): void {
-    if (this.#options.clock.monotonicMs() - this.#tickedMs >= QUERY_TICK_MS) this.tick();
+    this.#tickIfDue();
     if (this.#stage < 3) return;
     throw new CodedError(
       'overloaded',
       `cannot evaluate query: ${this.#usedBytes} bytes of memory are in use of ${this.#options.limitBytes}; ask again later, or for less`,
     );
+  }
+
+  #tickIfDue(): void {
+    if (this.#options.clock.monotonicMs() - this.#tickedMs >= TICK_MS) this.tick();
   }
 
   #keep(retentionMs: number): void {

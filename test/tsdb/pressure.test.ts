@@ -85,11 +85,16 @@ test('garbage does not count: from 60 % on it is collected, where there is enoug
     t.strictSame([collections, pressure.stage], want, `${usedNow} % in use, ${grownNow} % of it new`);
   };
   f(59, 50, [0, 0]);
-  f(95, 40, [1, 0]);
-  f(95, 40, [1, 3]);
+  f(75, 40, [1, 0]);
+  f(75, 40, [1, 1]);
   clock.advance(1000);
-  f(95, 4, [1, 3]);
-  f(95, 30, [2, 0]);
+  f(75, 4, [1, 1]);
+  f(75, 30, [2, 0]);
+  // Above 80 % sooner, and for less.
+  f(95, 3, [3, 3]);
+  f(95, 2, [3, 3]);
+  f(95, 30, [4, 0]);
+  f(95, 30, [5, 0]);
 });
 
 test('without new series the known ones go on, and nothing of the others stays', async (t) => {
