@@ -112,7 +112,14 @@ export interface Config {
   /** What is let in without a name though its port is not on loopback. */
   readonly auth: { readonly waive: readonly ('write' | 'admin')[] };
   readonly otlp: {
-    readonly grpc: { readonly listenAddress: Address | null };
+    readonly grpc: {
+      readonly listenAddress: Address | null;
+      /** Both or neither are ''. */
+      readonly tlsCertFile: string;
+      readonly tlsPrivateKeyFile: string;
+      /** '' lets every client in. */
+      readonly tlsClientCaFile: string;
+    };
     readonly http: { readonly listenAddress: Address | null };
     readonly translation: OtlpTranslation;
   };
@@ -299,6 +306,24 @@ export const SETTINGS = {
     BOOLEAN,
     'true',
     'Keep OTLP delta points as they came, too, as series whose names end in `:delta`.',
+  ),
+  otlpGrpcTlsCertFile: setting(
+    'otlp.grpc.tls-cert-file',
+    PATH,
+    '',
+    'PEM certificate of the OTLP/gRPC port; empty goes by `--web.config.file`. Renewed files are picked up within seconds.',
+  ),
+  otlpGrpcTlsPrivateKeyFile: setting(
+    'otlp.grpc.tls-private-key-file',
+    PATH,
+    '',
+    'PEM private key of that certificate.',
+  ),
+  otlpGrpcTlsClientCaFile: setting(
+    'otlp.grpc.tls-client-ca-file',
+    PATH,
+    '',
+    'PEM certificates of the authorities that a sender by OTLP/gRPC must have its certificate from; empty asks for none.',
   ),
   kedaListenAddress: setting(
     'keda.listen-address',
