@@ -360,7 +360,7 @@ export const SETTINGS = {
     'compat.kedify.shared-port',
     BOOLEAN,
     'true',
-    'Serve KEDA on the OTLP/HTTP port, too; not while the KEDA port asks clients for certificates.',
+    'Serve KEDA on the OTLP/HTTP port, too, in plain text and by TLS as on its own; only by TLS if that asks for certificates.',
   ),
   compatKedifyWindow: setting(
     'compat.kedify.window',

@@ -7,6 +7,7 @@ import type { InstantQuery } from '../../../src/promql/engine.ts';
 import { Readings } from '../../../src/scaling/reading.ts';
 import { Registry } from '../../../src/telemetry/registry.ts';
 import { KedaClient, type Trigger } from '../../support/keda-client.ts';
+import { KedaStack } from '../../support/keda-stack.ts';
 import { ScalingStack } from '../../support/scaling-stack.ts';
 
 const INVALID_ARGUMENT = 3;
@@ -169,11 +170,42 @@ test('metadata may come from the environment, under an alias, and with what belo
     3,
     true,
   );
+  // All that KEDA's scaler has ever read of it by itself.
+  const own = ['scalerAddress', 'enableTLS', 'unsafeSsl', 'caCert', 'tlsClientCert', 'tlsClientKey', 'tlsCertFile'];
+  for (const key of own) {
+    await f({ query: 'depth{pod="a"}', [key]: 'x' }, 3, true);
+    await f({ query: 'depth{pod="a"}', [`${key}FromEnv`]: 'x' }, 3, true);
+  }
   await f({ query: 'depth{pod="a"}', activationTargetValue: '3' }, 3, false);
   await f({ query: 'depth{pod="a"}', activationTargetValue: '2999m' }, 3, true);
   await f({ query: 'vector(0)' }, 0, false);
   await f({ query: 'vector(1e19)' }, 1e19, true);
   t.equal((await client.getMetrics(trigger({ query: 'vector(1e19)' }), 'm'))[0]!.metricValue, 2n ** 63n - 1n);
+});
+
+test('both numbers of an answer are right at either end', async (t) => {
+  const stack = new KedaStack();
+  const client = new KedaClient((await stack.openKeda()).address);
+  t.teardown(async () => {
+    client.close();
+    await stack.close();
+  });
+  const f = async (value: number, int: bigint) => {
+    stack.clock.advance(1000);
+    stack.put({ __name__: 'depth' }, value);
+    const [answer] = await client.getMetrics(trigger({ metricQuery: 'depth' }), 'm');
+    t.strictSame([answer!.metricValueFloat, answer!.metricValue], [value, int], `${value}`);
+  };
+  // KEDA takes the integer of whatever is not greater than 0: cut to 64 bits it may be anything.
+  await f(-2.5, -2n);
+  await f(-0.4, 0n);
+  await f(-1e19, -(2n ** 63n));
+  await f(-1e300, -(2n ** 63n));
+  await f(-(2 ** 63), -(2n ** 63n));
+  await f(2 ** 63, 2n ** 63n - 1n);
+  await f(2 ** 53, 2n ** 53n);
+  await f(4294967296.5, 4294967297n);
+  await f(0.0004, 1n);
 });
 
 test('without any sample there is a specification, but no value', async (t) => {
