@@ -9,7 +9,7 @@ import { totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { bindHost } from './api/http.ts';
-import { registerMemstore } from './api/keda/memstore.ts';
+import { registerMemstore, registerRuntimeInfo } from './api/keda/memstore.ts';
 import { type KedaPort, openKeda } from './api/keda/server.ts';
 import { ClusterClient } from './api/kubernetes/cluster/client.ts';
 import { WatchedPods } from './api/kubernetes/cluster/pod-states.ts';
@@ -262,6 +262,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     namesByRules((name) => head.hasMetric(name)),
   );
   const kedify = openKedify(config, { head, names, clock, registry, recorder });
+  if (kedify !== null) registerRuntimeInfo(registry, { kedify, info: () => infoOf(config) });
   const steadiness = new Steadiness(clock);
   registry.computed('counter', 'tidegauge_clock_jumps_total', 'Jumps of the wall clock.', () => steadiness.jumps);
   const retention = setInterval(() => {

@@ -146,13 +146,17 @@ test('what is wrong with the rest of the metadata is told by GetMetrics and IsAc
     /did you mean "activationTargetValue"/,
   );
   await f({ query: 'sum(depth)', activationTargetValue: 'x' }, INVALID_ARGUMENT, /cannot read activationTargetValue/);
-  await f({ query: 'nope' }, NOT_FOUND, 'unknown metric "nope" [unknown_metric]');
-  await f({ query: 'depth{pod="z"}' }, NOT_FOUND, /^no series match .* \[no_series]$/);
+  await f({ query: 'nope' }, NOT_FOUND, /^unknown metric "nope" \[unknown_metric]; compare the name/);
+  await f({ query: 'depth{pod="z"}' }, NOT_FOUND, /^no series match .* \[no_series]; compare the labels/);
   await f({ query: 'depth' }, FAILED_PRECONDITION, /^ambiguous: 2 series/);
   await f({ query: 'sum(depth) / 0' }, UNAVAILABLE, /^not a number/);
   await f({ query: 'sum(depth) - 100' }, UNAVAILABLE, /^negative/);
   stack.clock.advance(600_000);
-  await f({ query: 'sum(depth)' }, UNAVAILABLE, 'stale since 2026-11-21T10:00:00Z, 10m ago [stale]');
+  await f(
+    { query: 'sum(depth)' },
+    UNAVAILABLE,
+    /^stale since 2026-11-21T10:00:00Z, 10m ago \[stale]; see why its senders are silent/,
+  );
 });
 
 test('metadata may come from the environment, under an alias, and with what belongs to KEDA', async (t) => {
@@ -208,14 +212,47 @@ test('both numbers of an answer are right at either end', async (t) => {
   await f(0.0004, 1n);
 });
 
+test('an absence says why, what can be done, and where more is to be read', async (t) => {
+  const stack = new KedaStack();
+  const client = new KedaClient((await stack.openKeda()).address);
+  const web = await stack.openWeb();
+  t.teardown(async () => {
+    client.close();
+    await stack.close();
+  });
+  fill(stack);
+  const f = async (metadata: Metadata, outcome: string, advice: RegExp) => {
+    const poll = await client.poll({
+      namespace: 'a & b',
+      name: `web ${outcome}`,
+      metadata: { targetValue: '5', ...metadata },
+    });
+    if (poll.kind !== 'error') throw new Error(`${JSON.stringify(metadata)} is answered`);
+    t.match(poll.message, advice);
+    t.ok(poll.message.length < 500, 'as much as an event of Kubernetes shows');
+    const [, path] = /how it came about: (\/\S+)$/.exec(poll.message) ?? [];
+    const { data } = (await (await fetch(`http://${web}${path}`)).json()) as { data: { outcome: string } };
+    t.equal(data.outcome, outcome, `${path}`);
+  };
+  await f({ query: 'nope' }, 'unknown_metric', /see whether its sender runs/);
+  await f({ query: 'depth{pod="z"}' }, 'no_series', /noData, or "or vector\(0\)" in the query/);
+  await f({ query: 'depth' }, 'ambiguous', /or set reduce/);
+  await f({ query: 'sum(depth) / 0' }, 'not_a_number', /divides by 0/);
+  await f({ query: 'sum(depth) - 100' }, 'negative', /clampMin: "0" allows for it/);
+  await f({ metricQuery: 'nope', noData: 'error' }, 'unknown_metric', /see whether its sender runs/);
+  stack.clock.advance(600_000);
+  await f({ query: 'sum(depth)' }, 'stale', /noData: last bridges that/);
+  await f({ metricQuery: 'depth' }, 'warming_up', /it ends by itself/);
+});
+
 test('without any sample there is a specification, but no value', async (t) => {
   const { client } = await open(t);
   const web = trigger({ query: 'sum(depth) or vector(0)', targetValue: '5' });
   t.strictSame((await client.getMetricSpec(web)).length, 1);
-  t.strictSame(await client.poll(web), {
+  t.match(await client.poll(web), {
     kind: 'error',
     grpcCode: UNAVAILABLE,
-    message: 'warming up: no sample received since the start [warming_up]',
+    message: /^warming up: no sample received since the start \[warming_up]; it ends by itself/,
   });
 });
 
