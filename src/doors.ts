@@ -13,7 +13,7 @@ import { Guard } from './api/guard.ts';
 import { buildHttp, listenHttp } from './api/http.ts';
 import { Identities } from './api/identities.ts';
 import { mayStay, type ReadTls, readTlsFiles, registerExpiry, reloadTls, tlsServerOptions } from './api/tls.ts';
-import { readWebFile } from './config/load.ts';
+import { ownTlsOf, readWebFile } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { type Address, isLoopback } from './config/values.ts';
 import { PORTS, type PortName } from './model/access.ts';
@@ -106,14 +106,9 @@ export class Doors {
   }
 
   #tlsOf(port: PortName): ReadTls | null {
-    const { keda } = this.#around.config;
-    if (port === 'keda' && keda.tlsCertFile !== '') {
-      return () => ({
-        certPem: readText(keda.tlsCertFile),
-        keyPem: readText(keda.tlsPrivateKeyFile),
-        clientCaPem: keda.tlsClientCaFile === '' ? null : readText(keda.tlsClientCaFile),
-      });
-    }
+    const { keda, otlp } = this.#around.config;
+    const own = port === 'keda' ? ownTlsOf(keda) : port === 'otlp_grpc' ? ownTlsOf(otlp.grpc) : null;
+    if (own !== null) return () => readTlsFiles(own, readText);
     if (this.#identities.rules.tls[port] === null) return null;
     return () => {
       const settings = this.#identities.rules.tls[port];

@@ -3,11 +3,13 @@
  * together, and where the process (arguments, environment, files, signals, timers) is touched.
  */
 import { readFileSync } from 'node:fs';
+import type { Server as HttpServer } from 'node:http';
+import type { Socket } from 'node:net';
 import { totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { bindHost } from './api/http.ts';
-import { registerMemstore } from './api/keda/memstore.ts';
+import { registerMemstore, registerRuntimeInfo } from './api/keda/memstore.ts';
 import { type KedaPort, openKeda } from './api/keda/server.ts';
 import { ClusterClient } from './api/kubernetes/cluster/client.ts';
 import { WatchedPods } from './api/kubernetes/cluster/pod-states.ts';
@@ -262,6 +264,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     namesByRules((name) => head.hasMetric(name)),
   );
   const kedify = openKedify(config, { head, names, clock, registry, recorder });
+  if (kedify !== null) registerRuntimeInfo(registry, { kedify, info: () => infoOf(config) });
   const steadiness = new Steadiness(clock);
   registry.computed('counter', 'tidegauge_clock_jumps_total', 'Jumps of the wall clock.', () => steadiness.jumps);
   const retention = setInterval(() => {
@@ -326,8 +329,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
       open: (address) =>
         doors.openHttp('otlp_http', address, async (app) => {
           registerOtlpHttp(app, { writer, logger });
-          if (sharesPort(config, doors))
-            sharePort(app.server, (socket) => (keda === null ? socket.destroy() : keda.accept(socket)));
+          if (sharesPort(config, doors)) shareWithKeda(app.server, doors, () => keda);
         }),
     },
     keda: {
@@ -452,13 +454,26 @@ function infoOf({ keda, otlp, web }: Config): Record<string, string> {
   };
 }
 
-/**
- * Whoever must show a certificate on the KEDA port must not get around it by another one; and what is TLS cannot be told apart
- * by its first bytes.
- */
+/** What is TLS already cannot be told apart by its first bytes. */
 function sharesPort({ compat, keda }: Config, doors: Doors): boolean {
   if (!compat.kedify.enabled || !compat.kedify.sharedPort || keda.listenAddress === null) return false;
-  return doors.readTls('otlp_http') === null && (doors.readTls('keda')?.().clientCaPem ?? null) === null;
+  return doors.readTls('otlp_http') === null;
+}
+
+/** KEDA on the port of OTLP over HTTP. Whoever must show a certificate on its own port must not get around it here. */
+function shareWithKeda(server: HttpServer, doors: Doors, portOf: () => KedaPort | null): void {
+  const wantsCertificate = (doors.readTls('keda')?.().clientCaPem ?? null) !== null;
+  const refuse = (socket: Socket): void => {
+    doors.connections.of('otlp_http').refuse('protocol', socket.remoteAddress);
+    socket.destroy();
+  };
+  const takePlain = (socket: Socket): void => {
+    const port = portOf();
+    if (port === null || wantsCertificate) refuse(socket);
+    else port.accept(socket);
+  };
+  const takeTls = (socket: Socket): void => (portOf()?.acceptTls ?? refuse)(socket);
+  sharePort(server, takePlain, doors.readTls('keda') === null ? null : takeTls);
 }
 
 function doorOf(doors: Doors, port: PortName) {

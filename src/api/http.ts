@@ -58,6 +58,18 @@ export const DESCRIBING_SCHEMAS = {
   // Typed as what makes compilers out of pools of schemas; fastify calls no more of it than this.
 } as unknown as NonNullable<FastifyServerOptions['schemaController']>;
 
+const QUERY_PATH = '/api/v1/query';
+
+/**
+ * KEDA puts its `serverAddress` before the path as it stands: a slash too many, or the prefix of the server that answered there
+ * before, such as `/prometheus` or `/select/0/prometheus`.
+ */
+function withoutPrefix(url: string): string {
+  const path = url.startsWith('//') ? url.replace(/^\/+/, '/') : url;
+  const at = path.indexOf(`${QUERY_PATH}?`);
+  return at > 0 && path.indexOf('?') === at + QUERY_PATH.length ? path.slice(at) : path;
+}
+
 export function buildHttp(options: HttpOptions): FastifyInstance {
   const { logger, registry, bodyBytesMax = LIMITS.formBodyBytesMax, https, refuse = refuseAsText } = options;
   const slow = registry === undefined ? () => {} : slowCounter(registry);
@@ -72,7 +84,7 @@ export function buildHttp(options: HttpOptions): FastifyInstance {
     schemaController: DESCRIBING_SCHEMAS,
     return503OnClosing: false,
     // KEDA and others put a path behind an address that may end in a slash.
-    rewriteUrl: ({ url = '/' }) => (url.startsWith('//') ? url.replace(/^\/+/, '/') : url),
+    rewriteUrl: ({ url = '/' }) => withoutPrefix(url),
     routerOptions: { caseSensitive: true, maxParamLength: LIMITS.httpPathParameterLengthMax },
     clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket) =>
       refuseMalformed(error, socket, bodies?.isReading(socket) ?? false, slow),

@@ -27,6 +27,8 @@ export interface PortOptions {
 export interface Port {
   /** host:port that is really bound. */
   readonly address: string;
+  /** Serves a connection that came by another way, with TLS if the port has it. */
+  take(connection: Socket): void;
   /** Takes no new connections; those that are open stay. */
   close(): void;
 }
@@ -43,6 +45,7 @@ export async function openPort(options: PortOptions): Promise<Port> {
   const { address, port } = server.address() as AddressInfo;
   return {
     address: `${address.includes(':') ? `[${address}]` : address}:${port}`,
+    take: (connection) => void server.emit('connection', connection),
     close: () => {
       stopReloading();
       server.close();

@@ -3,12 +3,12 @@
  * over the file, the file over the default. Whatever is unknown or cannot be read is `bad_config`: a setting that is
  * silently not applied is worse than a daemon that does not start.
  */
-import type { AccessRules } from '../model/access.ts';
+import type { AccessRules, TlsSettings } from '../model/access.ts';
 import { CodedError } from '../model/errors.ts';
 import { nearest } from '../model/nearest.ts';
 import { parseAdapterFile } from './adapter-file.ts';
 import { adapterArguments } from './adapter-flags.ts';
-import { readAliases } from './aliases.ts';
+import { checkAliases, readAliases } from './aliases.ts';
 import { type FileContent, parseFile } from './file.ts';
 import {
   ALL_SETTINGS,
@@ -64,9 +64,14 @@ export function loadConfig(argv: readonly string[], env: Environment, readFile: 
     file.values.get(setting.name) ?? { text: defaultOf(setting, machine), origin: 'its default' };
   const config = buildConfig(given, file);
   checkTogether(config, env.KUBERNETES_SERVICE_HOST !== undefined);
-  checkSenders(config, readWebFile(config, readFile));
+  const rules = readWebFile(config, readFile);
+  checkAliases(env, config.keda.tlsCertFile !== '' || rules.tls.keda !== null);
+  checkSenders(config, rules);
   return config;
 }
+
+/** The flags of TLS that a port has of its own. */
+type OwnTls = Pick<Config['keda'], 'tlsCertFile' | 'tlsPrivateKeyFile' | 'tlsClientCaFile'>;
 
 export function helpText(): string {
   const lines = [
@@ -218,7 +223,12 @@ function buildConfig(given: Given, file: FileContent): Config {
     },
     auth: { waive: read(SETTINGS.authWaive) },
     otlp: {
-      grpc: { listenAddress: read(SETTINGS.otlpGrpcListenAddress) },
+      grpc: {
+        listenAddress: read(SETTINGS.otlpGrpcListenAddress),
+        tlsCertFile: read(SETTINGS.otlpGrpcTlsCertFile),
+        tlsPrivateKeyFile: read(SETTINGS.otlpGrpcTlsPrivateKeyFile),
+        tlsClientCaFile: read(SETTINGS.otlpGrpcTlsClientCaFile),
+      },
       http: { listenAddress: read(SETTINGS.otlpHttpListenAddress) },
       translation: {
         strategy: read(SETTINGS.otlpNamingStrategy),
@@ -303,8 +313,13 @@ function buildConfig(given: Given, file: FileContent): Config {
 }
 
 /** What is wrong only about several settings together. */
-function checkTogether({ kubernetes, keda }: Config, inCluster: boolean): void {
-  checkKedaTls(keda);
+function checkTogether({ kubernetes, keda, otlp }: Config, inCluster: boolean): void {
+  checkTls(keda, [SETTINGS.kedaTlsCertFile, SETTINGS.kedaTlsPrivateKeyFile, SETTINGS.kedaTlsClientCaFile]);
+  checkTls(otlp.grpc, [
+    SETTINGS.otlpGrpcTlsCertFile,
+    SETTINGS.otlpGrpcTlsPrivateKeyFile,
+    SETTINGS.otlpGrpcTlsClientCaFile,
+  ]);
   if ((kubernetes.tlsCertFile === '') !== (kubernetes.tlsPrivateKeyFile === '')) {
     const certificate = flagOf(SETTINGS.kubernetesTlsCertFile);
     const key = flagOf(SETTINGS.kubernetesTlsPrivateKeyFile);
@@ -336,13 +351,25 @@ export function readWebFile({ web: { configFile } }: Pick<Config, 'web'>, readFi
   return configFile === '' ? NO_WEB_FILE : parseWebFile(readTextFile(configFile, readFile), configFile);
 }
 
+/** TLS by the flags of one port, which win over the file of all; null if there are none. */
+export function ownTlsOf({ tlsCertFile, tlsPrivateKeyFile, tlsClientCaFile }: OwnTls): TlsSettings | null {
+  if (tlsCertFile === '') return null;
+  return {
+    certFile: tlsCertFile,
+    keyFile: tlsPrivateKeyFile,
+    clientCaFile: tlsClientCaFile,
+    isCertificateRequired: tlsClientCaFile !== '',
+    minVersion: 'TLSv1.2',
+  };
+}
+
 /** Who can write decides what is scaled: on a port that others reach, somebody has to say who that is. */
 function checkSenders({ web, otlp, auth }: Config, { tls, tokens, clients, anonymous }: AccessRules): void {
   if (auth.waive.includes('write') || anonymous.includes('write')) return;
   if ([...tokens, ...clients].some(({ roles }) => roles.includes('write'))) return;
   const ports = [
     [SETTINGS.webListenAddress, web.listenAddress, tls.web],
-    [SETTINGS.otlpGrpcListenAddress, otlp.grpc.listenAddress, tls.otlp_grpc],
+    [SETTINGS.otlpGrpcListenAddress, otlp.grpc.listenAddress, ownTlsOf(otlp.grpc) ?? tls.otlp_grpc],
     [SETTINGS.otlpHttpListenAddress, otlp.http.listenAddress, tls.otlp_http],
   ] as const;
   for (const [setting, address, files] of ports) {
@@ -355,15 +382,18 @@ function checkSenders({ web, otlp, auth }: Config, { tls, tokens, clients, anony
   }
 }
 
-function checkKedaTls({ tlsCertFile, tlsPrivateKeyFile, tlsClientCaFile }: Config['keda']): void {
-  const [certificate, key] = [flagOf(SETTINGS.kedaTlsCertFile), flagOf(SETTINGS.kedaTlsPrivateKeyFile)];
+function checkTls(
+  { tlsCertFile, tlsPrivateKeyFile, tlsClientCaFile }: OwnTls,
+  settings: readonly [certificate: Setting<string>, key: Setting<string>, clientCa: Setting<string>],
+): void {
+  const [certificate, key, clientCa] = settings.map(flagOf);
   if ((tlsCertFile === '') !== (tlsPrivateKeyFile === '')) {
     throw badConfig(
       `cannot use ${tlsCertFile === '' ? key : certificate}: got it alone, want ${certificate} and ${key} together`,
     );
   }
   if (tlsClientCaFile === '' || tlsCertFile !== '') return;
-  throw badConfig(`cannot use ${flagOf(SETTINGS.kedaTlsClientCaFile)}: got it without ${certificate} and ${key}`);
+  throw badConfig(`cannot use ${clientCa}: got it without ${certificate} and ${key}`);
 }
 
 function quote(text: string): string {

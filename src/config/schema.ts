@@ -112,7 +112,14 @@ export interface Config {
   /** What is let in without a name though its port is not on loopback. */
   readonly auth: { readonly waive: readonly ('write' | 'admin')[] };
   readonly otlp: {
-    readonly grpc: { readonly listenAddress: Address | null };
+    readonly grpc: {
+      readonly listenAddress: Address | null;
+      /** Both or neither are ''. */
+      readonly tlsCertFile: string;
+      readonly tlsPrivateKeyFile: string;
+      /** '' lets every client in. */
+      readonly tlsClientCaFile: string;
+    };
     readonly http: { readonly listenAddress: Address | null };
     readonly translation: OtlpTranslation;
   };
@@ -300,6 +307,24 @@ export const SETTINGS = {
     'true',
     'Keep OTLP delta points as they came, too, as series whose names end in `:delta`.',
   ),
+  otlpGrpcTlsCertFile: setting(
+    'otlp.grpc.tls-cert-file',
+    PATH,
+    '',
+    'PEM certificate of the OTLP/gRPC port; empty goes by `--web.config.file`. Renewed files are picked up within seconds.',
+  ),
+  otlpGrpcTlsPrivateKeyFile: setting(
+    'otlp.grpc.tls-private-key-file',
+    PATH,
+    '',
+    'PEM private key of that certificate.',
+  ),
+  otlpGrpcTlsClientCaFile: setting(
+    'otlp.grpc.tls-client-ca-file',
+    PATH,
+    '',
+    'PEM certificates of the authorities that a sender by OTLP/gRPC must have its certificate from; empty asks for none.',
+  ),
   kedaListenAddress: setting(
     'keda.listen-address',
     ADDRESS,
@@ -335,7 +360,7 @@ export const SETTINGS = {
     'compat.kedify.shared-port',
     BOOLEAN,
     'true',
-    'Serve KEDA on the OTLP/HTTP port, too; not while the KEDA port asks clients for certificates.',
+    'Serve KEDA on the OTLP/HTTP port, too, in plain text and by TLS as on its own; only by TLS if that asks for certificates.',
   ),
   compatKedifyWindow: setting(
     'compat.kedify.window',

@@ -165,6 +165,41 @@ test("variables of Kedify's scaler stand for settings, below our own", async (t)
     tlsCertFile: '/tls.crt',
     tlsPrivateKeyFile: '/tls.key',
   });
+  t.throws(
+    () => load([], { KEDA_TLS_ENABLED: '1', KEDA_TLS_KEY_FILE: '/k' }),
+    { message: /tls-cert-file/ },
+    'half of it',
+  );
+  t.throws(
+    () => load([], { KEDA_TLS_ENABLED: 'true' }),
+    { message: 'cannot use KEDA_TLS_ENABLED: got no certificate, want KEDA_TLS_CERT_FILE and KEDA_TLS_KEY_FILE' },
+    'there, it goes on in plain text',
+  );
+  t.ok(load(['--keda.tls-cert-file=a', '--keda.tls-private-key-file=b'], { KEDA_TLS_ENABLED: 'true' }));
+  t.throws(() => load([], { KEDA_TLS_ENABLED: 'yes' }), { message: /KEDA_TLS_ENABLED: got "yes", want true or false/ });
+  const mutual = { OTLP_TLS_CA_FILE: '/ca', OTLP_TLS_CERT_FILE: '/crt', OTLP_TLS_KEY_FILE: '/key' };
+  t.match(load([], { OTLP_RECEIVER_PORT: '4317', ...mutual }).otlp.grpc, {
+    listenAddress: { host: '', port: 4317 },
+    tlsCertFile: '/crt',
+    tlsPrivateKeyFile: '/key',
+    tlsClientCaFile: '/ca',
+  });
+  t.throws(
+    () => load([], { OTLP_RECEIVER_PORT: '4317', ...mutual, OTLP_TLS_CA_FILE: '' }),
+    { message: /everybody who reaches it could send samples/ },
+    'a certificate that nobody is asked for names no sender',
+  );
+  t.throws(() => load([], { OTLP_TLS_CA_FILE: '/ca' }), { message: /--otlp.grpc.tls-client-ca-file: got it without/ });
+  const idle = {
+    INTERNAL_METRICS_PORT: '8080',
+    METRIC_STORE_LAZY_SERIES: 'true',
+    METRIC_STORE_LAZY_AGGREGATES: 'true',
+    OTLP_CERTIFICATE_RELOAD_INTERVAL: '5m',
+    IS_ACTIVE_POLLING_INTERVAL_MS: '500',
+    NO_COLOR: 'true',
+    NO_BANNER: 'false',
+  };
+  t.strictSame(load([], idle), load([]), 'what has no counterpart changes nothing');
   t.equal(load([], { ...kedify, TIDEGAUGE_COMPAT_KEDIFY_WINDOW: '3m' }).compat.kedify.windowMs, 180_000);
   t.throws(() => load([], { METRIC_STORE_RETENTION_SECONDS: 'soon' }), {
     message: /from METRIC_STORE_RETENTION_SECONDS: got "soons"/,

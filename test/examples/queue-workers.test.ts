@@ -133,7 +133,9 @@ async function askWithGrpcio(t: Test, { daemon }: Scene, { metadata }: Trigger):
     daemon.listen.keda,
     JSON.stringify({ ...metadata, query: 'sum(nothing_of_that_name)' }),
   ]);
-  t.match(JSON.parse(wrong.stdout), { GetMetrics: /^NOT_FOUND: .*nothing_of_that_name.* \[unknown_metric\]$/ });
+  t.match(JSON.parse(wrong.stdout), {
+    GetMetrics: /^NOT_FOUND: .*nothing_of_that_name.* \[unknown_metric\]; compare the name/,
+  });
 }
 
 test('a queue of RabbitMQ: what a ScaledJob asks, with its own plugin as the exporter', {

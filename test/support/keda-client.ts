@@ -32,6 +32,16 @@ export interface OpenStream {
   cancel(): void;
 }
 
+export interface FollowOptions {
+  readonly isOver: () => boolean;
+  readonly sleep: (ms: number) => Promise<void>;
+  /** Called for each message. */
+  readonly onActive: () => void;
+}
+
+const FOLLOW_MS_MIN = 2000;
+const FOLLOW_MS_MAX = 60_000;
+
 /** What one poll of KEDA ends in. */
 export type Poll =
   | {
@@ -115,6 +125,20 @@ export class KedaClient {
     } catch (error) {
       const { code, details } = error as ServiceError;
       return { kind: 'error', grpcCode: code, message: details };
+    }
+  }
+
+  /**
+   * The loop of a trigger of type external-push until `isOver`: the stream again after 2 s, twice as long each time up to a
+   * minute, and 2 s anew only if the server ended it with OK.
+   */
+  async follow(trigger: Trigger, { isOver, sleep, onActive }: FollowOptions): Promise<void> {
+    let waitMs = FOLLOW_MS_MIN;
+    while (!isOver()) {
+      const stream = this.open('StreamIsActive', trigger, () => onActive());
+      if ((await stream.ended) === 0) waitMs = FOLLOW_MS_MIN;
+      await sleep(waitMs);
+      waitMs = Math.min(waitMs * 2, FOLLOW_MS_MAX);
     }
   }
 

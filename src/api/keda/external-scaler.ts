@@ -136,8 +136,28 @@ async function readValue(
   const reading = await readTrigger(call, ref, trigger, dependencies);
   if (reading.kind === 'value') return reading;
   logger.debug({ scaledObject, call, code: reading.code, reason: reading.reason }, 'no value for a trigger');
-  const fault: GrpcFault = { code: grpcCodeOf(reading.code), details: absenceText(reading) };
+  const fault: GrpcFault = {
+    code: grpcCodeOf(reading.code),
+    details: `${absenceText(reading)}${helpOf(reading.code, ref)}`,
+  };
   throw fault;
+}
+
+/** What can be done about an absence: its text stands in KEDA's log and in the events of the ScaledObject, and nowhere else. */
+const ADVICE: Readonly<Partial<Record<ErrorCode, string>>> = {
+  unknown_metric: 'compare the name with what is sent, and see whether its sender runs; noData answers instead',
+  no_series: 'compare the labels with those that are sent; noData, or "or vector(0)" in the query, answers instead',
+  stale: 'see why its senders are silent; noData: last bridges that',
+  warming_up: 'it ends by itself while samples arrive',
+  not_a_number: 'see whether the query divides by 0; noData or the clamps answer instead',
+  negative: 'clampMin: "0" allows for it',
+  ambiguous: 'aggregate in the query, as by sum(…), or set reduce',
+};
+
+function helpOf(code: ErrorCode, { namespace, name }: ScaledObjectRef): string {
+  const advice = ADVICE[code];
+  const path = `/api/v1/scale/explain?${new URLSearchParams({ namespace, name })}`;
+  return advice === undefined ? '' : `; ${advice}; how it came about: ${path}`;
 }
 
 function grpcCodeOf(code: ErrorCode): number {

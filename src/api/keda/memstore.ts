@@ -10,6 +10,7 @@ import type { Scope } from '../../model/scope.ts';
 import type { KedifyReadings } from '../../scaling/kedify/kedify-readings.ts';
 import { type MemoryView, memoryData, memoryNames } from '../../scaling/kedify/memory-view.ts';
 import { operationOf } from '../../scaling/kedify/metric-query.ts';
+import type { Registry } from '../../telemetry/registry.ts';
 import { identityOf, scopeOf } from '../access.ts';
 import {
   BOOLEAN,
@@ -119,7 +120,19 @@ function viewOf({ head, names, clock, kedify }: MemstoreDeps): MemoryView {
   return { head, names, nowMs: clock.nowMs(), windowMs: settings.windowMs, sinceMs };
 }
 
-function infoOf({ kedify, info }: MemstoreDeps): object {
+const INFO_KEYS = ['version', 'goVersion', 'arch', 'os', 'gitSha', 'retentionSeconds'] as const;
+const PORT_KEYS = ['scalerPort', 'otlpPort', 'internalMetricsPort', 'restApiPort'] as const;
+
+/** What `/info` says, as a metric of that scaler's name. */
+export function registerRuntimeInfo(registry: Registry, deps: Pick<MemstoreDeps, 'kedify' | 'info'>): void {
+  const keys = [...INFO_KEYS, ...PORT_KEYS];
+  registry.collected('gauge', 'keda_otel_scaler_runtime_info', 'Version and ports, as labels.', keys, () => {
+    const info = infoOf(deps);
+    return [{ labels: keys.map((key) => info[key] ?? ''), value: 1 }];
+  });
+}
+
+function infoOf({ kedify, info }: Pick<MemstoreDeps, 'kedify' | 'info'>): Readonly<Record<string, string>> {
   return {
     goVersion: '',
     arch: process.arch,

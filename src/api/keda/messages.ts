@@ -132,9 +132,9 @@ function readEntry(reader: protobuf.Reader, into: Map<string, string>): void {
   }
 }
 
-/** Rounded up and held within 64 bits, as two halves (a double does not reach 2^63 - 1). */
+/** Rounded up and held within 64 bits on either side, as two halves (a double does not reach 2^63 - 1). */
 function ceilInt64(value: number): { low: number; high: number; unsigned: boolean } {
   const max = 2n ** 63n - 1n;
-  const ceiled = value >= 2 ** 63 ? max : BigInt(Math.ceil(value));
+  const ceiled = value >= 2 ** 63 ? max : BigInt(Math.ceil(Math.max(value, -(2 ** 63))));
   return { low: Number(ceiled & 0xffffffffn), high: Number((ceiled >> 32n) & 0xffffffffn), unsigned: false };
 }

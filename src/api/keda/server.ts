@@ -37,8 +37,10 @@ export interface KedaOptions extends ScalerDependencies {
 export interface KedaPort {
   /** host:port that is really bound; '' if nowhere. */
   readonly address: string;
-  /** Serves gRPC on a connection that came by another way. */
+  /** Serves gRPC on a connection that came by another way, in plain text. */
   accept(connection: Socket): void;
+  /** The same for one that begins with TLS; null if the port has none. */
+  readonly acceptTls: ((connection: Socket) => void) | null;
   close(): Promise<void>;
 }
 
@@ -84,7 +86,8 @@ export async function openKeda(options: KedaOptions): Promise<KedaPort> {
     health.close();
     await server.close(CLOSE_MS_MAX);
   };
-  return { address: port?.address ?? '', accept, close };
+  const acceptTls = port === null || readTls === null ? null : port.take;
+  return { address: port?.address ?? '', accept, acceptTls, close };
 }
 
 /** The scaler's methods, and what ends its streams with OK. */

@@ -37,7 +37,10 @@ type Metadata = ScaledObjectRef['metadata'];
 
 const OWN_KEYS: readonly string[] = ['query', 'promql', 'targetValue', 'activationTargetValue', ...POLICY_KEYS];
 const KEDIFY_KEYS: readonly string[] = ['metricQuery', 'operationOverTime'];
-/** Read by KEDA itself and sent along; users also put what belongs into a TriggerAuthentication here. */
+/**
+ * Read by KEDA itself and sent along: the address and TLS. What belongs into a TriggerAuthentication users put here, too, and
+ * `tlsCertFile` is what releases before 2.12 read instead.
+ */
 const KEDA_KEYS: readonly string[] = [
   'scalerAddress',
   'enableTLS',
@@ -45,6 +48,7 @@ const KEDA_KEYS: readonly string[] = [
   'caCert',
   'tlsClientCert',
   'tlsClientKey',
+  'tlsCertFile',
 ];
 const FROM_ENV = 'FromEnv';
 /** KEDA writes targets with three decimals: a smaller one it would round to 0, and so break the HPA. */

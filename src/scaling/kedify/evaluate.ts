@@ -53,7 +53,7 @@ export interface KedifySurroundings {
 }
 
 /** How far ahead of our clock a sender's may be. */
-const AHEAD_MS_MAX = 30_000;
+export const AHEAD_MS_MAX = 30_000;
 const SERIES_BETWEEN_YIELDS = 256;
 
 /** Evaluates, in slices: yields between some hundred series. Throws `query_too_large`. */
@@ -183,7 +183,7 @@ function isExact(selection: Selection, i: number, wanted: readonly Wanted[], nam
 const buffer = new SampleBuffer(256);
 
 /** Samples of a series after `fromMs`; null if there are none, or if its sender has ended it. */
-function readPoints(
+export function readPoints(
   selection: Selection,
   i: number,
   part: StoredMetric['part'],

@@ -53,6 +53,8 @@ export interface KedifyRequest {
   readonly freshnessMs: number | null;
   /** Null for what the settings say. */
   readonly noData: NoData | null;
+  /** What is wrong with the question though it is answered; said with every value. */
+  readonly warnings?: readonly string[];
   readonly scope: Scope;
   /** Now if it is left out. */
   readonly timeMs?: number;
@@ -206,12 +208,19 @@ export class KedifyReadings {
       if (!(error instanceof CodedError)) throw error;
       return absence(timeMs, NOTHING, error.code, error.message);
     }
-    if (result.value === null) return this.#fill(request, result, timeMs);
+    if (result.value === null) {
+      const filled = this.#fill(request, result, timeMs);
+      if (filled.kind === 'absence') return filled;
+      return { ...filled, note: [filled.note, ...this.#warningsOf(request, result)].join('; ') };
+    }
     if (request.noData?.kind === 'last') this.#last.set(keyOf(request), { value: result.value, timeMs });
     if (request.asker !== undefined) this.#note(request, request.asker, result.value);
-    const { ignoredLabels } = result;
-    const note = ignoredLabels.length === 0 ? '' : `no series carries ${ignoredLabels.join(', ')}: ignored`;
-    return value(timeMs, result, clamped(result.value, request), 'query', note);
+    return value(timeMs, result, clamped(result.value, request), 'query', this.#warningsOf(request, result).join('; '));
+  }
+
+  #warningsOf({ metricQuery, warnings = [] }: KedifyRequest, { ignoredLabels }: KedifyResult): readonly string[] {
+    const ignored = ignoredLabels.length === 0 ? '' : `no series carries ${ignoredLabels.join(', ')}: ignored`;
+    return [...warnings, this.#parse(metricQuery).warning, ignored].filter((text) => text !== '');
   }
 
   #note(request: KedifyRequest, { namespace, name }: Asker, value: number): void {
@@ -371,7 +380,8 @@ function absence(timeMs: number, { series, newestMs }: KedifyResult, code: Error
 /** Equal for requests that have the same answer. */
 function keyOf(request: KedifyRequest): string {
   const scope = request.scope === null ? '*' : JSON.stringify(request.scope);
-  return `${policyText(request)}\uffff${scope}\uffff${request.timeMs ?? ''}\uffff${request.metricQuery}`;
+  const warnings = request.warnings?.join(' ') ?? '';
+  return [policyText(request), warnings, scope, request.timeMs ?? '', request.metricQuery].join('\uffff');
 }
 
 /** What differs from the default, as it could be written. */

@@ -2,15 +2,14 @@
  * The store as Kedify's scaler shows its own: names of metrics, and for each the series with their samples within the
  * window and what every operation makes of them.
  */
-import { isStaleHistogram } from '../../model/histogram.ts';
 import { METRIC_NAME } from '../../model/labels.ts';
 import { LIMITS } from '../../model/limits.ts';
-import { SampleBuffer } from '../../model/sample.ts';
 import { SCOPE_ALL } from '../../model/scope.ts';
 import type { HeadReader } from '../../tsdb/head.ts';
+import { AHEAD_MS_MAX, readPoints } from './evaluate.ts';
 import { OPERATIONS } from './metric-query.ts';
-import type { OriginalNames } from './original-names.ts';
-import { overTime } from './over-time.ts';
+import type { OriginalNames, StoredMetric } from './original-names.ts';
+import { overTime, type Points } from './over-time.ts';
 
 export interface MemoryView {
   readonly head: Pick<HeadReader, 'select' | 'labelValues'>;
@@ -41,64 +40,54 @@ export function memoryNames({ head, names, sinceMs }: MemoryView): readonly stri
   return [...new Set(stored.flatMap((name) => names.namesOf(name)))].sort();
 }
 
-/** Series with samples within the window, by name; the first `memstoreSeriesMax` of them. */
+/** Live series by the names that they are asked for; the first `memstoreSeriesMax` of them. */
 export function memoryData(view: MemoryView): Readonly<Record<string, ViewedSeries[]>> {
-  const { head, names, nowMs, windowMs, sinceMs } = view;
   const data: Record<string, ViewedSeries[]> = Object.create(null);
-  const matchers = [{ type: '!=', name: METRIC_NAME, value: '' }] as const;
-  const fromMs = Math.max(nowMs - windowMs - 1, sinceMs);
-  const selection = head.select({ matchers, fromMs, toMs: nowMs, scope: SCOPE_ALL });
-  const buffer = new SampleBuffer(256);
-  const seriesMax = Math.min(selection.count, LIMITS.memstoreSeriesMax);
-  for (let i = 0; i < seriesMax; i++) {
-    const count = readFloats(selection.read(i, fromMs, nowMs, buffer), buffer);
-    if (count === 0 && !hasHistograms(selection, i, fromMs, nowMs)) continue;
-    const labels = selection.labels(i);
-    const shown: Record<string, string> = Object.create(null);
-    let stored = '';
-    for (let l = 0; l < labels.length; l += 2) {
-      if (labels[l] === METRIC_NAME) stored = labels[l + 1]!;
-      else shown[names.keyOf(labels[l]!)] = labels[l + 1]!;
+  let left = LIMITS.memstoreSeriesMax;
+  for (const name of memoryNames(view)) {
+    const series: ViewedSeries[] = [];
+    for (const metric of view.names.find(name)) {
+      const found = left > 0 ? seriesOf(metric, view, left) : [];
+      left -= found.length;
+      series.push(...found);
     }
-    const points = { timesMs: buffer.timesMs, values: buffer.values, count };
-    const viewed: ViewedSeries = {
-      labels: shown,
-      data: Array.from({ length: count }, (_, p) => ({
-        value: buffer.values[p]!,
-        time: Math.floor(buffer.timesMs[p]! / 1000),
-      })),
-      aggregatesOverTime:
-        count === 0
-          ? {}
-          : Object.fromEntries(OPERATIONS.map((operation) => [operation, overTime(operation, points, false)])),
-      lastUpdate: count === 0 ? 0 : Math.floor(buffer.timesMs[count - 1]! / 1000),
-    };
-    for (const name of names.namesOf(stored)) {
-      data[name] ??= [];
-      data[name].push(viewed);
-    }
+    if (series.length > 0) data[name] = series;
   }
-  selection.close();
   return data;
 }
 
-/** Moves the samples that are no stale markers to the front, and counts them. */
-function readFloats(read: number, buffer: SampleBuffer): number {
-  let count = 0;
-  for (let at = 0; at < read; at++) {
-    if (buffer.isStale(at)) continue;
-    buffer.timesMs[count] = buffer.timesMs[at]!;
-    buffer.values[count] = buffer.values[at]!;
-    count++;
+function seriesOf(metric: StoredMetric, view: MemoryView, seriesMax: number): readonly ViewedSeries[] {
+  const { head, names, nowMs, windowMs, sinceMs } = view;
+  const fromMs = Math.max(nowMs - windowMs - 1, sinceMs);
+  const toMs = nowMs + AHEAD_MS_MAX;
+  const matchers = [{ type: '=', name: METRIC_NAME, value: metric.name }] as const;
+  const selection = head.select({ matchers, fromMs, toMs, scope: SCOPE_ALL });
+  const found: ViewedSeries[] = [];
+  for (let i = 0; i < selection.count && found.length < seriesMax; i++) {
+    const points = readPoints(selection, i, metric.part, fromMs, toMs);
+    if (points !== null) found.push(viewed(labelsOf(selection.labels(i), names), points, metric.isDelta));
   }
-  return count;
+  selection.close();
+  return found;
 }
 
-function hasHistograms(
-  selection: ReturnType<MemoryView['head']['select']>,
-  i: number,
-  fromMs: number,
-  toMs: number,
-): boolean {
-  return selection.hasHistograms(i) && !selection.readHistograms(i, fromMs, toMs).blobs.every(isStaleHistogram);
+function viewed(labels: ViewedSeries['labels'], points: Points, isDelta: boolean): ViewedSeries {
+  const { timesMs, values, count } = points;
+  return {
+    labels,
+    data: Array.from({ length: count }, (_, p) => ({ value: values[p]!, time: Math.floor(timesMs[p]! / 1000) })),
+    aggregatesOverTime: Object.fromEntries(
+      OPERATIONS.map((operation) => [operation, overTime(operation, points, isDelta)]),
+    ),
+    lastUpdate: Math.floor(timesMs[count - 1]! / 1000),
+  };
+}
+
+/** Under the keys that their sender gave them. */
+function labelsOf(labels: readonly string[], names: OriginalNames): ViewedSeries['labels'] {
+  const shown: Record<string, string> = Object.create(null);
+  for (let l = 0; l < labels.length; l += 2) {
+    if (labels[l] !== METRIC_NAME) shown[names.keyOf(labels[l]!)] = labels[l + 1]!;
+  }
+  return shown;
 }

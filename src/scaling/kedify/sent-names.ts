@@ -24,7 +24,7 @@ export interface SentNames {
 }
 
 const PARTS = ['count', 'sum'] as const;
-const SUFFIX = /_(?:bucket|count|sum)(?=:delta$|$)/;
+const SUFFIX = /_(?:bucket|count|sum)$/;
 const DELTA = ':delta';
 
 export function namesAsSent(sent: SentNames, rules: OriginalNames): OriginalNames {
@@ -45,11 +45,14 @@ export function namesAsSent(sent: SentNames, rules: OriginalNames): OriginalName
     },
     isOfResource: (labelName) => rules.isOfResource(labelName),
     namesOf(storedName) {
-      const [suffix = ''] = SUFFIX.exec(storedName) ?? [];
-      const base = storedName.replace(SUFFIX, '').replace(/:delta$/, '');
-      const whole = sent.metricsByName(storedName.replace(/:delta$/, '')).map(({ original }) => kedifyName(original));
-      const parts = sent.metricsByName(base).map(({ original }) => `${kedifyName(original)}${suffix}`);
-      const names = [...new Set([...whole, ...(suffix === '' ? [] : parts)])];
+      const stored = storedName.replace(/:delta$/, '');
+      const whole = sent.metricsByName(stored).flatMap(askedNames);
+      const [suffix = ''] = SUFFIX.exec(stored) ?? [];
+      const parts =
+        suffix === '' ? [] : sent.metricsByName(stored.slice(0, -suffix.length)).filter((one) => !isNumber(one));
+      // Buckets cannot be asked for there.
+      if (suffix === '_bucket' && parts.length > 0) return [...new Set(whole)];
+      const names = [...new Set([...whole, ...parts.map(({ original }) => `${kedifyName(original)}${suffix}`)])];
       return names.length === 0 ? rules.namesOf(storedName) : names;
     },
     keyOf: (labelName) => sent.keysOfLabel(labelName)[0] ?? rules.keyOf(labelName),
@@ -66,10 +69,20 @@ function indexOf(metrics: Iterable<SentMetric>): Map<string, StoredMetric[]> {
   };
   for (const metric of metrics) {
     const asked = kedifyName(metric.original);
-    if (metric.kind === 'gauge' || metric.kind === 'sum') add(asked, floats(metric, ''));
+    if (isNumber(metric)) add(asked, floats(metric, ''));
     else for (const part of PARTS) add(`${asked}_${part}`, partOf(metric, part));
   }
   return index;
+}
+
+function isNumber({ kind }: SentMetric): boolean {
+  return kind === 'gauge' || kind === 'sum';
+}
+
+/** Of histograms and summaries only these two numbers can be asked for. */
+function askedNames(metric: SentMetric): readonly string[] {
+  const asked = kedifyName(metric.original);
+  return isNumber(metric) ? [asked] : PARTS.map((part) => `${asked}_${part}`);
 }
 
 function partOf(metric: SentMetric, part: 'count' | 'sum'): StoredMetric {

@@ -2,6 +2,7 @@
  * Runs cases in the form of the conformance corpus of KEDA (its README has it) through real sockets: OTLP in, gRPC and
  * HTTP out, with a clock and timers that the case moves. The daemon began to listen at second 0.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { KedifySettings } from '../../../src/scaling/kedify/kedify-readings.ts';
 import { parseQuantity } from '../../../src/scaling/quantity.ts';
 import { KedaClient, type Trigger, toMilli } from '../../support/keda-client.ts';
@@ -54,8 +55,13 @@ interface Expectation {
 const CODES: Readonly<Record<string, number>> = {
   INVALID_ARGUMENT: 3,
   NOT_FOUND: 5,
+  DEADLINE_EXCEEDED: 4,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
   FAILED_PRECONDITION: 9,
+  UNIMPLEMENTED: 12,
   UNAVAILABLE: 14,
+  UNAUTHENTICATED: 16,
 };
 const TOLERANCE = 1e-5;
 const STREAM_TOLERANCE_S = 0.2;
@@ -154,7 +160,11 @@ class CaseRun {
       }
     }
     await this.#checkValue(client, asked, name);
-    if (expect.active !== undefined) this.#same('active', expect.active, await client.isActive(asked));
+    const active = expect.active ?? expect.keda?.active;
+    if (active !== undefined) this.#same('active', active, await client.isActive(asked));
+    if (expect.keda?.error !== undefined) {
+      this.#same('error', expect.keda.error, (await client.poll(asked)).kind === 'error');
+    }
     await this.#checkErrors(client, asked, name);
     if (expect.stream !== undefined) await this.#checkStream(client, asked, expect.stream);
   }
@@ -230,18 +240,20 @@ class CaseRun {
   /** The request as KEDA's prometheus scaler writes it, and what it makes of the reply. */
   async #checkPrometheus(): Promise<void> {
     const { trigger, expect } = this.#case;
-    const { serverAddress, query, threshold, ignoreNullValues = 'true' } = trigger!.metadata;
+    const { serverAddress, query, threshold, namespace, ignoreNullValues = 'true' } = trigger!.metadata;
     const time = `${new Date(this.#stack.clock.nowMs()).toISOString().slice(0, 19)}Z`;
     const form = new URLSearchParams({ query: query! }).toString();
-    const reply = await fetch(`${serverAddress!.replace('HOST', this.#web)}/api/v1/query?${form}&time=${time}`);
+    const scope = namespace === undefined ? '' : `&namespace=${namespace}`;
+    const reply = await fetch(`${serverAddress!.replace('HOST', this.#web)}/api/v1/query?${form}&time=${time}${scope}`);
     const body = (await reply.json()) as PromReply;
     this.#same('status', expect.http?.status, reply.status);
     this.#same('resultType', expect.http?.resultType, body.data?.resultType);
     if (expect.http?.values !== undefined) {
-      this.#same('values', [...expect.http.values].sort(), body.data!.result.map(({ value }) => value[1]).sort());
+      this.#same('values', [...expect.http.values].sort(), [...valuesOf(body)].sort());
     }
+    if (expect.http?.body !== undefined) this.#same('body', expect.http.body, body);
     const value = kedaValue(reply.status, body, ignoreNullValues === 'true');
-    this.#same('error', expect.keda?.error, value === null ? true : undefined);
+    this.#same('error', expect.keda?.error, value === null);
     this.#same('hpaMetric', expect.keda?.hpaMetric, 's0-prometheus');
     this.#same('milli', expect.keda?.milli, value === null ? null : toMilli(value));
     const threshold0 = Number(trigger!.metadata.activationThreshold ?? 0);
@@ -253,14 +265,17 @@ class CaseRun {
     const { trigger, expect } = this.#case;
     const { url, valueLocation, activationTargetValue = '0' } = trigger!.metadata;
     const reply = await fetch(url!.replace('HOST', this.#web));
-    this.#same('status', expect.http?.status ?? 200, reply.status);
+    const body = (await reply.json()) as unknown;
     const found = valueLocation!
       .split('.')
-      .reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], await reply.json());
-    const value = typeof found === 'number' ? found : Number(parseQuantity(String(found))) / 1e9;
+      .reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], body);
+    const value = reply.status === 200 ? numberOf(found) : null;
+    this.#same('status', expect.http?.status ?? (expect.keda?.error === true ? undefined : 200), reply.status);
+    if (expect.http?.body !== undefined) this.#same('body', expect.http.body, body);
+    this.#same('error', expect.keda?.error, value === null);
     this.#same('hpaMetric', expect.keda?.hpaMetric, `s0-metric-api-${valueLocation!.replace(/[/.:%()]/g, '-')}`);
-    this.#same('milli', expect.keda?.milli, toMilli(value));
-    this.#same('active', expect.keda?.active, value > Number(activationTargetValue));
+    this.#same('milli', expect.keda?.milli, value === null ? null : toMilli(value));
+    this.#same('active', expect.keda?.active, value === null ? null : value > Number(activationTargetValue));
   }
 
   #number(
@@ -280,7 +295,7 @@ class CaseRun {
   #same(what: string, want: unknown, got: unknown): void {
     if (want === undefined) return;
     const [wanted, gotten] = [want, got].map((one) => JSON.stringify(one, bigText));
-    if (wanted !== gotten) this.#complain(`${what} is ${gotten}, want ${wanted}`);
+    if (!isDeepStrictEqual(want, got)) this.#complain(`${what} is ${gotten}, want ${wanted}`);
   }
 
   #complain(text: string): void {
@@ -291,14 +306,33 @@ class CaseRun {
 interface PromReply {
   readonly data?: {
     readonly resultType: string;
-    readonly result: readonly { readonly value: readonly [number, string] }[];
+    readonly result: readonly { readonly value?: readonly [number, string] }[];
   };
+}
+
+/** What a reply holds: one text an element of a vector, or that of a scalar or a string. */
+function valuesOf({ data }: PromReply): readonly string[] {
+  if (data === undefined) return [];
+  if (data.resultType === 'vector') return data.result.map(({ value }) => value![1]);
+  return data.resultType === 'matrix' ? [] : [(data.result as unknown as readonly [number, string])[1]];
+}
+
+/** What KEDA's metrics-api scaler makes of what it found: a number, or text that is a quantity; else null. */
+function numberOf(found: unknown): number | null {
+  if (typeof found === 'number') return Number.isFinite(found) ? found : null;
+  try {
+    return Number(parseQuantity(String(found))) / 1e9;
+  } catch {
+    return null;
+  }
 }
 
 /** KEDA's prometheus scaler: the value, or null for an error. */
 function kedaValue(status: number, { data }: PromReply, ignoresNull: boolean): number | null {
-  if (status < 200 || status > 299 || data?.resultType !== 'vector' || data.result.length > 1) return null;
-  const text = data.result[0]?.value[1];
+  const isList = data?.resultType === 'vector' || data?.resultType === 'matrix';
+  if (status < 200 || status > 299 || !isList || data.result.length > 1) return null;
+  // The one series of a range has no `value`: for KEDA that is as empty as nothing.
+  const text = data.result[0]?.value?.[1];
   const value = text === undefined ? Number.NaN : Number(text.replace('Inf', 'Infinity'));
   if (Number.isFinite(value)) return value;
   return ignoresNull ? 0 : null;

@@ -7,6 +7,7 @@ import type { InstantQuery } from '../../../src/promql/engine.ts';
 import { Readings } from '../../../src/scaling/reading.ts';
 import { Registry } from '../../../src/telemetry/registry.ts';
 import { KedaClient, type Trigger } from '../../support/keda-client.ts';
+import { KedaStack } from '../../support/keda-stack.ts';
 import { ScalingStack } from '../../support/scaling-stack.ts';
 
 const INVALID_ARGUMENT = 3;
@@ -145,13 +146,17 @@ test('what is wrong with the rest of the metadata is told by GetMetrics and IsAc
     /did you mean "activationTargetValue"/,
   );
   await f({ query: 'sum(depth)', activationTargetValue: 'x' }, INVALID_ARGUMENT, /cannot read activationTargetValue/);
-  await f({ query: 'nope' }, NOT_FOUND, 'unknown metric "nope" [unknown_metric]');
-  await f({ query: 'depth{pod="z"}' }, NOT_FOUND, /^no series match .* \[no_series]$/);
+  await f({ query: 'nope' }, NOT_FOUND, /^unknown metric "nope" \[unknown_metric]; compare the name/);
+  await f({ query: 'depth{pod="z"}' }, NOT_FOUND, /^no series match .* \[no_series]; compare the labels/);
   await f({ query: 'depth' }, FAILED_PRECONDITION, /^ambiguous: 2 series/);
   await f({ query: 'sum(depth) / 0' }, UNAVAILABLE, /^not a number/);
   await f({ query: 'sum(depth) - 100' }, UNAVAILABLE, /^negative/);
   stack.clock.advance(600_000);
-  await f({ query: 'sum(depth)' }, UNAVAILABLE, 'stale since 2026-11-21T10:00:00Z, 10m ago [stale]');
+  await f(
+    { query: 'sum(depth)' },
+    UNAVAILABLE,
+    /^stale since 2026-11-21T10:00:00Z, 10m ago \[stale]; see why its senders are silent/,
+  );
 });
 
 test('metadata may come from the environment, under an alias, and with what belongs to KEDA', async (t) => {
@@ -169,6 +174,12 @@ test('metadata may come from the environment, under an alias, and with what belo
     3,
     true,
   );
+  // All that KEDA's scaler has ever read of it by itself.
+  const own = ['scalerAddress', 'enableTLS', 'unsafeSsl', 'caCert', 'tlsClientCert', 'tlsClientKey', 'tlsCertFile'];
+  for (const key of own) {
+    await f({ query: 'depth{pod="a"}', [key]: 'x' }, 3, true);
+    await f({ query: 'depth{pod="a"}', [`${key}FromEnv`]: 'x' }, 3, true);
+  }
   await f({ query: 'depth{pod="a"}', activationTargetValue: '3' }, 3, false);
   await f({ query: 'depth{pod="a"}', activationTargetValue: '2999m' }, 3, true);
   await f({ query: 'vector(0)' }, 0, false);
@@ -176,14 +187,72 @@ test('metadata may come from the environment, under an alias, and with what belo
   t.equal((await client.getMetrics(trigger({ query: 'vector(1e19)' }), 'm'))[0]!.metricValue, 2n ** 63n - 1n);
 });
 
+test('both numbers of an answer are right at either end', async (t) => {
+  const stack = new KedaStack();
+  const client = new KedaClient((await stack.openKeda()).address);
+  t.teardown(async () => {
+    client.close();
+    await stack.close();
+  });
+  const f = async (value: number, int: bigint) => {
+    stack.clock.advance(1000);
+    stack.put({ __name__: 'depth' }, value);
+    const [answer] = await client.getMetrics(trigger({ metricQuery: 'depth' }), 'm');
+    t.strictSame([answer!.metricValueFloat, answer!.metricValue], [value, int], `${value}`);
+  };
+  // KEDA takes the integer of whatever is not greater than 0: cut to 64 bits it may be anything.
+  await f(-2.5, -2n);
+  await f(-0.4, 0n);
+  await f(-1e19, -(2n ** 63n));
+  await f(-1e300, -(2n ** 63n));
+  await f(-(2 ** 63), -(2n ** 63n));
+  await f(2 ** 63, 2n ** 63n - 1n);
+  await f(2 ** 53, 2n ** 53n);
+  await f(4294967296.5, 4294967297n);
+  await f(0.0004, 1n);
+});
+
+test('an absence says why, what can be done, and where more is to be read', async (t) => {
+  const stack = new KedaStack();
+  const client = new KedaClient((await stack.openKeda()).address);
+  const web = await stack.openWeb();
+  t.teardown(async () => {
+    client.close();
+    await stack.close();
+  });
+  fill(stack);
+  const f = async (metadata: Metadata, outcome: string, advice: RegExp) => {
+    const poll = await client.poll({
+      namespace: 'a & b',
+      name: `web ${outcome}`,
+      metadata: { targetValue: '5', ...metadata },
+    });
+    if (poll.kind !== 'error') throw new Error(`${JSON.stringify(metadata)} is answered`);
+    t.match(poll.message, advice);
+    t.ok(poll.message.length < 500, 'as much as an event of Kubernetes shows');
+    const [, path] = /how it came about: (\/\S+)$/.exec(poll.message) ?? [];
+    const { data } = (await (await fetch(`http://${web}${path}`)).json()) as { data: { outcome: string } };
+    t.equal(data.outcome, outcome, `${path}`);
+  };
+  await f({ query: 'nope' }, 'unknown_metric', /see whether its sender runs/);
+  await f({ query: 'depth{pod="z"}' }, 'no_series', /noData, or "or vector\(0\)" in the query/);
+  await f({ query: 'depth' }, 'ambiguous', /or set reduce/);
+  await f({ query: 'sum(depth) / 0' }, 'not_a_number', /divides by 0/);
+  await f({ query: 'sum(depth) - 100' }, 'negative', /clampMin: "0" allows for it/);
+  await f({ metricQuery: 'nope', noData: 'error' }, 'unknown_metric', /see whether its sender runs/);
+  stack.clock.advance(600_000);
+  await f({ query: 'sum(depth)' }, 'stale', /noData: last bridges that/);
+  await f({ metricQuery: 'depth' }, 'warming_up', /it ends by itself/);
+});
+
 test('without any sample there is a specification, but no value', async (t) => {
   const { client } = await open(t);
   const web = trigger({ query: 'sum(depth) or vector(0)', targetValue: '5' });
   t.strictSame((await client.getMetricSpec(web)).length, 1);
-  t.strictSame(await client.poll(web), {
+  t.match(await client.poll(web), {
     kind: 'error',
     grpcCode: UNAVAILABLE,
-    message: 'warming up: no sample received since the start [warming_up]',
+    message: /^warming up: no sample received since the start \[warming_up]; it ends by itself/,
   });
 });
 

@@ -1,5 +1,6 @@
 /** KEDA's own `prometheus` and `metrics-api` triggers, with the requests that its scalers write, byte for byte. */
 import { request } from 'node:http';
+import { gunzipSync } from 'node:zlib';
 import { type Test, test } from 'tap';
 import { KedaStack } from '../../support/keda-stack.ts';
 
@@ -13,11 +14,13 @@ function get(address: string, path: string, headers: Readonly<Record<string, str
   const [host, port] = address.split(':');
   return new Promise((resolve, reject) => {
     const sent = request({ host, port, path, headers: { 'user-agent': 'Go-http-client/1.1', ...headers } }, (reply) => {
-      let body = '';
-      reply.on('data', (bytes) => {
-        body += String(bytes);
+      const chunks: Buffer[] = [];
+      reply.on('data', (bytes: Buffer) => chunks.push(bytes));
+      reply.on('end', () => {
+        const bytes = Buffer.concat(chunks);
+        const body = String(reply.headers['content-encoding'] === 'gzip' ? gunzipSync(bytes) : bytes);
+        resolve({ status: reply.statusCode!, body });
       });
-      reply.on('end', () => resolve({ status: reply.statusCode!, body }));
     });
     sent.on('error', reject);
     sent.end();
@@ -45,7 +48,13 @@ test('the prometheus trigger: its request in every form, and a value as a string
     });
   };
   await f(`/api/v1/query?${query}`);
+  await f(`/api/v1/query?${query}`, { 'accept-encoding': 'gzip' });
   await f(`//api/v1/query?${query}`);
+  // The address of a server that was there before may have a path of its own.
+  await f(`/prometheus/api/v1/query?${query}`);
+  await f(`//select/0/prometheus/api/v1/query?${query}&namespace=shop`);
+  for (const path of ['/prometheus/api/v1/labels?a=b', `/x?y=/api/v1/query?${query}`, `/api/v1/queryx?${query}`])
+    t.equal((await get(web, path)).status, 404, path);
   await f(`/api/v1/query?${query}&namespace=shop`);
   await f(`/api/v1/query?${query}&maxSourceResolution=5m&dedup=true`);
   await f(`/api/v1/query?${query}`, { 'accept-encoding': 'identity', authorization: 'Bearer x', 'x-scope-orgid': 'a' });

@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { credentials } from '@grpc/grpc-js';
 import { type Test, test } from 'tap';
 import { buildHttp, listenHttp } from '../../../src/api/http.ts';
@@ -75,18 +76,21 @@ test('TLS, and certificates that are renewed while a connection stays', async (t
   t.equal(await lasting.isActive(WEB), true, 'the old connection lives on');
 });
 
-test('client certificates are asked for, and those of others refused', { skip: skipWithout('openssl') }, async (t) => {
+/** A certificate that is its own authority. */
+async function selfSigned(t: Test, name: string): Promise<{ readonly key: Buffer; readonly pem: Buffer }> {
   const folder = await mkdtemp(join(tmpdir(), 'tidegauge-'));
   t.teardown(() => rm(folder, { recursive: true }));
-  /** A certificate that is its own authority. */
-  const make = (name: string) => {
-    const [key, pem] = [join(folder, `${name}.key`), join(folder, `${name}.pem`)];
-    const kind = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-    const made = spawnSync('openssl', [...kind, '-keyout', key, '-out', pem, '-days', '1', '-subj', `/CN=${name}`]);
-    if (made.status !== 0) throw new Error(String(made.stderr));
-    return { key: readFileSync(key), pem: readFileSync(pem) };
-  };
-  const [friend, stranger, renewed] = [make('friend'), make('stranger'), make('renewed')];
+  const [key, pem] = [join(folder, `${name}.key`), join(folder, `${name}.pem`)];
+  const kind = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+  const made = spawnSync('openssl', [...kind, '-keyout', key, '-out', pem, '-days', '1', '-subj', `/CN=${name}`]);
+  if (made.status !== 0) throw new Error(String(made.stderr));
+  return { key: readFileSync(key), pem: readFileSync(pem) };
+}
+
+test('client certificates are asked for, and those of others refused', { skip: skipWithout('openssl') }, async (t) => {
+  const friend = await selfSigned(t, 'friend');
+  const stranger = await selfSigned(t, 'stranger');
+  const renewed = await selfSigned(t, 'renewed');
   const server = certificate();
   let clientCaPem = String(friend.pem);
   const { address } = await openTls(t, () => ({ ...serverFiles(server), clientCaPem }));
@@ -150,6 +154,53 @@ test('OTLP over HTTP and KEDA share a port', async (t) => {
   t.match(reply, /^HTTP\/1.1 415 /, 'a request in pieces');
   t.match(await raw(address, ['PRIX / HTTP/1.1\r\n\r\n']), /^HTTP\/1.1 400 /, 'what only begins like HTTP/2 is none');
   stream.cancel();
+});
+
+test('KEDA by TLS on the shared port, with the certificates of its own', {
+  skip: skipWithout('openssl'),
+}, async (t) => {
+  const server = certificate();
+  const friend = await selfSigned(t, 'friend');
+  const clientCaPem = String(friend.pem);
+  const stack = new KedaStack({ keda: { readTls: () => ({ ...serverFiles(server), clientCaPem }) } });
+  const port = await stack.openKeda();
+  const app = buildHttp({ logger: stack.logger });
+  registerOtlpHttp(app, { writer: stack.writer, logger: stack.logger });
+  sharePort(app.server, (socket) => socket.destroy(), port.acceptTls);
+  const address = await listenHttp(app, { host: '127.0.0.1', port: 0 });
+  t.teardown(async () => {
+    await stack.close();
+    await app.close();
+  });
+  stack.put({ __name__: 'depth' }, 3);
+  t.equal(await ask(address, server.caPem, friend.key, friend.pem), 3);
+  t.equal(await ask(address, server.caPem), -UNAVAILABLE, 'a certificate is wanted here, too');
+  t.equal(await ask(address, null), -UNAVAILABLE, 'and plain text is no way around it');
+  const sent = await fetch(`http://${address}/v1/metrics`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-protobuf' },
+    body: new Uint8Array(0),
+  });
+  t.equal(sent.status, 200, 'OTLP as ever');
+});
+
+test('what KEDA wants of TLS: HTTP/2 by ALPN, and 1.2 at least', async (t) => {
+  const { caPem, ...files } = certificate();
+  const { address } = await openTls(t, () => ({ ...files, clientCaPem: null }));
+  const shake = (options: ConnectionOptions): Promise<string> =>
+    new Promise((resolve) => {
+      const socket = connectTls({ host: '127.0.0.1', port: Number(address.split(':')[1]), ca: caPem, ...options });
+      socket.on('secureConnect', () => {
+        resolve(`${socket.getProtocol()} ${socket.alpnProtocol}`);
+        socket.destroy();
+      });
+      socket.on('error', () => resolve('refused'));
+    });
+  t.equal(await shake({ ALPNProtocols: ['h2'] }), 'TLSv1.3 h2');
+  t.equal(await shake({ ALPNProtocols: ['h2'], maxVersion: 'TLSv1.2' }), 'TLSv1.2 h2');
+  t.equal(await shake({ ALPNProtocols: ['http/1.1'] }), 'refused');
+  const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT:@SECLEVEL=0' } as const;
+  t.equal(await shake({ ALPNProtocols: ['h2'], ...old }), 'refused');
 });
 
 function raw(address: string, pieces: readonly string[]): Promise<string> {

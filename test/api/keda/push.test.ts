@@ -1,10 +1,13 @@
 /** The streams of `external-push` over real sockets; time is the test's own, except where latency is measured. */
 import { type Test, test } from 'tap';
+import type { ReplyStream } from '../../../src/api/grpc/server.ts';
+import { PushStreams } from '../../../src/api/keda/streams.ts';
 import { KedaClient, type Trigger } from '../../support/keda-client.ts';
 import { KedaStack, type KedaStackOptions } from '../../support/keda-stack.ts';
 import { waitFor } from '../../support/wait.ts';
 
 const INVALID_ARGUMENT = 3;
+const UNAVAILABLE = 14;
 
 type Metadata = Readonly<Record<string, string>>;
 
@@ -176,6 +179,108 @@ test('closing ends every stream with OK, and cancelled streams leave nothing beh
   t.ok(performance.now() - startedMs < 1500, 'nothing had to be cut off');
   t.equal(stack.subscriptions.size, 0);
   t.match(stack.registry.expose(), 'tidegauge_push_series 0');
+});
+
+test('KEDA comes back: 2 s after a stop in order, ever later after anything else', async (t) => {
+  const waits: number[] = [];
+  let messages = 0;
+  let isOver = false;
+  const first = new KedaStack();
+  const port = await first.openKeda();
+  first.put(DEPTH, 3);
+  const client = new KedaClient(port.address);
+  t.teardown(() => client.close());
+  let wake: () => void = () => {};
+  const sleep = (ms: number): Promise<void> => {
+    waits.push(ms);
+    return new Promise((resolve) => {
+      wake = resolve;
+    });
+  };
+  const asleep = (times: number) =>
+    waitFor(() => waits.length === times, { timeoutMs: 10_000, what: `the end of stream ${times}` });
+  const onActive = () => void messages++;
+  const loop = client.follow(trigger(QUERY), { isOver: () => isOver, sleep, onActive });
+  await waitFor(() => messages === 1, { timeoutMs: 5000, what: 'the first message' });
+  await port.close();
+  await asleep(1);
+  t.match(await client.poll(trigger(QUERY)), { kind: 'error', grpcCode: UNAVAILABLE }, 'nobody is there');
+  for (const times of [2, 3]) {
+    wake();
+    await asleep(times);
+  }
+  t.strictSame(waits, [2000, 4000, 8000]);
+  const listen = { host: '127.0.0.1', port: Number(port.address.split(':')[1]) };
+  const second = new KedaStack({ keda: { listen } });
+  const again = await second.openKeda();
+  second.put(DEPTH, 4);
+  // Its channel makes a pause of its own before it connects anew.
+  await waitFor(async () => (await client.poll(trigger(QUERY))).kind === 'value', {
+    timeoutMs: 20_000,
+    what: 'the channel to connect again',
+  });
+  wake();
+  await waitFor(() => messages === 2, { timeoutMs: 5000, what: 'the message after the restart' });
+  await again.close();
+  await asleep(4);
+  t.equal(waits[3], 2000, 'the patience of KEDA is whole again');
+  isOver = true;
+  wake();
+  await loop;
+});
+
+test('at most one message waits for a client that does not read', async (t) => {
+  const stack = new KedaStack();
+  t.teardown(() => stack.close());
+  const { subscriptions, engine, names, readings, kedify, logger } = stack;
+  const streams = new PushStreams({ subscriptions, engine, names, readings, kedify, logger }, () => {});
+  const request = Buffer.concat([
+    field(1, 'web'),
+    field(3, Buffer.concat([field(1, 'query'), field(2, 'sum(depth)')])),
+  ]);
+  let written = 0;
+  const stream = {
+    request,
+    who: { namespace: '' },
+    isBlocked: false,
+    write: () => void written++,
+    onOver: () => {},
+    finish: () => {},
+  };
+  stack.put(DEPTH, 3);
+  streams.openIsActive(stream as unknown as ReplyStream);
+  await stack.timers.advance(0);
+  t.equal(written, 1);
+  stream.isBlocked = true;
+  for (let i = 0; i < 12; i++) {
+    stack.put(DEPTH, 3);
+    await stack.timers.advance(10_000);
+  }
+  t.equal(written, 1, 'what is on its way says it all');
+  stream.isBlocked = false;
+  stack.put(DEPTH, 3);
+  await stack.timers.advance(30_000);
+  t.equal(written, 2);
+  streams.close();
+});
+
+/** A field of a protobuf message that is text or a message. */
+function field(number: number, content: string | Buffer): Buffer {
+  const bytes = Buffer.from(content);
+  return Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);
+}
+
+test('activation: true only above the threshold of the trigger, and of a clamped value', async (t) => {
+  const { put, listen, pass } = await open(t, { kedify: {} });
+  await put(DEPTH, 3);
+  const at = await listen({ ...QUERY, activationTargetValue: '3' }, 'at');
+  const below = await listen({ ...QUERY, activationTargetValue: '2.999' }, 'below');
+  const kedify = await listen({ metricQuery: 'depth', targetValue: '5', activationTargetValue: '3' }, 'kedify');
+  const clamped = await listen({ metricQuery: 'depth{pod=z}', targetValue: '5', clampMin: '1' }, 'clamped');
+  t.strictSame([at.seen, below.seen, kedify.seen, clamped.seen], [[], [0], [], [0]]);
+  await pass(1);
+  await put(DEPTH, 3.001);
+  t.strictSame([at.seen, kedify.seen], [[1], [1]]);
 });
 
 test('with tenancy a trigger sees the series of its own namespace only', async (t) => {

@@ -4,12 +4,14 @@
  *
  * TIDEGAUGE_SIM_SEED names one seed to replay, TIDEGAUGE_SIM_RUNS how many seeds to draw.
  */
+import * as fc from 'fast-check';
 import pino from 'pino';
 import { test } from 'tap';
 import { openKeda } from '../../../src/api/keda/server.ts';
 import type { Reading, ReadingRequest, Readings } from '../../../src/scaling/reading.ts';
 import { Registry } from '../../../src/telemetry/registry.ts';
 import { KedaClient, type Trigger } from '../../support/keda-client.ts';
+import { KedaStack } from '../../support/keda-stack.ts';
 import { SYNC_MS } from '../../support/simulated-autoscalers.ts';
 import { drawWorld, RUN_MS, replicasFor, run, type World } from '../../support/simulated-cluster.ts';
 
@@ -18,6 +20,9 @@ const TOLERANCE = 0.1;
 const ROUNDING = 1;
 /** How far back the run without faults may have wanted as little. */
 const MEMORY_SYNCS = (12 * 60_000) / SYNC_MS;
+
+const SIMULATED = { namespace: 'sim', name: 'web' };
+const FORGET_MS = 300_000;
 
 const replayed = process.env.TIDEGAUGE_SIM_SEED;
 const runs = Math.ceil(Number(process.env.TIDEGAUGE_SIM_RUNS ?? 30) / 5);
@@ -127,4 +132,47 @@ test('the check can fail: a surface that makes 0 of an absence is found out', as
     if (complaintOf(world, calm, rough) !== null) complaints++;
   }
   t.equal(complaints, 1);
+});
+
+/** What happens to a metric that a trigger asks for with `metricQuery`, and how long until the next thing. */
+const HAPPENINGS = fc.array(
+  fc.record({
+    what: fc.constantFrom('mine', 'mine', 'others', 'end', 'nothing'),
+    waitS: fc.integer({ min: 1, max: 200 }),
+  }),
+  { minLength: 5, maxLength: 20 },
+);
+
+test('metricQuery: no 0 for what is not there before five minutes of listening, nor while nobody sends', async (t) => {
+  let zeros = 0;
+  let errors = 0;
+  const property = fc.asyncProperty(HAPPENINGS, async (happenings) => {
+    const stack = new KedaStack({ uptimeMs: 0 });
+    const client = new KedaClient((await stack.openKeda()).address);
+    let heardMs = -Infinity;
+    const startMs = stack.clock.nowMs();
+    try {
+      for (const { what, waitS } of happenings) {
+        if (what === 'mine') stack.put({ __name__: 'depth' }, 7);
+        if (what === 'others') stack.put({ __name__: 'other' }, 7);
+        if (what === 'end') stack.end({ __name__: 'depth' });
+        // A stale marker is heard, too: somebody told that a series ended.
+        if (what !== 'nothing') heardMs = stack.clock.nowMs();
+        stack.clock.advance(waitS * 1000);
+        const poll = await client.poll({ ...SIMULATED, metadata: { metricQuery: 'depth', targetValue: '5' } });
+        const nowMs = stack.clock.nowMs();
+        if (poll.kind === 'error') errors++;
+        else if (poll.milli === 0) {
+          zeros++;
+          if (nowMs - startMs < FORGET_MS || nowMs - heardMs > FORGET_MS) return false;
+        } else if (poll.milli !== 7000) return false;
+      }
+      return true;
+    } finally {
+      client.close();
+      await stack.close();
+    }
+  });
+  await t.resolves(fc.assert(property, { verbose: true, numRuns: 25 }));
+  t.ok(zeros > 10 && errors > 10, `${zeros} zeros and ${errors} errors were looked at`);
 });
