@@ -22,9 +22,9 @@ import { scalerDuration } from '../scaler-durations.ts';
 import type { SeriesIndex } from './adapter/catalog.ts';
 import { BUILT_IN_KINDS } from './adapter/kinds.ts';
 import { GROUPS } from './adapter/rules.ts';
-import { publishCaBundle, type ServiceName } from './ca-bundle.ts';
+import { ApiServices, registerApiServices, type ServiceName } from './api-services.ts';
 import { type ApiServer, ClusterClient } from './cluster/client.ts';
-import { readKinds } from './cluster/kinds-of-cluster.ts';
+import { FollowedKinds } from './cluster/kinds-of-cluster.ts';
 import { WatchedObjects } from './cluster/objects.ts';
 import { CustomMetrics } from './custom-metrics.ts';
 import { checkExternalMetrics, type ExternalMetric, ExternalMetrics } from './external-metrics.ts';
@@ -101,7 +101,7 @@ export async function openKubernetes(options: KubernetesOptions): Promise<OpenKu
   const client = apiServer === null ? null : new ClusterClient(apiServer);
   const objects = client === null ? null : new WatchedObjects(client, logger);
   const gate = await gatekeeper({ mode: identity, client, clock, logger, registry, retries: reviewRetries });
-  if (client !== null) void learnKinds(client, live, logger);
+  const kinds = client === null ? null : followedKinds(client, live, customMetrics, logger);
   const { readings, externalMetrics, allowsNegative = false } = options;
   const surfaces: Surfaces = {
     external: new ExternalMetrics({ metrics: externalMetrics, live, readings, allowsNegative }),
@@ -114,22 +114,18 @@ export async function openKubernetes(options: KubernetesOptions): Promise<OpenKu
   };
   registerGauges(registry, surfaces, objects);
   const app = buildApp(options, serving.material, surfaces, gate);
-  const service = options.service ?? DEFAULT_SERVICE;
-  const publish = (): void => {
-    if (client !== null && serving.caPem !== null) {
-      void publishCaBundle(client, GROUP_VERSIONS, service, serving.caPem, logger);
-    }
-  };
+  const apiServices = client === null ? null : watchedApiServices(client, options, serving, live);
+  registerApiServices(registry, apiServices);
   const reload = (): void => {
     live.reload();
     if (!serving.refresh()) return;
     const { certPem: cert, keyPem: key } = serving.material;
     (app.server as unknown as HttpsServer).setSecureContext({ ...TLS_OPTIONS, cert, key });
-    publish();
+    void apiServices?.look();
   };
   options.connections?.bound(app.server);
   await app.listen({ host: options.listen.host, port: options.listen.port });
-  publish();
+  apiServices?.start();
   const timer = setInterval(reload, RELOAD_INTERVAL_MS);
   timer.unref();
   return {
@@ -138,6 +134,8 @@ export async function openKubernetes(options: KubernetesOptions): Promise<OpenKu
     reload,
     async close() {
       clearInterval(timer);
+      apiServices?.stop();
+      kinds?.stop();
       gate.close();
       objects?.stop();
       await app.close();
@@ -146,12 +144,33 @@ export async function openKubernetes(options: KubernetesOptions): Promise<OpenKu
   };
 }
 
-const GROUP_VERSIONS = [
-  { group: GROUPS.external, version: 'v1beta1' },
-  { group: GROUPS.custom, version: 'v1beta1' },
-  { group: GROUPS.custom, version: 'v1beta2' },
-  { group: GROUPS.resource, version: 'v1beta1' },
-];
+function followedKinds(
+  client: ClusterClient,
+  live: LiveRules,
+  own: readonly CustomMetric[],
+  logger: Logger,
+): FollowedKinds {
+  return new FollowedKinds({
+    client,
+    logger,
+    isMissing: () =>
+      live.rules.bad.length > 0 || own.some(({ resource }) => live.kinds.byQualifiedName(resource) === null),
+    onKinds: (kinds) => live.learn(BUILT_IN_KINDS.with(kinds)),
+  });
+}
+
+function watchedApiServices(
+  client: ClusterClient,
+  { service = DEFAULT_SERVICE, externalMetrics, customMetrics = [], logger }: KubernetesOptions,
+  serving: Serving,
+  live: LiveRules,
+): ApiServices {
+  const own: string[] = [];
+  if (externalMetrics.length > 0) own.push(GROUPS.external);
+  if (customMetrics.length > 0) own.push(GROUPS.custom);
+  const isWanted = (group: string): boolean => own.includes(group) || live.rules.groups.includes(group);
+  return new ApiServices({ client, service, caPem: () => serving.caPem, isWanted, logger });
+}
 
 function liveRules({
   adapter = null,
@@ -170,16 +189,6 @@ function liveRules({
     logger,
     registry,
   });
-}
-
-async function learnKinds(client: ClusterClient, live: LiveRules, logger: Logger): Promise<void> {
-  try {
-    live.learn(BUILT_IN_KINDS.with(await readKinds(client)));
-  } catch (error) {
-    logger.warn(
-      `cannot read which kinds of objects there are, only built-in ones are known: ${(error as Error).message}`,
-    );
-  }
 }
 
 function servingOf({ certificate, certDirectory = '', listen, service, clock, logger }: KubernetesOptions): Serving {
