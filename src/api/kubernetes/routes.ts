@@ -5,6 +5,7 @@ import { GROUPS } from './adapter/rules.ts';
 import type { CustomMetricRequest, CustomMetrics } from './custom-metrics.ts';
 import { Discovery, type Resource, type ServedGroup } from './discovery.ts';
 import type { ExternalMetrics } from './external-metrics.ts';
+import { starting } from './late-store.ts';
 import { type CustomVersion, customList, customTable, externalList, externalTable } from './lists.ts';
 import type { LiveRules } from './live-rules.ts';
 import { negotiate } from './negotiation.ts';
@@ -33,6 +34,8 @@ export interface Surfaces {
   /** The same of custom metrics. */
   readonly servesCustom: boolean;
   readonly watches: Watches;
+  /** False while what was stored is being read. */
+  readonly isStarted: () => boolean;
 }
 
 const EXTERNAL_VERSION = 'v1beta1';
@@ -172,6 +175,7 @@ async function answer(
   const list = discovery.resourceList(group, version);
   if (list === null) throw resourceNotFound();
   if (rest.length === 0) return sendDocument(request, reply, list);
+  if (!surfaces.isStarted()) throw starting();
   if (group === GROUPS.external) return answerExternal(request, reply, surfaces, rest);
   if (group === GROUPS.custom) return answerCustom(request, reply, surfaces, version as CustomVersion, rest);
   return answerResource(request, reply, surfaces, rest);
