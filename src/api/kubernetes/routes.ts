@@ -122,7 +122,10 @@ class Described {
   }
 }
 
-/** Old clients complain about an empty list on every command. */
+/**
+ * Never asked for, and always there: old clients complain about an empty list on every command, and kubectl prints the values of
+ * a list as JSON only if it knows their kind.
+ */
 const EXTERNAL_PLACEHOLDER = 'externalmetrics';
 
 function servedGroups({ live, external, custom, servesExternal, servesCustom }: Surfaces): ServedGroup[] {
@@ -133,11 +136,9 @@ function servedGroups({ live, external, custom, servesExternal, servesCustom }: 
     served.push({ name: GROUPS.custom, versions: CUSTOM_VERSIONS.map((version) => ({ version, resources })) });
   }
   if (servesExternal || groups.includes(GROUPS.external)) {
-    const names = external.names();
-    const resources =
-      names.length === 0
-        ? [resource(EXTERNAL_PLACEHOLDER, 'ExternalMetricValue', true)]
-        : names.map((name) => resource(name, name, true));
+    const names = external.names().filter((name) => name !== EXTERNAL_PLACEHOLDER);
+    const resources = names.map((name) => resource(name, name, true));
+    resources.push(resource(EXTERNAL_PLACEHOLDER, 'ExternalMetricValue', true));
     served.push({ name: GROUPS.external, versions: [{ version: EXTERNAL_VERSION, resources }] });
   }
   if (groups.includes(GROUPS.resource)) {
