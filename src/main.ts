@@ -14,7 +14,7 @@ import { type KedaPort, openKeda } from './api/keda/server.ts';
 import { ClusterClient } from './api/kubernetes/cluster/client.ts';
 import { WatchedPods } from './api/kubernetes/cluster/pod-states.ts';
 import type { IdentityMode } from './api/kubernetes/identity/gatekeeper.ts';
-import { openKubernetes } from './api/kubernetes/server.ts';
+import { type EarlyKubernetes, openKubernetesEarly } from './api/kubernetes/server.ts';
 import { registerOpenApi } from './api/openapi.ts';
 import { registerOps } from './api/ops/ops.ts';
 import { corsOrigins } from './api/prometheus/cors.ts';
@@ -136,9 +136,11 @@ async function serve(config: Config): Promise<void> {
   registerProcessMetrics({ registry, version: TIDEGAUGE_VERSION, startTimeMs: STARTED_MS });
   const doors = openDoorsOrEnd(config, logger, registry);
   if (doors === null) return;
+  const kubernetes = await openKubernetesOrEnd(config, doors, logger, registry);
+  if (kubernetes === null) return;
   const store = await openStoreOrEnd(config, logger, registry);
-  if (store === null) return;
-  const daemon = assemble(config, logger, registry, store, doors);
+  if (store === null) return kubernetes.port?.close();
+  const daemon = assemble(config, logger, registry, store, doors, kubernetes.port);
   try {
     await daemon.open();
   } catch (error) {
@@ -164,6 +166,36 @@ function openDoorsOrEnd(config: Config, logger: Logger, registry: Registry): Doo
   } catch (error) {
     if (!(error instanceof CodedError)) throw error;
     logger.fatal(`cannot start: ${error.message}`);
+    process.exitCode = 1;
+    return null;
+  }
+}
+
+/**
+ * The port of the Kubernetes APIs, which does not wait for the store; null after an error that was logged, and then the process
+ * ends with status 1.
+ */
+async function openKubernetesOrEnd(
+  config: Config,
+  doors: Doors,
+  logger: Logger,
+  registry: Registry,
+): Promise<{ readonly port: EarlyKubernetes | null } | null> {
+  const { listenAddress: address } = config.kubernetes;
+  if (address === null) return { port: null };
+  try {
+    const { externalMetrics, customMetrics } = config;
+    const port = await openKubernetesEarly({
+      listen: { host: bindHost(address.host), port: address.port },
+      ...kubernetesAccess(config),
+      connections: doors.connections.of('kubernetes'),
+      ...{ externalMetrics, customMetrics, clock: systemClock, logger, registry },
+    });
+    logger.debug({ event: 'kubernetes', listen: port.address }, 'discovery is served, values follow');
+    return { port };
+  } catch (error) {
+    logger.fatal({ err: error }, `cannot start: ${error instanceof Error ? error.message : String(error)}`);
+    doors.close();
     process.exitCode = 1;
     return null;
   }
@@ -200,7 +232,14 @@ interface Daemon {
 }
 
 /** Builds every floor, from the bottom up, and says how to open and close them. */
-function assemble(config: Config, logger: Logger, registry: Registry, store: Store, doors: Doors): Daemon {
+function assemble(
+  config: Config,
+  logger: Logger,
+  registry: Registry,
+  store: Store,
+  doors: Doors,
+  kubernetes: EarlyKubernetes | null,
+): Daemon {
   const clock = systemClock;
   const { head, storage } = store;
   registerHeadMetrics(registry, head);
@@ -343,21 +382,10 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
     },
     kubernetes: {
       address: config.kubernetes.listenAddress,
-      open: (listen) =>
-        openKubernetes({
-          listen,
-          ...kubernetesAccess(config),
-          connections: doors.connections.of('kubernetes'),
-          index: seriesIndex(head),
-          externalMetrics: config.externalMetrics,
-          customMetrics: config.customMetrics,
-          readings,
-          engine,
-          clock,
-          logger,
-          registry,
-          isReady,
-        }),
+      async open() {
+        kubernetes!.start({ readings, engine, index: seriesIndex(head), isReady });
+        return kubernetes!;
+      },
     },
   };
   const listeners = new Map<SurfaceName, Listener>();
@@ -378,6 +406,7 @@ function assemble(config: Config, logger: Logger, registry: Registry, store: Sto
       doors.close();
       pods?.stop();
       await scraping.close();
+      if (kubernetes !== null) listeners.set('kubernetes', kubernetes);
       await Promise.all([...listeners.values()].map((listener) => listener.close()));
       await store.close();
     },

@@ -113,10 +113,38 @@ function Flow({ own, flags }: { readonly own: OwnMetrics; readonly flags: Texts 
           <Senders {...ingest} />
         )}
       </section>
+      <ApiServices values={own.values} />
       {ingest === null ? null : <Rejects rejects={ingest.rejects} perSecond={own.perSecond} />}
     </>
   );
 }
+
+/** Whose the metrics APIs of the cluster are; nothing outside of one. */
+function ApiServices({ values }: Pick<OwnMetrics, 'values'>) {
+  const rows = [...values.keys()].flatMap((key) => {
+    const [, name, state, owner] = API_SERVICE.exec(key) ?? [];
+    return name === undefined ? [] : [{ name, state, owner }];
+  });
+  if (rows.length === 0) return null;
+  return (
+    <section>
+      <h2>Metrics APIs of the cluster</h2>
+      <table data-apiservices>
+        <tbody>
+          {rows.map(({ name, state, owner }) => (
+            <tr key={name}>
+              <td class="mono">{name}</td>
+              <td>{state === 'ours' ? 'leads here' : state === 'foreign' ? `belongs to ${owner}` : STATES[state!]}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+const API_SERVICE = /^tidegauge_kubernetes_apiservice\{apiservice="(.*)",state="(.*)",owner="(.*)"\}$/;
+const STATES: Texts = { missing: 'is not there', unknown: 'may not be read' };
 
 function Senders({ senders, sendersForgotten }: Ingest) {
   return (

@@ -204,8 +204,19 @@ test('permissions: none by default, and no more than the API needs', { skip }, a
     {
       apiGroups: ['apiregistration.k8s.io'],
       resources: ['apiservices'],
+      resourceNames: [
+        'v1beta1.external.metrics.k8s.io',
+        'v1beta1.custom.metrics.k8s.io',
+        'v1beta2.custom.metrics.k8s.io',
+        'v1beta1.metrics.k8s.io',
+      ],
+      verbs: ['get'],
+    },
+    {
+      apiGroups: ['apiregistration.k8s.io'],
+      resources: ['apiservices'],
       resourceNames: ['v1beta1.external.metrics.k8s.io'],
-      verbs: ['get', 'patch'],
+      verbs: ['patch'],
     },
     {
       apiGroups: ['external.metrics.k8s.io', 'custom.metrics.k8s.io'],

@@ -41,6 +41,13 @@ export interface KnownKind {
   readonly namespaced: boolean;
 }
 
+interface ApiServicePatch {
+  readonly metadata?: { readonly resourceVersion?: string };
+  readonly spec: object;
+}
+
+const API_SERVICES = '/apis/apiregistration.k8s.io/v1/apiservices';
+
 /** What a watch or a list is of: objects, and in which phase those have to be. */
 interface Asked {
   readonly isSelected: (object: KubeObject) => boolean;
@@ -53,8 +60,10 @@ export class StandInApiServer {
   readonly patches: { readonly path: string; readonly body: unknown }[] = [];
   /** Reviews are not answered: the connection is closed. */
   isUnreachable = false;
-  /** Lists may not be read. */
+  /** Lists and APIServices may not be read. */
   isForbidden = false;
+  /** What happens just before a patch. */
+  onPatch: () => void = () => {};
   readonly #options: StandInOptions;
   readonly #certificate = generateCertificate(['127.0.0.1', 'localhost'], Date.now());
   readonly #server: Server;
@@ -174,7 +183,8 @@ export class StandInApiServer {
     if (this.#kinds.some(({ groupVersion }) => groupVersion === described))
       return send(response, 200, this.#resources(described!));
     if (request.method === 'PATCH') this.patches.push({ path: url.pathname, body });
-    if (url.pathname.includes('/apiservices/')) return this.#apiService(url.pathname, response);
+    if (url.pathname.includes('/apiservices/'))
+      return this.#apiService(url.pathname, body as ApiServicePatch | null, response);
     if (this.#isOneOfKnown(url.pathname)) return send(response, 404, status(404, 'NotFound'));
     return this.#list(url, response);
   }
@@ -217,11 +227,19 @@ export class StandInApiServer {
     send(response, 201, { ...kind, spec, status: this.#options.token(spec.token) });
   }
 
-  #apiService(path: string, response: ServerResponse): void {
+  /** One that is asked for, or changed by a merge patch of the version that it has. */
+  #apiService(path: string, patch: ApiServicePatch | null, response: ServerResponse): void {
     const name = path.split('/').at(-1)!;
-    const found = this.#objects.get('/apis/apiregistration.k8s.io/v1/apiservices')?.get(`/${name}`);
-    if (found === undefined) send(response, 404, status(404, 'NotFound'));
-    else send(response, 200, found);
+    if (patch !== null) this.onPatch();
+    const found = this.#objects.get(API_SERVICES)?.get(`/${name}`);
+    const version = patch?.metadata?.resourceVersion ?? found?.metadata.resourceVersion;
+    if (this.isForbidden) send(response, 403, status(403, 'Forbidden'));
+    else if (found === undefined) send(response, 404, status(404, 'NotFound'));
+    else if (version !== found.metadata.resourceVersion) send(response, 409, status(409, 'Conflict'));
+    else {
+      if (patch !== null) this.put(API_SERVICES, { ...found, spec: { ...(found.spec as object), ...patch.spec } });
+      send(response, 200, this.#objects.get(API_SERVICES)!.get(`/${name}`)!);
+    }
   }
 
   /** Lists of all namespaces or of one, by a label selector, of one object by a field selector, and of pods in a phase. */

@@ -33,7 +33,12 @@ export function parseLabelSelector(text: string): Matcher[] {
 
 /** The same before it becomes matchers. */
 export function parseRequirements(text: string): Requirement[] {
-  return new SelectorParser(tokenize(text)).requirements().map(unescaped);
+  return writtenRequirements(text).map(unescaped);
+}
+
+/** The same as they stand there, for whoever knows nothing of our escape. */
+export function writtenRequirements(text: string): Requirement[] {
+  return new SelectorParser(tokenize(text)).requirements();
 }
 
 /**

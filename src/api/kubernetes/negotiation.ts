@@ -1,6 +1,6 @@
 /**
- * The `Accept` header: clauses in order of q, and among equals as written; one whose parameters an endpoint cannot
- * fulfil is passed over. No header means JSON. Source: kubernetes/apiserver, pkg/endpoints/handlers/negotiation.
+ * The `Accept` header: clauses in order of q, among equals those without a wildcard first, and then as written; one whose
+ * parameters an endpoint cannot fulfil is passed over. No header means JSON. Source: kubernetes/apiserver, pkg/endpoints/handlers/negotiation.
  */
 import { StatusError } from './status.ts';
 
@@ -31,7 +31,13 @@ interface Clause {
 
 function parseAccept(accept: string): Clause[] {
   const clauses = accept.split(',').slice(0, CLAUSES_MAX).map(parseClause);
-  return clauses.filter(({ quality }) => quality > 0).sort((a, b) => b.quality - a.quality);
+  return clauses
+    .filter(({ quality }) => quality > 0)
+    .sort((a, b) => b.quality - a.quality || wildcards(a) - wildcards(b));
+}
+
+function wildcards({ type }: Clause): number {
+  return type.split('*').length - 1;
 }
 
 function parseClause(text: string): Clause {

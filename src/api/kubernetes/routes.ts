@@ -5,6 +5,7 @@ import { GROUPS } from './adapter/rules.ts';
 import type { CustomMetricRequest, CustomMetrics } from './custom-metrics.ts';
 import { Discovery, type Resource, type ServedGroup } from './discovery.ts';
 import type { ExternalMetrics } from './external-metrics.ts';
+import { starting } from './late-store.ts';
 import { type CustomVersion, customList, customTable, externalList, externalTable } from './lists.ts';
 import type { LiveRules } from './live-rules.ts';
 import { negotiate } from './negotiation.ts';
@@ -33,6 +34,8 @@ export interface Surfaces {
   /** The same of custom metrics. */
   readonly servesCustom: boolean;
   readonly watches: Watches;
+  /** False while what was stored is being read. */
+  readonly isStarted: () => boolean;
 }
 
 const EXTERNAL_VERSION = 'v1beta1';
@@ -119,7 +122,10 @@ class Described {
   }
 }
 
-/** Old clients complain about an empty list on every command. */
+/**
+ * Never asked for, and always there: old clients complain about an empty list on every command, and kubectl prints the values of
+ * a list as JSON only if it knows their kind.
+ */
 const EXTERNAL_PLACEHOLDER = 'externalmetrics';
 
 function servedGroups({ live, external, custom, servesExternal, servesCustom }: Surfaces): ServedGroup[] {
@@ -130,11 +136,9 @@ function servedGroups({ live, external, custom, servesExternal, servesCustom }: 
     served.push({ name: GROUPS.custom, versions: CUSTOM_VERSIONS.map((version) => ({ version, resources })) });
   }
   if (servesExternal || groups.includes(GROUPS.external)) {
-    const names = external.names();
-    const resources =
-      names.length === 0
-        ? [resource(EXTERNAL_PLACEHOLDER, 'ExternalMetricValue', true)]
-        : names.map((name) => resource(name, name, true));
+    const names = external.names().filter((name) => name !== EXTERNAL_PLACEHOLDER);
+    const resources = names.map((name) => resource(name, name, true));
+    resources.push(resource(EXTERNAL_PLACEHOLDER, 'ExternalMetricValue', true));
     served.push({ name: GROUPS.external, versions: [{ version: EXTERNAL_VERSION, resources }] });
   }
   if (groups.includes(GROUPS.resource)) {
@@ -172,6 +176,7 @@ async function answer(
   const list = discovery.resourceList(group, version);
   if (list === null) throw resourceNotFound();
   if (rest.length === 0) return sendDocument(request, reply, list);
+  if (!surfaces.isStarted()) throw starting();
   if (group === GROUPS.external) return answerExternal(request, reply, surfaces, rest);
   if (group === GROUPS.custom) return answerCustom(request, reply, surfaces, version as CustomVersion, rest);
   return answerResource(request, reply, surfaces, rest);

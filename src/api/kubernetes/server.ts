@@ -12,8 +12,6 @@ import type { Logger } from 'pino';
 import type { Clock } from '../../model/clock.ts';
 import { CodedError } from '../../model/errors.ts';
 import { LIMITS } from '../../model/limits.ts';
-import type { QueryEngine } from '../../promql/engine.ts';
-import type { Readings } from '../../scaling/reading.ts';
 import type { Cell, Family, Registry } from '../../telemetry/registry.ts';
 import type { PortConnections } from '../connections.ts';
 import { DESCRIBING_SCHEMAS, SERVER_OPTIONS } from '../http.ts';
@@ -21,15 +19,17 @@ import { Bodies } from '../pace.ts';
 import { scalerDuration } from '../scaler-durations.ts';
 import type { SeriesIndex } from './adapter/catalog.ts';
 import { BUILT_IN_KINDS } from './adapter/kinds.ts';
+import { parseSeriesQuery } from './adapter/query.ts';
 import { GROUPS } from './adapter/rules.ts';
-import { publishCaBundle, type ServiceName } from './ca-bundle.ts';
+import { ApiServices, registerApiServices, type ServiceName } from './api-services.ts';
 import { type ApiServer, ClusterClient } from './cluster/client.ts';
-import { readKinds } from './cluster/kinds-of-cluster.ts';
+import { FollowedKinds } from './cluster/kinds-of-cluster.ts';
 import { WatchedObjects } from './cluster/objects.ts';
 import { CustomMetrics } from './custom-metrics.ts';
 import { checkExternalMetrics, type ExternalMetric, ExternalMetrics } from './external-metrics.ts';
 import { type Gatekeeper, gatekeeper, type IdentityMode } from './identity/gatekeeper.ts';
 import { REVIEW_RETRIES, type RetryOptions } from './identity/retry.ts';
+import { LateStore, type StoreParts } from './late-store.ts';
 import { type AdapterSource, LiveRules } from './live-rules.ts';
 import { type CustomMetric, checkCustomMetrics, OwnCustomMetrics } from './own-custom-metrics.ts';
 import { pathSegments, queryParameter, sendError } from './reply.ts';
@@ -39,7 +39,7 @@ import { FileServing, fixedServing, type Material, OwnServing, type Serving } fr
 import { resourceNotFound, StatusError, statusBody } from './status.ts';
 import { Watches } from './watch.ts';
 
-export interface KubernetesOptions {
+export interface EarlyOptions {
   readonly listen: { readonly host: string; readonly port: number };
   /** Bounds on its connections; a number alone, if absent. */
   readonly connections?: PortConnections;
@@ -58,19 +58,16 @@ export interface KubernetesOptions {
   readonly externalMetrics: readonly ExternalMetric[];
   readonly customMetrics?: readonly CustomMetric[];
   readonly adapter?: AdapterSource | null;
-  readonly index?: SeriesIndex;
   /** Rules may answer negative values. */
   readonly allowsNegative?: boolean;
-  readonly readings: Pick<Readings, 'read' | 'readList'>;
-  readonly engine: Pick<QueryEngine, 'selectors' | 'parseSelector'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly registry: Registry;
-  /** False until every surface listens, and again while stopping. */
-  readonly isReady: () => boolean;
   readonly reviewRetries?: RetryOptions;
   readonly watchIntervalMs?: number;
 }
+
+export type KubernetesOptions = EarlyOptions & StoreParts;
 
 export interface OpenKubernetes {
   /** host:port that is really bound. */
@@ -82,9 +79,14 @@ export interface OpenKubernetes {
   close(): Promise<void>;
 }
 
+/** One that listens already, and answers what needs no store. */
+export interface EarlyKubernetes extends OpenKubernetes {
+  /** Throws `bad_config` naming what cannot be served. */
+  start(store: StoreParts): void;
+}
+
 const BODY_BYTES_MAX = 64 * 1024;
 const RELOAD_INTERVAL_MS = 5000;
-const NO_INDEX: SeriesIndex = { metricNames: () => [], labelNames: () => [], version: () => 0 };
 const DEFAULT_SERVICE: ServiceName = { namespace: 'default', name: 'tidegauge' };
 /** Namespaces that daemons like this one are commonly put into. */
 const COMMON_NAMESPACES = ['default', 'keda', 'kube-system', 'monitoring'];
@@ -92,17 +94,26 @@ const COMMON_NAMESPACES = ['default', 'keda', 'kube-system', 'monitoring'];
 /** Listens; rejects with `bad_config` if the options cannot be used, or with the reason why the address cannot be bound. */
 export async function openKubernetes(options: KubernetesOptions): Promise<OpenKubernetes> {
   checkListen(options);
-  checkExternalMetrics(options.externalMetrics, options.engine);
+  checkMetrics(options, options.engine);
+  const early = await openKubernetesEarly(options);
+  early.start(options);
+  return early;
+}
+
+/** The same before there is a store: discovery and health answer, and 503 is what is said of values. */
+export async function openKubernetesEarly(options: EarlyOptions): Promise<EarlyKubernetes> {
+  checkListen(options);
   const { clock, logger, registry, apiServer = null, customMetrics = [] } = options;
-  checkCustomMetrics(customMetrics, options.engine, apiServer === null ? BUILT_IN_KINDS : null);
+  const store = new LateStore();
+  const { readings } = store;
   const { identity = { kind: 'none' }, reviewRetries = REVIEW_RETRIES } = options;
-  const live = liveRules(options);
+  const live = liveRules(options, store.index);
   const serving = servingOf(options);
   const client = apiServer === null ? null : new ClusterClient(apiServer);
   const objects = client === null ? null : new WatchedObjects(client, logger);
   const gate = await gatekeeper({ mode: identity, client, clock, logger, registry, retries: reviewRetries });
-  if (client !== null) void learnKinds(client, live, logger);
-  const { readings, externalMetrics, allowsNegative = false } = options;
+  const kinds = client === null ? null : followedKinds(client, live, customMetrics, logger);
+  const { externalMetrics, allowsNegative = false } = options;
   const surfaces: Surfaces = {
     external: new ExternalMetrics({ metrics: externalMetrics, live, readings, allowsNegative }),
     custom: new CustomMetrics({ live, readings, objects, own: new OwnCustomMetrics(customMetrics, readings) }),
@@ -110,79 +121,100 @@ export async function openKubernetes(options: KubernetesOptions): Promise<OpenKu
     live,
     servesExternal: externalMetrics.length > 0 || (live.rules.groups.length === 0 && customMetrics.length === 0),
     servesCustom: customMetrics.length > 0,
+    isStarted: () => store.isThere,
     watches: new Watches(options.watchIntervalMs ?? LIMITS.metricWatchIntervalMs),
   };
   registerGauges(registry, surfaces, objects);
-  const app = buildApp(options, serving.material, surfaces, gate);
-  const service = options.service ?? DEFAULT_SERVICE;
-  const publish = (): void => {
-    if (client !== null && serving.caPem !== null) {
-      void publishCaBundle(client, GROUP_VERSIONS, service, serving.caPem, logger);
-    }
-  };
+  const app = buildApp(options, serving.material, surfaces, gate, () => store.isReady());
+  const apiServices = client === null ? null : watchedApiServices(client, options, serving, live);
+  registerApiServices(registry, apiServices);
   const reload = (): void => {
     live.reload();
     if (!serving.refresh()) return;
     const { certPem: cert, keyPem: key } = serving.material;
     (app.server as unknown as HttpsServer).setSecureContext({ ...TLS_OPTIONS, cert, key });
-    publish();
+    void apiServices?.look();
   };
-  options.connections?.bound(app.server);
-  await app.listen({ host: options.listen.host, port: options.listen.port });
-  publish();
   const timer = setInterval(reload, RELOAD_INTERVAL_MS);
   timer.unref();
+  const close = async (): Promise<void> => {
+    clearInterval(timer);
+    apiServices?.stop();
+    kinds?.stop();
+    gate.close();
+    objects?.stop();
+    await app.close();
+    client?.close();
+  };
+  options.connections?.bound(app.server);
+  try {
+    await app.listen({ host: options.listen.host, port: options.listen.port });
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  apiServices?.start();
   return {
     address: boundAddress(app),
     caPem: serving.caPem,
     reload,
-    async close() {
-      clearInterval(timer);
-      gate.close();
-      objects?.stop();
-      await app.close();
-      client?.close();
+    start(parts) {
+      checkMetrics(options, parts.engine);
+      store.take(parts);
     },
+    close,
   };
 }
 
-const GROUP_VERSIONS = [
-  { group: GROUPS.external, version: 'v1beta1' },
-  { group: GROUPS.custom, version: 'v1beta1' },
-  { group: GROUPS.custom, version: 'v1beta2' },
-  { group: GROUPS.resource, version: 'v1beta1' },
-];
+function checkMetrics(
+  { externalMetrics, customMetrics = [], apiServer = null }: EarlyOptions,
+  engine: StoreParts['engine'],
+): void {
+  checkExternalMetrics(externalMetrics, engine);
+  checkCustomMetrics(customMetrics, engine, apiServer === null ? BUILT_IN_KINDS : null);
+}
 
-function liveRules({
-  adapter = null,
-  index = NO_INDEX,
-  engine,
-  clock,
-  logger,
-  registry,
-}: KubernetesOptions): LiveRules {
+function followedKinds(
+  client: ClusterClient,
+  live: LiveRules,
+  own: readonly CustomMetric[],
+  logger: Logger,
+): FollowedKinds {
+  return new FollowedKinds({
+    client,
+    logger,
+    isMissing: () =>
+      live.rules.bad.length > 0 || own.some(({ resource }) => live.kinds.byQualifiedName(resource) === null),
+    onKinds: (kinds) => live.learn(BUILT_IN_KINDS.with(kinds)),
+  });
+}
+
+function watchedApiServices(
+  client: ClusterClient,
+  { service = DEFAULT_SERVICE, externalMetrics, customMetrics = [], logger }: EarlyOptions,
+  serving: Serving,
+  live: LiveRules,
+): ApiServices {
+  const own: string[] = [];
+  if (externalMetrics.length > 0) own.push(GROUPS.external);
+  if (customMetrics.length > 0) own.push(GROUPS.custom);
+  const isWanted = (group: string): boolean => own.includes(group) || live.rules.groups.includes(group);
+  return new ApiServices({ client, service, caPem: () => serving.caPem, isWanted, logger });
+}
+
+function liveRules({ adapter = null, clock, logger, registry }: EarlyOptions, index: SeriesIndex): LiveRules {
   return new LiveRules({
     source: adapter,
     kinds: BUILT_IN_KINDS,
     index,
-    parseSelector: (text) => engine.parseSelector(text),
+    parseSelector: parseSeriesQuery,
     clock,
     logger,
     registry,
   });
 }
 
-async function learnKinds(client: ClusterClient, live: LiveRules, logger: Logger): Promise<void> {
-  try {
-    live.learn(BUILT_IN_KINDS.with(await readKinds(client)));
-  } catch (error) {
-    logger.warn(
-      `cannot read which kinds of objects there are, only built-in ones are known: ${(error as Error).message}`,
-    );
-  }
-}
-
-function servingOf({ certificate, certDirectory = '', listen, service, clock, logger }: KubernetesOptions): Serving {
+function servingOf({ certificate, certDirectory = '', listen, service, clock, logger }: EarlyOptions): Serving {
   if (typeof certificate === 'function') return new FileServing(certificate, logger);
   if (certificate !== null) return fixedServing(certificate);
   const names = certificateNames(listen.host, service ?? DEFAULT_SERVICE);
@@ -199,7 +231,7 @@ function registerGauges(registry: Registry, { watches }: Surfaces, objects: Watc
   );
 }
 
-function checkListen({ listen, allowUnauthenticated, identity }: KubernetesOptions): void {
+function checkListen({ listen, allowUnauthenticated, identity }: EarlyOptions): void {
   if (allowUnauthenticated || isLoopback(listen.host)) return;
   if (identity !== undefined && identity.kind !== 'none') return;
   throw new CodedError(
@@ -228,10 +260,11 @@ const TLS_OPTIONS = {
 } as const;
 
 function buildApp(
-  options: KubernetesOptions,
+  options: EarlyOptions,
   { certPem: cert, keyPem: key }: Material,
   surfaces: Surfaces,
   gate: Gatekeeper,
+  isReady: () => boolean,
 ): FastifyInstance {
   const { logger } = options;
   const app: FastifyInstance = Fastify({
@@ -256,7 +289,7 @@ function buildApp(
   app.setNotFoundHandler((request: FastifyRequest, reply: FastifyReply) =>
     sendError(request, reply, resourceNotFound(), logger),
   );
-  registerHealth(app, options.isReady);
+  registerHealth(app, isReady);
   registerApis(app, surfaces);
   return app;
 }

@@ -33,11 +33,13 @@ export class FileServing implements Serving {
   readonly caPem = null;
   readonly #read: () => Material;
   readonly #logger: Logger;
+  #fault: string;
   material: Material;
 
   constructor(read: () => Material, logger: Logger) {
     this.#read = read;
     this.#logger = logger;
+    this.#fault = '';
     this.material = read();
     checkPair(this.material);
   }
@@ -47,13 +49,20 @@ export class FileServing implements Serving {
       const next = this.#read();
       if (next.certPem === this.material.certPem && next.keyPem === this.material.keyPem) return false;
       checkPair(next);
+      this.#fault = '';
       this.material = next;
       this.#logger.info('the certificate of the Kubernetes port was read again');
       return true;
     } catch (error) {
-      this.#logger.error(`cannot read the certificate of the Kubernetes port again: ${(error as Error).message}`);
+      this.#tell(`cannot read the certificate of the Kubernetes port again: ${(error as Error).message}`);
       return false;
     }
+  }
+
+  /** Once, while it stays the same. */
+  #tell(fault: string): void {
+    if (fault !== this.#fault) this.#logger.error(fault);
+    this.#fault = fault;
   }
 }
 

@@ -23,6 +23,10 @@ rules:
 - seriesQuery: '{__name__=~"^vllm.*_sum$",namespace!="",pod!=""}'
   resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
   name: {matches: "^vllm:request_latency_seconds_sum$", as: vllm_request_latency_seconds}
+  metricsQuery: rate(vllm:request_latency_seconds_sum{<<.LabelMatchers>>}[1m])/rate(vllm:request_latency_seconds_count{<<.LabelMatchers>>}[1m])
+- seriesQuery: 'vllm:request_latency_seconds_sum{namespace!="",pod!=""}'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  name: {as: request_latency_by_sums}
   metricsQuery: sum(rate(vllm:request_latency_seconds_sum{<<.LabelMatchers>>}[1m])) by (<<.GroupBy>>) / sum(rate(vllm:request_latency_seconds_count{<<.LabelMatchers>>}[1m])) by (<<.GroupBy>>)
 - seriesQuery: depth{namespace!=""}
   seriesFilters: [{is: "("}]
@@ -103,12 +107,13 @@ test('a latency per pod as a quotient of two rates, for pods that a watch knows'
     api.put('/api/v1/pods', { metadata: { namespace: 'shop', name, labels: { app: 'vllm' } } });
   }
   const get = as({ 'X-Remote-User': 'u', 'X-Remote-Group': 'readers' });
-  const names = async () => {
-    const reply = await get(`${PODS}/vllm_request_latency_seconds?labelSelector=app%3Dvllm`);
+  const names = async (metric = 'vllm_request_latency_seconds') => {
+    const reply = await get(`${PODS}/${metric}?labelSelector=app%3Dvllm`);
     const { items = [] } = JSON.parse(reply.text) as { items?: { describedObject: { name: string }; value: string }[] };
     return items.map(({ describedObject: { name }, value }) => `${name}=${value}`).join();
   };
   t.equal(await names(), 'a=1500m,b=1500m', 'what has no value is left out');
+  t.equal(await names('request_latency_by_sums'), 'a=1500m,b=1500m');
   api.remove('/api/v1/pods', 'shop', 'b');
   await waitFor(async () => (await names()) === 'a=1500m', { timeoutMs: 10_000, what: 'the deleted pod to be gone' });
   api.endWatches();
@@ -136,6 +141,17 @@ test('who may speak for whom', async (t) => {
   await as({ ...user, 'X-Remote-Group': 'readers' })(path);
   await as({ ...user, 'X-Remote-Group': 'readers' })(path);
   t.equal(api.accessReviews.length, reviews + 1);
+  stack.put({ __name__: 'depth', namespace: 'shop', team: 'a/b' }, 40);
+  const escaped = await as({ ...user, 'X-Remote-Group': 'readers' })(
+    `${path}?labelSelector=hex.tidegauge.dev/team%3D612f62`,
+  );
+  t.match(escaped.text, /"metricLabels":\{"team":"a\/b"\},.*"value":"40"/);
+  t.notMatch(escaped.text, /blue/);
+  t.strictSame(
+    api.accessReviews.at(-1)!.resourceAttributes!.labelSelector,
+    { requirements: [{ key: 'hex.tidegauge.dev/team', operator: 'In', values: ['612f62'] }] },
+    'a review is asked for what was written',
+  );
   t.equal((await as({}, null)('/readyz')).status, 200);
   t.equal((await as(user)('/apis')).status, 200, 'discovery needs no review');
   t.equal((await as({}, null)('/apis')).status, 403, 'but a name');
@@ -226,35 +242,4 @@ test('our own certificates are kept, fit what openssl wants, and are renewed in 
   t.not(again.caPem, first.caPem);
   const leaf = new X509Certificate(again.material.certPem);
   t.ok(leaf.verify(new X509Certificate(readFileSync(files[0], 'utf8')).publicKey));
-});
-
-test('the caBundle of the APIServices that lead here is set, and of no others', async (t) => {
-  const list = '/apis/apiregistration.k8s.io/v1/apiservices';
-  const apis = (api: StandInApiServer) => {
-    const service = (name: string, namespace: string) => ({ spec: { service: { name, namespace } } });
-    api.put(list, { metadata: { name: 'v1beta1.external.metrics.k8s.io' }, ...service('tidegauge', 'shop') });
-    api.put(list, { metadata: { name: 'v1beta1.custom.metrics.k8s.io' }, ...service('adapter', 'monitoring') });
-  };
-  const { api, server } = await open(t, { service: { name: 'another', namespace: 'shop' } });
-  t.equal(api.patches.length, 0);
-  apis(api);
-  const stack = new ScalingStack();
-  const { readings, engine, clock, logger, registry } = stack;
-  const own = { readings, engine, clock, logger, registry, isReady: () => true };
-  const second = await openKubernetes({
-    ...own,
-    listen: { host: '127.0.0.1', port: 0 },
-    allowUnauthenticated: true,
-    certificate: null,
-    apiServer: api.access(),
-    service: { name: 'tidegauge', namespace: 'shop' },
-    externalMetrics: [],
-  });
-  t.teardown(() => second.close());
-  await waitFor(() => api.patches.length > 0, { timeoutMs: 10_000, what: 'the patch' });
-  const caBundle = Buffer.from(second.caPem!).toString('base64');
-  t.strictSame(api.patches, [
-    { path: `${list}/v1beta1.external.metrics.k8s.io`, body: { spec: { caBundle, insecureSkipTLSVerify: null } } },
-  ]);
-  t.not(server.caPem, second.caPem);
 });

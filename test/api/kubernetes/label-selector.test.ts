@@ -31,6 +31,29 @@ test('a label selector becomes matchers, sorted by key', async (t) => {
   f('app.kubernetes.io/name=web', 'app.kubernetes.io/name=web');
 });
 
+test('values that selectors cannot carry come in hexadecimal', async (t) => {
+  const hex = (text: string) => Buffer.from(text).toString('hex');
+  const f = (selector: string, ...want: readonly string[]) => {
+    const got = parseLabelSelector(selector).map(({ type, name, value }) => `${name}${type}${value}`);
+    t.strictSame(got, want, selector);
+  };
+  f('hex.tidegauge.dev/uri=2f76312f6c6f67696e', 'uri=/v1/login');
+  f(`hex.tidegauge.dev/uri!=${hex('ü x')}`, 'uri!=ü x');
+  f(`hex.tidegauge.dev/uri in (${hex('/b')},${hex('/a.*')})`, 'uri=~/a\\.\\*|/b');
+  f(`hex.tidegauge.dev/uri notin (${hex('a|b')})`, 'uri!~a\\|b');
+  f('hex.tidegauge.dev/uri=', 'uri=');
+  f('hex.tidegauge.dev/uri', 'uri!=');
+  f('!hex.tidegauge.dev/uri', 'uri=');
+  f(`hex.tidegauge.dev/quoted=${hex('",x="')}`, 'quoted=",x="');
+  f(`hex.tidegauge.dev/long=${hex('x'.repeat(31))}`, `long=${'x'.repeat(31)}`);
+  const bad = (value: string, message: RegExp) =>
+    t.throws(() => parseLabelSelector(`hex.tidegauge.dev/uri=${value}`), { code: 'bad_data', message }, value);
+  bad('2f7', /^cannot read the value of hex\.tidegauge\.dev\/uri: got "2f7", want UTF-8 in hexadecimal$/);
+  bad('login', /want UTF-8 in hexadecimal/);
+  bad('ff', /want UTF-8 in hexadecimal/);
+  bad(hex('x'.repeat(32)), /must be no more than 63 bytes/);
+});
+
 test('values stand for themselves inside a regular expression', async (t) => {
   const matches = compileMatcher(parseLabelSelector('v in (v1.2)')[0]!);
   t.ok(matches('v1.2'));

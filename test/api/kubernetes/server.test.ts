@@ -8,6 +8,7 @@ import { connect } from 'node:tls';
 import { type Test, test } from 'tap';
 import { generateCertificate } from '../../../src/api/kubernetes/certificate.ts';
 import type { ExternalMetric } from '../../../src/api/kubernetes/external-metrics.ts';
+import { negotiate } from '../../../src/api/kubernetes/negotiation.ts';
 import { type KubernetesOptions, openKubernetes } from '../../../src/api/kubernetes/server.ts';
 import type { Material } from '../../../src/api/kubernetes/serving.ts';
 import { type HttpsReply, httpsClient } from '../../support/https-client.ts';
@@ -205,9 +206,9 @@ test('discovery, legacy', async (t) => {
   t.match(list, { kind: 'APIResourceList', apiVersion: 'v1', groupVersion: 'external.metrics.k8s.io/v1beta1' });
   t.strictSame(
     list.resources.map(({ name }) => name),
-    METRICS.map(({ name }) => name).sort(),
+    [...METRICS.map(({ name }) => name).sort(), 'externalmetrics'],
   );
-  t.equal(new Set(list.resources.map(({ kind }) => kind)).size, METRICS.length, 'a kind a metric');
+  t.equal(new Set(list.resources.map(({ kind }) => kind)).size, METRICS.length + 1, 'a kind a metric');
   t.ok(list.resources.every(({ verbs, namespaced }) => namespaced && verbs.join() === 'get'));
   const { get: getEmpty } = await open(t, new ScalingStack(), { externalMetrics: [] });
   t.match(json(await getEmpty(E)), { resources: [{ name: 'externalmetrics', kind: 'ExternalMetricValue' }] });
@@ -245,6 +246,77 @@ test('discovery, aggregated: exact type, ETag, 304, and only there', async (t) =
   t.match(json(await get('/apis', { Accept: v2beta1 })), { kind: 'APIGroupList' });
   const { get: getOther } = await open(t, new ScalingStack(), { externalMetrics: METRICS.slice(1) });
   t.not((await getOther('/apis', { Accept: accept })).headers.etag, reply.headers.etag);
+});
+
+test('what a client accepts decides what it is given', async (t) => {
+  const all = ['json', 'table', 'aggregated'] as const;
+  const f = (accept: string | undefined, want: string, offered: readonly (typeof all)[number][] = all) => {
+    let got: string;
+    try {
+      got = negotiate(accept, offered);
+    } catch (error) {
+      got = String((error as { readonly httpStatus: number }).httpStatus);
+    }
+    t.equal(got, want, `${accept} of ${offered}`);
+  };
+  f(undefined, 'json');
+  f('', 'json');
+  for (const accept of [
+    '*/*',
+    'application/*',
+    'application/json',
+    'APPLICATION/JSON',
+    'application/json;charset=utf-8',
+  ])
+    f(accept, 'json');
+  f('application/vnd.kubernetes.protobuf, */*', 'json');
+  f('application/vnd.kubernetes.protobuf,application/json', 'json');
+  f('application/json;stream=watch,application/vnd.kubernetes.protobuf;stream=watch', 'json');
+  f('application/vnd.kubernetes.protobuf', '406');
+  f('text/html', '406');
+  f('application/yaml', '406');
+  f(TABLE, 'table');
+  f(TABLE, 'json', ['json']);
+  f('application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json', 'json');
+  f('application/json;as=Table;v=v1beta1;g=meta.k8s.io', '406');
+  f('application/json; as=Table; v=v1; g=meta.k8s.io', 'table');
+  f('application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json', 'json');
+  f('application/json;as=Table;v=v1;g=meta.k8s.io;q=0.5,application/json', 'json');
+  f('*/*,application/json;as=Table;v=v1;g=meta.k8s.io', 'table');
+  f('application/json;q=0,*/*;q=0.1', 'json');
+  f('application/json;q=0', '406');
+  f(AGGREGATED, 'aggregated');
+  f(AGGREGATED, '406', ['json', 'table']);
+  f(
+    `application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList,${AGGREGATED},application/json`,
+    'aggregated',
+  );
+  f(AGGREGATED.replace('APIGroupDiscoveryList', 'Something'), '406');
+});
+
+test('OpenAPI: documents of each version with an ETag, and what is not served', async (t) => {
+  const { get } = await open(t);
+  const { paths } = json(await get('/openapi/v3')) as { paths: Record<string, { serverRelativeURL: string }> };
+  t.strictSame(Object.keys(paths), ['apis/external.metrics.k8s.io/v1beta1']);
+  const url = paths['apis/external.metrics.k8s.io/v1beta1']!.serverRelativeURL;
+  for (const path of [url, url.replace(/\?.*/, ''), '/openapi/v2']) {
+    const reply = await get(path, { Accept: 'application/json' });
+    t.equal(reply.status, 200, path);
+    t.match(reply.headers['content-type'], /^application\/json/);
+    t.match(reply.headers.etag, /^"[0-9A-F]{128}"$/);
+    t.match(
+      reply.text,
+      /"x-kubernetes-group-version-kind":\[\{"group":"external.metrics.k8s.io","version":"v1beta1","kind":"queue_depth"/,
+    );
+    t.equal((await get(path, { 'If-None-Match': reply.headers.etag! })).status, 304, path);
+    t.equal((await get(path, { 'If-None-Match': '"other"' })).status, 200, path);
+    t.equal((await get(path, { Accept: 'application/xml' })).status, 406, path);
+  }
+  const { headers } = await get(url);
+  t.match(url, `?hash=${headers.etag!.slice(1, -1)}`, 'the hash is the ETag');
+  t.match(json(await get('/openapi/v3/apis/custom.metrics.k8s.io/v1beta1')), { kind: 'Status', code: 404 });
+  const { get: getOther } = await open(t, new ScalingStack(), { externalMetrics: METRICS.slice(1) });
+  t.not(json(await getOther('/openapi/v3')), json(await get('/openapi/v3')));
 });
 
 test('what is not there is a Status of the right code', async (t) => {
@@ -287,6 +359,8 @@ test('what is not there is a Status of the right code', async (t) => {
     '{',
   );
   await f('DELETE', '/apis', 405, 'MethodNotAllowed');
+  for (const method of ['PUT', 'PATCH', 'DELETE'])
+    await f(method, `${E}/namespaces/shop/queue_depth`, 405, 'MethodNotAllowed');
   await f('GET', `${E}/namespaces/shop/queue_depth`, 406, 'NotAcceptable', { Accept: 'application/xml' });
   await f('GET', '/apis', 406, 'NotAcceptable', {
     Accept: 'application/json;as=APIGroupDiscoveryList;v=v9;g=apidiscovery.k8s.io',
@@ -413,6 +487,14 @@ test('kubectl', { skip: !kubectl && 'kubectl is not installed' }, async (t) => {
   t.match(stale.stderr, /unknown metric "queue_dpeth"/);
   const table = await run('get', 'queue_depth', '--namespace=shop', '--selector=queue=a');
   t.match(table.stdout, /^METRIC +VALUE +SAMPLED\nqueue_depth +1500m +2026-11-21T10:00:00Z\n$/, table.stderr);
+  const list = await run('get', 'queue_depth', '--namespace=shop', '-o', 'json');
+  t.match(JSON.parse(list.stdout || '{}'), { items: [{ metricName: 'queue_depth', value: '2001500m' }] }, list.stderr);
+  const yaml = await run('get', 'queue_depth', '--namespace=shop', '-o', 'yaml');
+  t.match(yaml.stdout, /metricName: queue_depth[\s\S]*value: 2001500m/, yaml.stderr);
+  const path = await run('get', 'queue_depth', '--namespace=shop', '-o', 'jsonpath={.items[*].value}');
+  t.equal(path.stdout, '2001500m', path.stderr);
+  const wide = await run('get', 'queue_depth', '--all-namespaces');
+  t.match(wide.stderr, /could not find the requested resource/, 'a value is of one namespace');
   const resources = await run('api-resources', '--api-group=external.metrics.k8s.io', '--no-headers');
   t.match(resources.stdout, /queue_depth +external\.metrics\.k8s\.io\/v1beta1 +true +queue_depth\n/, resources.stderr);
 });

@@ -8,7 +8,7 @@ import { LIMITS } from '../../../model/limits.ts';
 import type { Matcher } from '../../../model/matcher.ts';
 import { SWITCHES } from '../../../promql/switches.ts';
 import type { Expr } from '../../../promql/syntax/ast.ts';
-import { parseExpr } from '../../../promql/syntax/parse.ts';
+import { parseExpr, parseMetricSelector } from '../../../promql/syntax/parse.ts';
 import { printExpr } from '../../../promql/syntax/print.ts';
 import { executeTemplate } from '../go-template/execute.ts';
 import { ExecError, goQuote } from '../go-template/functions.ts';
@@ -103,6 +103,11 @@ const PARSE = {
   },
   depthMax: LIMITS.queryDepthMax,
 };
+
+/** Matchers of a rule's `seriesQuery`; throws `bad_data`. */
+export function parseSeriesQuery(text: string): readonly Matcher[] {
+  return parseMetricSelector(text, PARSE).matchers;
+}
 
 /** `{<<.LabelMatchers>>,x="1"}` begins with a comma if there are no matchers; that is forgiven. */
 function parseFilled(text: string): Expr {

@@ -1,4 +1,6 @@
 /** The kinds of objects that an API server serves, so that rules may map labels to custom resources too. */
+import type { Logger } from 'pino';
+import { LIMITS } from '../../../model/limits.ts';
 import type { Kind } from '../adapter/kinds.ts';
 import type { ClusterClient } from './client.ts';
 
@@ -13,8 +15,61 @@ interface ResourceList {
 
 const GROUPS_MAX = 500;
 
+export interface FollowedKindsOptions {
+  readonly client: ClusterClient;
+  readonly logger: Logger;
+  /** Something names a kind that is not known: it may have been installed since. */
+  readonly isMissing: () => boolean;
+  /** Only when there are others than before. */
+  readonly onKinds: (kinds: readonly Kind[]) => void;
+  readonly intervalMs?: number;
+}
+
+/** Reads the kinds, again until that succeeds, and again while one is missing. */
+export class FollowedKinds {
+  readonly #options: FollowedKindsOptions;
+  readonly #timer: NodeJS.Timeout;
+  #known = '';
+  #fault = '';
+  #isReading = false;
+
+  constructor(options: FollowedKindsOptions) {
+    this.#options = options;
+    this.#timer = setInterval(() => {
+      if (this.#known === '' || options.isMissing()) void this.#read();
+    }, options.intervalMs ?? LIMITS.clusterRetryMs);
+    this.#timer.unref();
+    void this.#read();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #read(): Promise<void> {
+    if (this.#isReading) return;
+    this.#isReading = true;
+    const { client, logger, onKinds } = this.#options;
+    try {
+      const kinds = await readKinds(client);
+      const text = JSON.stringify(kinds);
+      if (text !== this.#known) onKinds(kinds);
+      this.#known = text;
+      this.#fault = '';
+    } catch (error) {
+      const fault = (error as Error).message;
+      // The same fault is told once.
+      if (fault !== this.#fault)
+        logger.warn(`cannot read which kinds of objects there are, only built-in ones are known: ${fault}`);
+      this.#fault = fault;
+    } finally {
+      this.#isReading = false;
+    }
+  }
+}
+
 /** Groups that fail are left out: an aggregated API that is down must not hold up a start. */
-export async function readKinds(client: ClusterClient): Promise<readonly Kind[]> {
+async function readKinds(client: ClusterClient): Promise<readonly Kind[]> {
   const { groups = [] } = await client.get<{
     readonly groups?: readonly { readonly name: string; readonly preferredVersion?: { readonly version: string } }[];
   }>('/apis');

@@ -198,6 +198,7 @@ function verbText(verb: string, value: Value, precision: string | undefined): st
   if (verb === 'v') return goText(value);
   if (verb === 's' && (typeof value === 'string' || isCollection(value))) return cut(goText(value));
   if (verb === 'q' && typeof value === 'string') return goQuote(cut(value));
+  if (verb === 'q' && Array.isArray(value)) return `[${value.map((one) => verbText(verb, one, precision)).join(' ')}]`;
   if (verb === 'd' && typeof value === 'number') return String(value);
   if (verb === 't' && typeof value === 'boolean') return String(value);
   if (verb === 'x' && typeof value === 'string') return Buffer.from(value).toString('hex');

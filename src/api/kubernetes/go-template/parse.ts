@@ -2,7 +2,7 @@
  * Go's text/template, second part: tokens → tree. All actions are there; functions are only known by name here.
  * Source of the rules and of the error texts: Go, text/template/parse/parse.go.
  */
-import { TemplateError, type Token, type TokenKind, tokenize } from './tokens.ts';
+import { numberOf, TemplateError, type Token, type TokenKind, tokenize } from './tokens.ts';
 
 export type Operand =
   | { readonly kind: 'dot' }
@@ -285,7 +285,7 @@ class Parser {
       case 'char':
         return { kind: 'literal', value: token.text.codePointAt(0) ?? 0 };
       case 'number':
-        return { kind: 'literal', value: Number(token.text) };
+        return { kind: 'literal', value: numberOf(token.text) };
       case '(':
         return { kind: 'pipe', pipe: this.#pipe('parenthesized pipeline', ')') };
       case 'word':

@@ -206,12 +206,22 @@ class Lexer {
 
 const PATTERNS: readonly (readonly [TokenKind, RegExp])[] = [
   ['space', /^[ \t\r\n]+/],
-  ['number', /^[+-]?(?:0[xX][0-9a-fA-F]+|\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)/],
+  [
+    'number',
+    /^[+-]?(?:0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+|\d[\d_]*\.?[\d_]*(?:[eE][+-]?\d+)?|\.\d[\d_]*(?:[eE][+-]?\d+)?)/,
+  ],
   ['field', /^\.([\p{L}_][\p{L}\p{N}_]*)/u],
   ['dot', /^\./],
   ['variable', /^\$[\p{L}\p{N}_]*/u],
   ['word', /^[\p{L}_][\p{L}\p{N}_]*/u],
 ];
+
+/** As Go reads it: `_` parts digits, and a whole number that begins with 0 is octal. */
+export function numberOf(text: string): number {
+  const [, sign = '', digits = ''] = /^([+-]?)(.*)$/.exec(text.replaceAll('_', ''))!;
+  const value = /^0[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : Number(digits);
+  return sign === '-' ? -value : value;
+}
 
 function codePoint(code: number): string {
   return code <= 0x10ffff ? String.fromCodePoint(code) : '\ufffd';

@@ -58,7 +58,8 @@ export function reviewAttributes(attributes: Attributes, selector: readonly Requ
   }
   const { kind: _, ...fields } = attributes;
   const filled = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== ''));
-  const requirements = attributes.verb === 'list' ? selector.flatMap(reviewRequirement) : [];
+  const isOfMany = attributes.verb === 'list' || attributes.verb === 'watch';
+  const requirements = isOfMany ? selector.flatMap(reviewRequirement) : [];
   const labelSelector = requirements.length === 0 ? {} : { labelSelector: { requirements } };
   return { resourceAttributes: { ...filled, ...labelSelector } };
 }

@@ -52,10 +52,12 @@ export async function authenticate(credentials: Credentials, options: Authentica
   const nowMs = options.clock.nowMs();
   let failed = false;
   if (chain.length > 0) {
-    const proxied = requestHeader === null ? 'failed' : byFrontProxy(requestHeader, chain, headers, nowMs);
+    const proxied = requestHeader === null ? 'empty' : byFrontProxy(requestHeader, chain, headers, nowMs);
     if (typeof proxied === 'object') return withAuthenticated(proxied);
-    if (isIssuedBy(chain, clientAuthorities, nowMs)) return withAuthenticated(userOf(chain[0]!));
-    failed = true;
+    const own = isIssuedBy(chain, clientAuthorities, nowMs) ? userOf(chain[0]!) : null;
+    if (own !== null && own.name !== '') return withAuthenticated(own);
+    // One that names nobody is no failure in itself.
+    failed = own === null || proxied === 'failed';
   }
   const token = bearerToken(headers);
   if (token !== null) {
@@ -86,7 +88,7 @@ function byFrontProxy(
   return {
     name,
     uid: firstValue(headers, trust.uidHeaders),
-    groups: trust.groupHeaders.flatMap((header) => headers[header] ?? []),
+    groups: trust.groupHeaders.flatMap((header) => (headers[header] ?? []).filter((group) => group !== '')),
     extra: extraOf(headers, trust.extraPrefixes),
   };
 }
@@ -104,7 +106,7 @@ function extraOf(headers: Credentials['headers'], prefixes: readonly string[]): 
   for (const [header, values = []] of Object.entries(headers)) {
     const prefix = prefixes.find((one) => header.startsWith(one));
     if (prefix === undefined) continue;
-    const key = decoded(header.slice(prefix.length)).toLowerCase();
+    const key = decoded(header.slice(prefix.length).toLowerCase());
     extra.set(key, [...(extra.get(key) ?? []), ...values]);
   }
   return Object.fromEntries(extra);

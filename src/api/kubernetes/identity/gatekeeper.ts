@@ -12,7 +12,7 @@ import type { Clock } from '../../../model/clock.ts';
 import { CodedError } from '../../../model/errors.ts';
 import type { Cell, Family, Registry } from '../../../telemetry/registry.ts';
 import type { ClusterClient } from '../cluster/client.ts';
-import { parseRequirements, type Requirement } from '../label-selector.ts';
+import { type Requirement, writtenRequirements } from '../label-selector.ts';
 import { attributesOf } from './attributes.ts';
 import { type AuthenticatorOptions, authenticate, type Credentials, tokenReviewer } from './authenticate.ts';
 import { type AccessReviewer, accessReviewer, authorize } from './authorize.ts';
@@ -89,11 +89,14 @@ function gate(identity: AuthenticatorOptions, reviewAccess: AccessReviewer, clos
   };
 }
 
-/** One that cannot be read is refused later, by whoever uses it. */
+/**
+ * One that cannot be read is refused later, by whoever uses it. The API server is asked about it as it was written and as it saw it
+ * itself: our escape means nothing there, and what is escaped is no value of a label.
+ */
 function readableSelector(text: string): readonly Requirement[] {
   if (text === '') return [];
   try {
-    return parseRequirements(text);
+    return writtenRequirements(text);
   } catch {
     return [];
   }
