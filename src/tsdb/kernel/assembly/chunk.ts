@@ -375,14 +375,13 @@ export function decodeWindow(record: usize, from: f64, to: f64, out: usize): u32
 }
 
 /**
- * As decodeWindow, of the newest `count` samples of a series, if they stand at its interval in its open cell and none of
- * them is a stale marker or needs more than a byte; else false. Their periods must not have ended.
+ * As decodeWindow, of the newest `count` samples of a series, if they stand at its interval and none of them is a stale
+ * marker or needs more than a byte; else false. Their periods must not have ended.
  */
 export function decodeRegular(record: usize, count: u32, out: usize): bool {
   const newest = load<f64>(record, REC_BITS);
   if (newest != newest) return false;
-  const cell = <usize>load<u32>(record, REC_CELL);
-  const first = cell + CELL_HEADER_BYTES;
+  let cell = <usize>load<u32>(record, REC_CELL);
   let at = cell + <usize>load<u16>(record, REC_POS);
   let left = count - 1;
   left -= min<u32>(left, <u32>load<u8>(record, REC_RUN));
@@ -390,7 +389,14 @@ export function decodeRegular(record: usize, count: u32, out: usize): bool {
   let falls: u32 = 0;
   let beforeFall: f64 = 0;
   while (left > 0) {
-    if (at <= first) return false;
+    if (at <= cell + CELL_HEADER_BYTES) {
+      // What is left is live, and so is the cell that holds it; but a series may have begun within the window.
+      const previous = cell == 0 ? 0 : <usize>load<u32>(cell, CELL_PREVIOUS);
+      if (previous == 0 || !isCellOf(previous, load<u16>(cell, CELL_PREVIOUS_PERIOD))) return false;
+      at = previous + <usize>load<u8>(cell, CELL_PREVIOUS_POS);
+      cell = previous;
+      continue;
+    }
     const header = <u32>load<u8>(--at);
     if (isSmallStep(header)) {
       const before = value - <f64>smallStep(header);
