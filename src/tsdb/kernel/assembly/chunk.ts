@@ -425,8 +425,9 @@ const PAIRS: u64 = 0x0001000100010001;
 const GROWTH_MAX: u32 = 7;
 
 /**
- * What the newest `steps` steps come to of a series that stands as for decodeRegular, in its open cell, at whole numbers,
- * and never falls; -1 for any other. All entries at once: one by one, the next one is guessed wrong about once a series.
+ * What the newest `steps` steps come to of a series that stands as for decodeRegular, in its open cell, and never falls; -1
+ * for many another. As long as the first value is not negative, it is the newest less that, exactly: the steps are whole
+ * and the newest is below 2^52. All entries at once: one by one, the next one is guessed wrong about once a series.
  */
 // @ts-ignore: decorator
 @inline
@@ -434,9 +435,7 @@ export function growth(record: usize, steps: u32): i32 {
   const newest = load<f64>(record, REC_BITS);
   const pos = <u32>load<u16>(record, REC_POS);
   const left = steps - min<u32>(steps, <u32>load<u8>(record, REC_RUN));
-  // Up to there the steps add up exactly, in whatever order.
-  const isExact = abs<f64>(newest) < 4503599627370496 && floor<f64>(newest) == newest;
-  if (!isExact || left > GROWTH_MAX || pos < left + CELL_HEADER_BYTES) return -1;
+  if (!(newest < 4503599627370496) || left > GROWTH_MAX || pos < left + CELL_HEADER_BYTES) return -1;
   const unused = 63 - (left << 3);
   const entries = (load<u64>(<usize>load<u32>(record, REC_CELL) + pos - 8) >>> 1) >>> unused;
   const high = ((BYTES * 0x80) >>> 1) >>> unused;

@@ -121,7 +121,7 @@ function rateOnce(
     if (regular >= 2) {
       const grown = <f64>growth(record, regular - 1);
       const first = load<f64>(record, REC_BITS) - grown;
-      if (grown >= 0 && (kind == DELTA || grown == 0 || first > grown * above)) {
+      if (grown >= 0 && first >= 0 && (kind == DELTA || grown == 0 || first > grown * above)) {
         read += <f64>regular;
         if (time > newest) newest = time;
         store<u8>(outValid + i, 1);
