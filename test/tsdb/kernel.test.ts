@@ -503,6 +503,40 @@ test('subscribed series are noted when they get samples', async (t) => {
   t.strictSame(head.takeTouched(), []);
 });
 
+test('large selections that are open have ids of their own, and those that are closed have none', async (t) => {
+  const { clock, head, append } = setup();
+  const refs = Array.from({ length: 18_000 }, (_, pod) => head.series(labelsOf(pod)));
+  for (const ref of refs) append(ref, clock.nowMs(), ref);
+  const select = (zone: string) => {
+    const slices = head.selectSlices({ ...ALL, matchers: [{ name: 'zone', type: '=', value: zone }] });
+    for (;;) {
+      const step = slices.next();
+      if (step.done) return step.value;
+    }
+  };
+  const idsOf = (selection: KernelSelection) => Array.from({ length: selection.count }, (_, i) => selection.ref(i));
+  const wanted = [0, 1, 2].map((zone) => refs.filter((_, pod) => pod % 3 === zone));
+  let known: object | null = null;
+  for (let round = 0; round < 3; round++) {
+    const open = wanted.map((_, zone) => select(`z${zone}`));
+    t.strictSame(open.map(idsOf), wanted);
+    open[1]!.close();
+    const again = select('z1');
+    t.strictSame(idsOf(again), wanted[1]);
+    t.strictSame(idsOf(open[2]!), wanted[2]);
+    t.not(open[0]!.identity(), open[2]!.identity());
+    t.equal(again.identity(), known ?? again.identity(), 'known again');
+    known = again.identity();
+    for (const selection of [...open, again]) selection.close();
+    t.throws(() => open[0]!.ref(0), /closed/);
+  }
+  // One that nobody waits for any more gives back what it has so far.
+  const abandoned = head.selectSlices(ALL);
+  abandoned.next();
+  abandoned.return(undefined as never);
+  t.strictSame(idsOf(select('z2')), wanted[2]);
+});
+
 test('a selection that nobody closes holds retention up only for a while', async (t) => {
   const { clock, head, append } = setup();
   append(head.series(labelsOf(1)), T0, 1);

@@ -102,9 +102,9 @@ function rateOnce(
   let regular: u32 = 0;
   let factor: f64 = 0;
   let above: f64 = 0;
-  let touched = touchEnd(sources, copies, 0, min<u32>(TOUCHED, n));
+  let touched: u32 = 0;
   for (let i: u32 = 0; i < n; i++) {
-    if (i + TOUCHED < n) touched += touchEnd(sources, copies, i + TOUCHED, i + TOUCHED + 1);
+    if (i + TOUCHED < n) touched += touchEnd(sources, copies, i + TOUCHED);
     const record = sourceOf(sources, copies, i);
     const time = load<f64>(record, REC_TIME);
     const delta = load<i32>(record, REC_DELTA);
@@ -118,6 +118,7 @@ function rateOnce(
         above = load<f64>(MEMO, MEMO_ABOVE);
       }
     }
+    // What nearly all counters do: they stand at the interval of the one before, have only grown, and began long ago.
     if (regular >= 2) {
       const grown = <f64>growth(record, regular - 1);
       const first = load<f64>(record, REC_BITS) - grown;
@@ -168,19 +169,16 @@ function regularCount(time: f64, delta: i32, start: f64, end: f64): u32 {
   return <u32>count;
 }
 
-/** As many series ahead chunks are asked for. */
+/** So many series ahead chunks are asked for: about as many as a core can wait for at a time. */
 const TOUCHED: u32 = 24;
 
+/** Looks at the newest byte of a series' chunks, which lie anywhere in memory, so that it is there when it is wanted. */
 // @ts-ignore: decorator
 @inline
-function touchEnd(sources: usize, copies: bool, from: u32, to: u32): u32 {
-  let sum: u32 = 0;
-  for (let i = from; i < to; i++) {
-    const record = sourceOf(sources, copies, i);
-    // One behind the newest byte: without a cell it is that of address 0.
-    sum += load<u8>(<usize>load<u32>(record, REC_CELL) + <usize>load<u16>(record, REC_POS));
-  }
-  return sum;
+function touchEnd(sources: usize, copies: bool, i: u32): u32 {
+  const record = sourceOf(sources, copies, i);
+  // One behind the newest byte: without a cell it is that of address 0.
+  return load<u8>(<usize>load<u32>(record, REC_CELL) + <usize>load<u16>(record, REC_POS));
 }
 
 /** The increase of what was decoded into the upper end of columns. */
