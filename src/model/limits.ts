@@ -66,7 +66,7 @@ export const LIMITS = {
   planCacheEntriesMax: 16_384,
   /** Compiled matchers kept. */
   matcherCacheEntriesMax: 4096,
-  /** Series of large selections that are known again, all together; groupings kept of each such selection. */
+  /** Series of large selections that are known again, all together, and ids that there is memory for; groupings kept of each such selection. */
   seriesSetIdsMax: 1_000_000,
   groupingsOfSetMax: 4,
   /** Samples looked at to say why a query of an autoscaler has no answer. */

@@ -11,6 +11,7 @@ import { ChurnList } from './churn-list.ts';
 import { APPENDED, type Appended, type HeadStats, type NewestSum, type SelectRequest, type SeriesRef } from './head.ts';
 import { type Cardinality, CardinalityWalk } from './kernel/cardinality.ts';
 import { Gathering } from './kernel/gathering.ts';
+import { IdLists } from './kernel/id-lists.ts';
 import { type Kernel, openKernel } from './kernel/kernel.ts';
 import { LabelTexts, stampLabel } from './kernel/label-text.ts';
 import {
@@ -219,6 +220,7 @@ export class KernelHead {
   /** Selections that are being made, slice by slice. */
   readonly #gatherings = new Set<Gathering>();
   readonly #summings = new ChurnList<Summing>();
+  readonly #idLists = new IdLists();
   readonly #onClose = (selection: KernelSelection): void => this.#closed(selection);
 
   constructor(options: KernelHeadOptions) {
@@ -467,7 +469,7 @@ export class KernelHead {
   *selectSlices(request: SelectRequest): Generator<number, KernelSelection, void> {
     yield* this.#matching.prepare(request.matchers);
     if (!this.#matching.match(request.matchers, request.scope)) return this.#selectionOf(NO_IDS, 0, 0);
-    const gathering = new Gathering(this.#kernel, request.fromMs, request.toMs);
+    const gathering = new Gathering(this.#kernel, this.#idLists, request.fromMs, request.toMs);
     if (gathering.slice()) return this.#selectionOf(...gathering.result());
     // Whoever writes meanwhile lets it come to its end first, and nothing is freed.
     this.#gatherings.add(gathering);
@@ -479,7 +481,7 @@ export class KernelHead {
       selection = gathering.selection ?? this.#selectionOf(...gathering.result());
       return selection;
     } finally {
-      if (selection === null) gathering.selection?.close();
+      if (selection === null) this.#dropGathering(gathering);
       this.#gatherings.delete(gathering);
       this.#kernel.u32[SB_PINS >>> 2]!--;
     }
@@ -836,6 +838,11 @@ export class KernelHead {
     this.#gatherings.clear();
   }
 
+  #dropGathering(gathering: Gathering): void {
+    if (gathering.selection === null) gathering.drop();
+    else gathering.selection.close();
+  }
+
   #endSummings(): void {
     for (const summing of this.#summings.takeAll()) summing.end();
   }
@@ -859,6 +866,7 @@ export class KernelHead {
   #closed(selection: KernelSelection): void {
     if (!this.#open.delete(selection)) return;
     this.#unfrozen.delete(selection);
+    selection.giveIds(this.#idLists);
     this.#kernel.u32[SB_PINS >>> 2]!--;
   }
 

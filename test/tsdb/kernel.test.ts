@@ -419,6 +419,57 @@ test('windows give what the engine computes from the same samples', async (t) =>
   selection.close();
 });
 
+/** Steps between the samples of a series that stands at its interval: as a counter of requests, a slow one, and worse. */
+const STEPS: readonly ((i: number, pod: number) => number)[] = [
+  (i, pod) => (i * 7 + pod) % 112,
+  (i, pod) => Number((i * 5 + pod) % 3 === 0),
+  (i, pod) => Number((i + pod) % 11 === 0) * 90,
+  (i, pod) => ((i + pod) % 9 === 0 ? -16 : (i * 3) % 20),
+  (i, pod) => ((i * pod) % 13 === 0 ? -14 : 15),
+  (i, pod) => ((i + pod) % 10 === 0 ? 400 : 111),
+  (i, pod) => ((i + pod) % 17 === 0 ? 0.5 : 2),
+  () => 0,
+];
+const BEGINNINGS = [0, 1, -0, -40, 0.1, -500.1, 1e6, 2 ** 52 - 700, 2 ** 53 - 300, 1e300];
+
+test('windows up to the newest sample are right as series grow', async (t) => {
+  const { clock, head, append } = setup();
+  const rounds = 90;
+  const pods = STEPS.length * BEGINNINGS.length * 2;
+  const refs = Array.from({ length: pods }, (_, pod) => head.series(labelsOf(pod)));
+  const values = refs.map((_, pod) => BEGINNINGS[pod % BEGINNINGS.length]!);
+  const got = { values: new Float64Array(pods), present: new Uint8Array(pods), samples: 0, newestMs: 0 };
+  for (let round = 0; round < rounds; round++) {
+    clock.advance(15_000);
+    const timeMs = clock.nowMs();
+    refs.forEach((ref, pod) => {
+      // Half of them begin late, and one in 40 samples is missing in some.
+      if (pod >= pods / 2 && (round < pod % 40 || (round * 3 + pod) % 40 === 0)) return;
+      append(ref, timeMs - (pod % 5) * 1000, values[pod]!);
+      values[pod]! += STEPS[pod % STEPS.length]!(round, pod);
+    });
+    const selection = head.select({ ...ALL, fromMs: timeMs - HOUR, toMs: timeMs });
+    if (round % 7 === 0) selection.freeze();
+    for (const rangeMs of [31_000, 60_000, 121_000, 300_000]) {
+      for (const kind of ['rate', 'delta'] as const) {
+        const windows = { firstEndMs: timeMs, stepMs: 0, steps: 1, rangeMs };
+        t.equal(selection.rates(kind, 0, selection.count, windows, got), true);
+        let wrong = 0;
+        for (let i = 0; i < selection.count; i++) {
+          const wanted = plainRate(kind, selection, i, timeMs, rangeMs);
+          if (!Object.is(got.present[i] === 1 ? got.values[i]! : null, wanted)) wrong++;
+        }
+        if (wrong > 0) t.fail(`${wrong} wrong: ${kind} of ${rangeMs} ms, round ${round}`);
+        if (rangeMs === 60_000)
+          t.strictSame([got.samples, got.newestMs], samplesIn(selection, timeMs - rangeMs, timeMs));
+      }
+    }
+    selection.close();
+    if (round > 40 && round % 20 === 0) head.enforceRetention();
+  }
+  head.verify();
+});
+
 /** Number of samples that are no stale markers, and the newest of them. */
 function samplesIn(selection: KernelSelection, fromMs: number, toMs: number): [number, number] {
   const into = new SampleBuffer(1);
@@ -450,6 +501,40 @@ test('subscribed series are noted when they get samples', async (t) => {
   head.subscribe(a, false);
   append(a, T0 + 9000, 1);
   t.strictSame(head.takeTouched(), []);
+});
+
+test('large selections that are open have ids of their own, and those that are closed have none', async (t) => {
+  const { clock, head, append } = setup();
+  const refs = Array.from({ length: 18_000 }, (_, pod) => head.series(labelsOf(pod)));
+  for (const ref of refs) append(ref, clock.nowMs(), ref);
+  const select = (zone: string) => {
+    const slices = head.selectSlices({ ...ALL, matchers: [{ name: 'zone', type: '=', value: zone }] });
+    for (;;) {
+      const step = slices.next();
+      if (step.done) return step.value;
+    }
+  };
+  const idsOf = (selection: KernelSelection) => Array.from({ length: selection.count }, (_, i) => selection.ref(i));
+  const wanted = [0, 1, 2].map((zone) => refs.filter((_, pod) => pod % 3 === zone));
+  let known: object | null = null;
+  for (let round = 0; round < 3; round++) {
+    const open = wanted.map((_, zone) => select(`z${zone}`));
+    t.strictSame(open.map(idsOf), wanted);
+    open[1]!.close();
+    const again = select('z1');
+    t.strictSame(idsOf(again), wanted[1]);
+    t.strictSame(idsOf(open[2]!), wanted[2]);
+    t.not(open[0]!.identity(), open[2]!.identity());
+    t.equal(again.identity(), known ?? again.identity(), 'known again');
+    known = again.identity();
+    for (const selection of [...open, again]) selection.close();
+    t.throws(() => open[0]!.ref(0), /closed/);
+  }
+  // One that nobody waits for any more gives back what it has so far.
+  const abandoned = head.selectSlices(ALL);
+  abandoned.next();
+  abandoned.return(undefined as never);
+  t.strictSame(idsOf(select('z2')), wanted[2]);
 });
 
 test('a selection that nobody closes holds retention up only for a while', async (t) => {

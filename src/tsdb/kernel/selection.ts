@@ -10,6 +10,7 @@ import type { Labels } from '../../model/labels.ts';
 import type { SampleBuffer } from '../../model/sample.ts';
 import type { GroupSums, RateKind, RateWindows, Selection, SeriesRef, WholeColumn } from '../head.ts';
 import { RHYTHM_SIZE, type RhythmRequest } from '../rhythm.ts';
+import type { IdLists } from './id-lists.ts';
 import type { Kernel } from './kernel.ts';
 import type { LabelTexts } from './label-text.ts';
 import {
@@ -110,6 +111,7 @@ export class KernelSelection implements Selection {
   }
 
   ref(i: number): SeriesRef {
+    this.#assertOpen();
     return this.#ids[i]! as SeriesRef;
   }
 
@@ -440,6 +442,12 @@ export class KernelSelection implements Selection {
     this.#isOpen = false;
     this.#copies = null;
     this.#onClose(this);
+  }
+
+  /** Gives the memory of the ids back; it must be closed. */
+  giveIds(lists: IdLists): void {
+    assert(!this.#isOpen, 'selection is open');
+    lists.give(this.#ids);
   }
 
   /** Address of the record (or its copy) of series i. */

@@ -28,7 +28,7 @@ export class SeriesSets {
 
   /**
    * The same object for the same ids, as long as no series is removed: an id keeps its labels until then. Null for a list
-   * that is not remembered. The ids must be those of an open selection, and stay as they are.
+   * that is not remembered. The ids must be those of an open selection.
    */
   identityOf(ids: Uint32Array): object | null {
     if (ids.length < IDS_MIN || ids.length > LIMITS.seriesSetIdsMax) return null;
@@ -39,7 +39,7 @@ export class SeriesSets {
       this.#removed = removed;
     }
     const at = this.#known.findIndex((known) => isEqual(known.ids, ids));
-    const known = at < 0 ? { ids, identity: {} } : this.#known.splice(at, 1)[0]!;
+    const known = at < 0 ? { ids: ids.slice(), identity: {} } : this.#known.splice(at, 1)[0]!;
     if (at < 0) this.#ids += ids.length;
     this.#known.push(known);
     while (this.#ids > LIMITS.seriesSetIdsMax) this.#ids -= this.#known.shift()!.ids.length;
@@ -50,7 +50,7 @@ export class SeriesSets {
 function isEqual(a: Uint32Array, b: Uint32Array): boolean {
   // Lists ascend, so most that differ do so in their ends.
   if (a.length !== b.length || a[0] !== b[0] || a[a.length - 1] !== b[b.length - 1]) return false;
-  return a === b || bytesOf(a).equals(bytesOf(b));
+  return bytesOf(a).equals(bytesOf(b));
 }
 
 function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array): Buffer {

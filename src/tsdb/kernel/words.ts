@@ -3,7 +3,8 @@
  * tiny, and its collector as much again; so short ones are cut from a common piece of memory.
  */
 
-const SHORT_MAX = 1024;
+/** Above this, a list has memory of its own. */
+export const SHORT_MAX = 1024;
 const PIECE_WORDS = 16_384;
 /** Below this, a loop copies faster than a call of `set` does. */
 const LOOP_MAX = 64;

@@ -375,14 +375,13 @@ export function decodeWindow(record: usize, from: f64, to: f64, out: usize): u32
 }
 
 /**
- * As decodeWindow, of the newest `count` samples of a series, if they stand at its interval in its open cell and none of
- * them is a stale marker or needs more than a byte; else false. Their periods must not have ended.
+ * As decodeWindow, of the newest `count` samples of a series, if they stand at its interval and none of them is a stale
+ * marker or needs more than a byte; else false. Their periods must not have ended.
  */
 export function decodeRegular(record: usize, count: u32, out: usize): bool {
   const newest = load<f64>(record, REC_BITS);
   if (newest != newest) return false;
-  const cell = <usize>load<u32>(record, REC_CELL);
-  const first = cell + CELL_HEADER_BYTES;
+  let cell = <usize>load<u32>(record, REC_CELL);
   let at = cell + <usize>load<u16>(record, REC_POS);
   let left = count - 1;
   left -= min<u32>(left, <u32>load<u8>(record, REC_RUN));
@@ -390,7 +389,14 @@ export function decodeRegular(record: usize, count: u32, out: usize): bool {
   let falls: u32 = 0;
   let beforeFall: f64 = 0;
   while (left > 0) {
-    if (at <= first) return false;
+    if (at <= cell + CELL_HEADER_BYTES) {
+      // What is left is live, and so is the cell that holds it; but a series may have begun within the window.
+      const previous = cell == 0 ? 0 : <usize>load<u32>(cell, CELL_PREVIOUS);
+      if (previous == 0 || !isCellOf(previous, load<u16>(cell, CELL_PREVIOUS_PERIOD))) return false;
+      at = previous + <usize>load<u8>(cell, CELL_PREVIOUS_POS);
+      cell = previous;
+      continue;
+    }
     const header = <u32>load<u8>(--at);
     if (isSmallStep(header)) {
       const before = value - <f64>smallStep(header);
@@ -411,6 +417,36 @@ export function decodeRegular(record: usize, count: u32, out: usize): bool {
   store<u32>(out, falls, WINDOW_FALLS);
   store<f64>(out, beforeFall, WINDOW_BEFORE_FALL);
   return true;
+}
+
+/** Each byte of a word, and each two of them. */
+const BYTES: u64 = 0x0101010101010101;
+const PAIRS: u64 = 0x0001000100010001;
+const GROWTH_MAX: u32 = 7;
+
+/**
+ * What the newest `steps` steps come to of a series that stands as for decodeRegular, in its open cell, and never falls; -1
+ * for many another. As long as the first value is not negative, it is the newest less that, exactly: the steps are whole
+ * and the newest is below 2^52. All entries at once: one by one, the next one is guessed wrong about once a series.
+ */
+// @ts-ignore: decorator
+@inline
+export function growth(record: usize, steps: u32): i32 {
+  const newest = load<f64>(record, REC_BITS);
+  const pos = <u32>load<u16>(record, REC_POS);
+  const left = steps - min<u32>(steps, <u32>load<u8>(record, REC_RUN));
+  if (!(newest < 4503599627370496) || left > GROWTH_MAX || pos < left + CELL_HEADER_BYTES) return -1;
+  const unused = 63 - (left << 3);
+  const entries = (load<u64>(<usize>load<u32>(record, REC_CELL) + pos - 8) >>> 1) >>> unused;
+  const high = ((BYTES * 0x80) >>> 1) >>> unused;
+  // A repeat is a step of 0.
+  const repeats = ((entries & (BYTES * 0x80)) >>> 7) * 0xff;
+  const small = (entries & ~repeats) | (repeats & (BYTES * SMALL_STEP));
+  const isSmall = (entries & repeats) == (repeats & (BYTES * (RUN_HEADER + 1)));
+  const isUp = (((small & (BYTES * 0x70)) + BYTES * 0x70) & high) == high;
+  if (!isSmall || !isUp) return -1;
+  const pairs = (small & (PAIRS * 0xff)) + ((small >>> 8) & (PAIRS * 0xff));
+  return <i32>((pairs * PAIRS) >>> 48) - <i32>(left * SMALL_STEP);
 }
 
 /** First and last sample of a window, how often the value fell, and the value before it fell last in the walk. */

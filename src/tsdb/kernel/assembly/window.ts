@@ -20,6 +20,7 @@ import {
   decode,
   decodeRegular,
   decodeWindow,
+  growth,
   STALE,
   WINDOW_BEFORE_FALL,
   WINDOW_FALLS,
@@ -28,7 +29,17 @@ import {
   WINDOW_LAST,
   WINDOW_LAST_TIME,
 } from './chunk';
-import { DELTA, dropStale, extrapolated, increase, MEMO, MEMO_FIRST_TIME } from './extrapolate';
+import {
+  DELTA,
+  dropStale,
+  extrapolated,
+  increase,
+  MEMO,
+  MEMO_ABOVE,
+  MEMO_FACTOR,
+  MEMO_FIRST_TIME,
+  noteTimes,
+} from './extrapolate';
 import { ratesOver } from './sliding';
 import { sourceOf } from './sources';
 
@@ -89,42 +100,61 @@ function rateOnce(
   let newestTime: f64 = NaN;
   let interval: i32 = 0;
   let regular: u32 = 0;
-  for (let base: u32 = 0; base < n; base += TOUCHED) {
-    const to = min<u32>(base + TOUCHED, n);
-    touchEnds(sources, copies, base, to, columns);
-    for (let i: u32 = base; i < to; i++) {
-      const record = sourceOf(sources, copies, i);
-      const time = load<f64>(record, REC_TIME);
-      const delta = load<i32>(record, REC_DELTA);
-      if (time != newestTime || delta != interval) {
-        newestTime = time;
-        interval = delta;
-        regular = isKept ? regularCount(time, delta, start, end) : 0;
+  let factor: f64 = 0;
+  let above: f64 = 0;
+  let touched: u32 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    if (i + TOUCHED < n) touched += touchEnd(sources, copies, i + TOUCHED);
+    const record = sourceOf(sources, copies, i);
+    const time = load<f64>(record, REC_TIME);
+    const delta = load<i32>(record, REC_DELTA);
+    if (time != newestTime || delta != interval) {
+      newestTime = time;
+      interval = delta;
+      regular = isKept ? regularCount(time, delta, start, end) : 0;
+      if (regular >= 2) {
+        noteTimes(MEMO, kind, time - <f64>(regular - 1) * <f64>delta, time, regular, start, end);
+        factor = load<f64>(MEMO, MEMO_FACTOR);
+        above = load<f64>(MEMO, MEMO_ABOVE);
       }
-      let count = regular;
-      if (regular == 0 || !decodeRegular(record, regular, SEEN)) count = decodeWindow(record, start, end, SEEN);
-      if (count == 0) {
-        store<u8>(outValid + i, 0);
+    }
+    // What nearly all counters do: they stand at the interval of the one before, have only grown, and began long ago.
+    if (regular >= 2) {
+      const grown = <f64>growth(record, regular - 1);
+      const first = load<f64>(record, REC_BITS) - grown;
+      if (grown >= 0 && first >= 0 && (kind == DELTA || grown == 0 || first > grown * above)) {
+        read += <f64>regular;
+        if (time > newest) newest = time;
+        store<u8>(outValid + i, 1);
+        store<f64>(outValues + (i << 3), grown * factor);
         continue;
       }
-      read += <f64>count;
-      newest = max(newest, load<f64>(SEEN, WINDOW_LAST_TIME));
-      store<u8>(outValid + i, count >= 2 ? 1 : 0);
-      if (count < 2) continue;
-      const first = load<f64>(SEEN, WINDOW_FIRST);
-      let result = load<f64>(SEEN, WINDOW_LAST) - first;
-      const falls = kind == DELTA ? 0 : load<u32>(SEEN, WINDOW_FALLS);
-      if (falls == 1) result += load<f64>(SEEN, WINDOW_BEFORE_FALL);
-      else if (falls > 1) {
-        const decoded = decode(record, start, end, columns, columns + (capacity << 3), capacity);
-        if (decoded == capacity) return i;
-        result = increaseIn(columns, capacity, decoded);
-      }
-      const firstTime = load<f64>(SEEN, WINDOW_FIRST_TIME);
-      const lastTime = load<f64>(SEEN, WINDOW_LAST_TIME);
-      store<f64>(outValues + (i << 3), extrapolated(MEMO, kind, result, first, firstTime, lastTime, count, start, end));
     }
+    let count = regular;
+    if (regular == 0 || !decodeRegular(record, regular, SEEN)) count = decodeWindow(record, start, end, SEEN);
+    if (count == 0) {
+      store<u8>(outValid + i, 0);
+      continue;
+    }
+    read += <f64>count;
+    newest = max(newest, load<f64>(SEEN, WINDOW_LAST_TIME));
+    store<u8>(outValid + i, count >= 2 ? 1 : 0);
+    if (count < 2) continue;
+    const first = load<f64>(SEEN, WINDOW_FIRST);
+    let result = load<f64>(SEEN, WINDOW_LAST) - first;
+    const falls = kind == DELTA ? 0 : load<u32>(SEEN, WINDOW_FALLS);
+    if (falls == 1) result += load<f64>(SEEN, WINDOW_BEFORE_FALL);
+    else if (falls > 1) {
+      const decoded = decode(record, start, end, columns, columns + (capacity << 3), capacity);
+      if (decoded == capacity) return i;
+      result = increaseIn(columns, capacity, decoded);
+    }
+    const firstTime = load<f64>(SEEN, WINDOW_FIRST_TIME);
+    const lastTime = load<f64>(SEEN, WINDOW_LAST_TIME);
+    store<f64>(outValues + (i << 3), extrapolated(MEMO, kind, result, first, firstTime, lastTime, count, start, end));
   }
+  // Kept, so that no compiler finds out that nobody wants to know.
+  store<u32>(columns, touched);
   store<f64>(SB_RESULT + RESULT_READ_SAMPLES, read);
   store<f64>(SB_RESULT + RESULT_READ_NEWEST, newest);
   return n;
@@ -139,24 +169,16 @@ function regularCount(time: f64, delta: i32, start: f64, end: f64): u32 {
   return <u32>count;
 }
 
-/** Series whose chunks are asked for together: about as many as a core can wait for at a time. */
-const TOUCHED: u32 = 16;
+/** So many series ahead chunks are asked for: about as many as a core can wait for at a time. */
+const TOUCHED: u32 = 24;
 
-/**
- * Looks at the newest byte of the chunks of a few series. They lie anywhere in memory; so that one after the other need
- * not be waited for, all are asked for before the first is read.
- */
+/** Looks at the newest byte of a series' chunks, which lie anywhere in memory, so that it is there when it is wanted. */
 // @ts-ignore: decorator
 @inline
-function touchEnds(sources: usize, copies: bool, from: u32, to: u32, out: usize): void {
-  let sum: u32 = 0;
-  for (let i = from; i < to; i++) {
-    const record = sourceOf(sources, copies, i);
-    // One behind the newest byte: without a cell it is that of address 0.
-    sum += load<u8>(<usize>load<u32>(record, REC_CELL) + <usize>load<u16>(record, REC_POS));
-  }
-  // Kept, so that no compiler finds out that nobody wants to know.
-  store<u32>(out, sum);
+function touchEnd(sources: usize, copies: bool, i: u32): u32 {
+  const record = sourceOf(sources, copies, i);
+  // One behind the newest byte: without a cell it is that of address 0.
+  return load<u8>(<usize>load<u32>(record, REC_CELL) + <usize>load<u16>(record, REC_POS));
 }
 
 /** The increase of what was decoded into the upper end of columns. */
