@@ -25,6 +25,7 @@ const LONG_FILES = [
   'test/faults/floods.test.ts',
   'test/faults/clients.test.ts',
   'test/faults/restarts.test.ts',
+  'test/faults/rolling.test.ts',
   'test/faults/simulation.test.ts',
   'test/tsdb/image.test.ts',
   'test/tsdb/kernel-differential.test.ts',
