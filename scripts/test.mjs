@@ -26,6 +26,7 @@ const LONG_FILES = [
   'test/faults/clients.test.ts',
   'test/faults/restarts.test.ts',
   'test/faults/rolling.test.ts',
+  'test/faults/network.test.ts',
   'test/faults/simulation.test.ts',
   'test/tsdb/image.test.ts',
   'test/tsdb/kernel-differential.test.ts',

@@ -41,13 +41,13 @@ export interface Daemon {
 export type LogLine = Readonly<Record<string, unknown>>;
 
 /** Starts the daemon and waits for its ready line. Flags given here win over the free ports, for example `…=off`. */
-export async function startDaemon(flags: readonly string[] = []): Promise<Daemon> {
+export async function startDaemon(flags: readonly string[] = [], readyMsMax = READY_MS_MAX): Promise<Daemon> {
   if (!existsSync(ENTRY))
     throw new Error(`cannot start the daemon: ${ENTRY} is missing, want it built by "npm run build"`);
   const node = process.env.TIDEGAUGE_TEST_NODE || process.execPath;
   const program = await startProgram(node, [ENTRY, 'serve', '--log.format=json', ...freePorts(flags), ...flags]);
   try {
-    const ready = await waitFor(() => readyLine(program), { timeoutMs: READY_MS_MAX, what: 'the daemon to be ready' });
+    const ready = await waitFor(() => readyLine(program), { timeoutMs: readyMsMax, what: 'the daemon to be ready' });
     if (ready === true) throw new Error('the daemon ended before it was ready');
     return {
       listen: ready.listen as Listen,
