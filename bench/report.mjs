@@ -73,6 +73,7 @@ function targetText({ name, value, series }) {
   if (target === undefined) return '';
   const text = `${target.sign} ${figure(target.value)}`;
   if (series !== TARGET_SERIES && !target.anySize) return `(${text} at ${formatCount(TARGET_SERIES)})`;
+  if (value === null) return `${text}: no figure`;
   const reached = target.sign === '≤' ? value <= target.value : value >= target.value;
   return `${text}: ${reached ? 'reached' : 'missed'}`;
 }
@@ -195,6 +196,7 @@ function section(document) {
 }
 
 function spread({ value, min, max, n }) {
+  if (value === null) return 'no figure';
   return n > 1 ? `${figure(value)} (${figure(min)}–${figure(max)})` : figure(value);
 }
 

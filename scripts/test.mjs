@@ -22,6 +22,8 @@ const LONG_FILES = [
   'test/faults/kill.test.ts',
   'test/faults/restarts.test.ts',
   'test/faults/floods.test.ts',
+  'test/faults/rolling.test.ts',
+  'test/faults/network.test.ts',
   'test/faults/simulation.test.ts',
   'test/faults/storage.test.ts',
   'test/faults/clients.test.ts',

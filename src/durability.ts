@@ -88,6 +88,7 @@ async function openLasting(options: StoreOptions): Promise<Store> {
     recovered,
     onFailure,
     syncMs,
+    retentionMs: config.storage.retentionMs,
     onLog: (event) => logChange(logger, event),
     onImageFailure: (err) => logger.error({ event: 'image', err }, 'cannot take an image'),
   });
@@ -217,6 +218,12 @@ function registerStorageMetrics(registry: Registry, storage: Storage | null): vo
     (s) => s.recovery.unread,
   );
   add('gauge', 'recovery_bad_images', 'Images that could not be used at start.', (s) => s.recovery.badImages);
+  add(
+    'gauge',
+    'recovery_foreign_files',
+    'Images and segments of the log that another version wrote and that could not be read, or not all of it, at start.',
+    (s) => s.recovery.foreignFiles,
+  );
 }
 
 /** Watches how much memory the process needs, and what follows from it. */

@@ -76,6 +76,17 @@ function get({ url, token, caPem, certPem, keyPem }: PeerOptions): Promise<impor
   } as const;
   return new Promise((resolve, reject) => {
     const ask = target.protocol === 'https:' ? requestHttps : requestHttp;
-    ask(target, options, resolve).once('error', reject).end();
+    const request = ask(target, options, (response) => {
+      clearTimeout(timer);
+      resolve(response);
+    });
+    const giveUp = (): unknown => request.destroy(new Error('the peer does not answer'));
+    const timer = setTimeout(giveUp, LIMITS.replicaAnswerMsMax);
+    request
+      .once('error', (error) => {
+        clearTimeout(timer);
+        reject(error);
+      })
+      .end();
   });
 }

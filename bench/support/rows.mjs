@@ -16,15 +16,14 @@ export async function printRuns(name, { series, runs }, measure) {
   process.exit(0);
 }
 
-/** Of each thing measured its numbers, as a row. */
+/** Of each thing measured its numbers, as a row; null where there is none: too short a run has no p99.9, for example. */
 export function rowsOf(values, series) {
-  return [...values].map(([name, { unit, numbers }]) => ({
-    name,
-    value: median(numbers),
-    min: Math.min(...numbers),
-    max: Math.max(...numbers),
-    n: numbers.length,
-    unit,
-    series,
-  }));
+  return [...values].map(([name, { unit, numbers }]) => {
+    const known = numbers.filter(Number.isFinite);
+    const figures =
+      known.length === 0
+        ? { value: null, min: null, max: null }
+        : { value: median(known), min: Math.min(...known), max: Math.max(...known) };
+    return { name, ...figures, n: known.length, unit, series };
+  });
 }

@@ -12,7 +12,7 @@ import type { ImageSection } from '../tsdb/image.ts';
 import { Metadata } from '../tsdb/metadata.ts';
 import { OtlpDecoder, type OtlpHead } from './otlp/decode.ts';
 import { DeltaSums } from './otlp/delta.ts';
-import { OTLP_DEFAULTS, type OtlpSettings } from './otlp/settings.ts';
+import { type OtlpSettings, settingsOf } from './otlp/settings.ts';
 import { type RemoteWriteHead, type RemoteWriteTarget, storeRemoteWrite, storeRequest } from './remote-write/store.ts';
 import { Tally } from './tally.ts';
 
@@ -91,7 +91,9 @@ export class Replayer {
       if (protocol === LOGGED_AS.remoteWrite.number) storeRemoteWrite(body, 0, targetOf(head, tally, stamp));
       else if (protocol === LOGGED_AS.remoteWrite2.number) storeRequest(body, 0, targetOf(head, tally, stamp));
       else if (protocol === LOGGED_AS.otlp.number && profile !== null) {
-        this.#decoderOf(head, profile).store(body, tally, stamp);
+        const decoder = this.#decoderOf(head, profile);
+        if (decoder === null) return 'unread';
+        decoder.store(body, tally, stamp);
       } else return 'unread';
     } catch (error) {
       // Memory is full, or a limit is lower than it was: the rest of the log may fit all the same.
@@ -103,9 +105,11 @@ export class Replayer {
     return 'stored';
   };
 
-  #decoderOf(head: ReplayHead, profile: string): OtlpDecoder {
+  /** Null if the settings are those of another version. */
+  #decoderOf(head: ReplayHead, profile: string): OtlpDecoder | null {
     if (this.#decoder?.head === head && this.#decoder.profile === profile) return this.#decoder.otlp;
-    const settings = { ...OTLP_DEFAULTS, ...(JSON.parse(profile) as Partial<OtlpSettings>) };
+    const settings = settingsOf(profile);
+    if (settings === null) return null;
     const deltas = this.deltasOf(head);
     const otlp = new OtlpDecoder({
       head,

@@ -166,6 +166,8 @@ export const LIMITS = {
   /** Connections to the Kubernetes API server, how long it may take to answer, and bytes of what it says. */
   clusterConnectionsMax: 32,
   clusterTimeoutMs: 10_000,
+  /** How long a reply of it may take to its end, a list of many objects included; a review ends with the time above. */
+  clusterReplyMsMax: 60_000,
   clusterReplyBytesMax: 256 * 1024 * 1024,
   /** How long a watch may be silent before it is begun anew. */
   clusterWatchMsMax: 10 * 60_000,
@@ -207,6 +209,8 @@ export const LIMITS = {
   imageIntervalMsMin: 30_000,
   /** How long an image may take on its way to a replica: memory is given back only after it. */
   replicaImageMsMax: 60_000,
+  /** How long a replica waits for the beginning of an answer, each time that it asks. */
+  replicaAnswerMsMax: 5000,
   /** Records of the log whose replay fails that are set aside, each with a fresh start. */
   setAsideMax: 16,
 } as const;

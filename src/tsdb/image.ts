@@ -297,12 +297,21 @@ export async function readImage<H extends { readonly kernel: Kernel }>(
     const sections = sectionsOf(head);
     for (const section of sections) {
       const saved = found.find(({ name }) => name === section.name);
-      if (saved !== undefined) section.load(saved.bytes);
+      if (saved !== undefined) loadSection(section, saved.bytes);
     }
     return { head, begin, sections };
   } finally {
     // Nothing may write to the memory, or ask the file, after this.
     await source.end();
+  }
+}
+
+/** What its checksum says is whole, and cannot be read all the same, was written otherwise. */
+function loadSection(section: ImageSection, bytes: Uint8Array): void {
+  try {
+    section.load(bytes);
+  } catch (error) {
+    throw new ImageFault(`its section ${section.name} was written by another version: ${String(error)}`, true);
   }
 }
 
@@ -337,6 +346,19 @@ async function readBlocks(source: BlockSource, kernel: Kernel): Promise<SavedSec
 }
 
 const READS_AT_A_TIME = 4;
+
+/** True if a file is an image that another version wrote, as far as its beginning says. */
+export async function isForeignImage(file: ReadableFile): Promise<boolean> {
+  const source = new BlockSource(file);
+  try {
+    await parseBegin(source, await source.next());
+    return false;
+  } catch (error) {
+    return error instanceof ImageFault && error.isForeign;
+  } finally {
+    await source.end();
+  }
+}
 
 async function parseBegin(source: BlockSource, block: Block): Promise<ImageHead> {
   if (block.kind !== BLOCK_BEGIN) throw new ImageFault('it does not begin as an image does');

@@ -1,13 +1,14 @@
 /**
  * The bytes of the log; docs/formats/log.md draws them. A segment is a header and records, one behind the other:
  *
- *     0 sync mark (8)   8 u32 payload bytes   12 u8 kind   13 u8 protocol   14 u8 encoding   15 u8 -
+ *     0 sync mark (8)   8 u32 payload bytes   12 u8 kind   13 u8 protocol   14 u8 encoding   15 u8 form: 0
  *     16 u32 profile   20 u32 verdict bytes   24 f64 arrival   32 u32 stamp bytes   36 u32 CRC-32C of the payload
  *     40 u32 segment   44 u32 CRC-32C of these 44 bytes      then the payload: stamp, verdict, body
  *
  * The header has a checksum of its own, so a length that is believed is right; where it is not, the next sync mark is
  * looked for. Nothing is ever lost but the records that were hit.
  */
+import { strict as assert } from 'node:assert';
 import { inflateRawSync } from 'node:zlib';
 import { packedBytesMax } from './log-kernel.ts';
 
@@ -22,6 +23,8 @@ const SYNC_MARK = Buffer.from([0x89, 0x54, 0x47, 0x52, 0x0d, 0x0a, 0x1a, 0xff]);
 
 export const RECORD_BODY = 1;
 export const RECORD_PROFILE = 2;
+/** What a record is taken for whose form or encoding is of another version. */
+const RECORD_UNKNOWN = 0;
 const ENCODING_AS_IS = 0;
 const ENCODING_DEFLATE = 1;
 const ENCODING_PACKED = 2;
@@ -194,9 +197,8 @@ export class SegmentScan {
     this.needs = RECORD_HEADER_BYTES;
     const head = piece.subarray(0, SEGMENT_HEADER_BYTES);
     // If its header is damaged, its records may not be.
-    if (head.length < SEGMENT_HEADER_BYTES || head.readUInt32LE(28) !== smallCrc32c(head.subarray(0, 28))) return true;
-    const version = head.readUInt32LE(8);
-    this.#counts.isUnknown = version < LOG_FORMAT_VERSION_MIN || version > LOG_FORMAT_VERSION;
+    if (!isWholeHeader(head)) return true;
+    this.#counts.isUnknown = isUnknownSegment(head);
     this.position = SEGMENT_HEADER_BYTES;
     return !this.#counts.isUnknown;
   }
@@ -212,6 +214,16 @@ export class SegmentScan {
   }
 }
 
+/** True if another version wrote the segment that begins like this, and it cannot be read here. */
+export function isUnknownSegment(header: Buffer): boolean {
+  const version = header.readUInt32LE(8);
+  return isWholeHeader(header) && (version < LOG_FORMAT_VERSION_MIN || version > LOG_FORMAT_VERSION);
+}
+
+function isWholeHeader(header: Buffer): boolean {
+  return header.length === SEGMENT_HEADER_BYTES && header.readUInt32LE(28) === smallCrc32c(header.subarray(0, 28));
+}
+
 /** Payload as it was written, or null. */
 function readRecord(bytes: Buffer, at: number, end: number, tools: LogTools): ScannedRecord | null {
   const header = bytes.subarray(at, at + RECORD_HEADER_BYTES);
@@ -221,12 +233,13 @@ function readRecord(bytes: Buffer, at: number, end: number, tools: LogTools): Sc
   if (bodyAt > end) return null;
   const payload = bytes.subarray(bodyAt, end);
   if (payloadSum(bytes.subarray(stampAt, bodyAt), payload, tools.checksum) !== header.readUInt32LE(36)) return null;
-  const body = bodyOf(payload, header[14]!, tools);
+  const isKnown = header[15] === 0 && header[14]! <= ENCODING_PACKED;
+  const body = isKnown ? bodyOf(payload, header[14]!, tools) : payload;
   if (body === null) return null;
   return {
     at,
     bytes: bytes.subarray(at, end),
-    kind: header[12]!,
+    kind: isKnown ? header[12]! : RECORD_UNKNOWN,
     protocol: header[13]!,
     profile: header.readUInt32LE(16),
     arrivalMs: header.readDoubleLE(24),
@@ -236,11 +249,16 @@ function readRecord(bytes: Buffer, at: number, end: number, tools: LogTools): Sc
   };
 }
 
-/** The body as it came; null if it is encoded as nobody does. */
+/** The body as it came; null if it is not what its encoding makes. */
 function bodyOf(payload: Buffer, encoding: number, tools: LogTools): Buffer | null {
   if (encoding === ENCODING_AS_IS) return payload;
   if (encoding === ENCODING_PACKED) return tools.unpack(payload, BODY_BYTES_MAX);
-  return encoding === ENCODING_DEFLATE ? inflateRawSync(payload, { maxOutputLength: BODY_BYTES_MAX }) : null;
+  assert(encoding === ENCODING_DEFLATE);
+  try {
+    return inflateRawSync(payload, { maxOutputLength: BODY_BYTES_MAX });
+  } catch {
+    return null;
+  }
 }
 
 function isHeader(header: Buffer, segment: number): boolean {

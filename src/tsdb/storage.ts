@@ -12,15 +12,26 @@
 import type { Clock } from '../model/clock.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Files, ReadableFile } from './files.ts';
-import { ImageFault, type ImageSection, isImageRunning, type MemoryLayout, readImage, writeImage } from './image.ts';
+import { Foreign, type ForeignFiles } from './foreign.ts';
+import {
+  ImageFault,
+  type ImageSection,
+  isForeignImage,
+  isImageRunning,
+  type MemoryLayout,
+  readImage,
+  writeImage,
+} from './image.ts';
 import type { KernelHead } from './kernel-head.ts';
 import { Log, type LogEvent, type LogFailure, segmentName, segmentsOf } from './log.ts';
 import {
+  isUnknownSegment,
   type LogRecord,
   RECORD_BODY,
   RECORD_PROFILE,
   type ScanCounts,
   type ScannedRecord,
+  SEGMENT_HEADER_BYTES,
   SegmentScan,
 } from './log-format.ts';
 import { LogKernel, SLOT_BYTES } from './log-kernel.ts';
@@ -64,12 +75,15 @@ export interface Recovery {
   /** Images that could not be used. */
   badImages: number;
   segments: number;
+  /** Images and segments that another version wrote and that cannot be read here, or not all of it. */
+  foreignFiles: number;
 }
 
 export interface Recovered {
   readonly head: KernelHead;
   readonly recovery: Recovery;
   readonly nextSegment: number;
+  readonly foreign: ForeignFiles;
   readonly sections: readonly ImageSection[];
   /** For the log that goes on. */
   readonly logKernel: LogKernel;
@@ -132,15 +146,16 @@ export async function recover(options: RecoverOptions): Promise<Recovered> {
   const startedMs = clock.monotonicMs();
   /** Records that are not tried again, as segment:offset. */
   const bad = new Set<string>();
-  let badImages = 0;
+  let damagedImages = 0;
   const logKernel = new LogKernel(LOG_SLOTS);
   for (;;) {
     const run = new Replay(options, logKernel, bad);
     const outcome = await run.run();
-    badImages += run.recovery.badImages;
+    // Those are in no one's way any more; what another version wrote is met by each try again.
+    damagedImages += run.damagedImages;
     if (outcome === null) continue;
     run.recovery.ms = clock.monotonicMs() - startedMs;
-    run.recovery.badImages = badImages;
+    run.recovery.badImages += damagedImages - run.damagedImages;
     run.recovery.setAside = bad.size;
     return outcome;
   }
@@ -159,11 +174,15 @@ class Replay {
     unread: 0,
     badImages: 0,
     segments: 0,
+    foreignFiles: 0,
   };
+  damagedImages = 0;
   readonly #options: RecoverOptions;
   readonly #bad: Set<string>;
   readonly #profiles = new Map<number, string>();
   readonly #logKernel: LogKernel;
+  readonly #foreignImages = new Set<number>();
+  readonly #foreignSegments = new Set<number>();
   #piece: Buffer = Buffer.allocUnsafeSlow(PIECE_BYTES);
 
   constructor(options: RecoverOptions, logKernel: LogKernel, bad: Set<string>) {
@@ -185,10 +204,19 @@ class Replay {
       this.recovery.segments++;
     }
     head.setReplaying(false);
+    const images = imagesOf(await files.list(`${folder}/image`));
+    await this.#lookAtRest(
+      images,
+      segments.filter((one) => one < from),
+    );
+    const foreign = { images: this.#foreignImages, segments: this.#foreignSegments };
+    this.recovery.foreignFiles = foreign.images.size + foreign.segments.size;
     return {
       head,
       recovery: this.recovery,
-      nextSegment: Math.max(from, segments.at(-1) ?? 0) + 1,
+      // Whatever is written from now on comes after all that is there, whoever wrote it.
+      nextSegment: Math.max(from, segments.at(-1) ?? 0, images.at(-1) ?? 0) + 1,
+      foreign,
       sections: own,
       logKernel: this.#logKernel,
     };
@@ -219,16 +247,44 @@ class Replay {
   async #setImageAside(segment: number, path: string, error: unknown): Promise<void> {
     const { files, folder, log } = this.#options;
     this.recovery.badImages++;
-    log('an image cannot be used', { path, reason: error instanceof Error ? error.message : String(error) });
+    const reason = error instanceof Error ? error.message : String(error);
     // One of another layout is left where it is: the version that wrote it may come back.
-    if (error instanceof ImageFault && error.isForeign) return;
+    if (error instanceof ImageFault && error.isForeign) {
+      this.#foreignImages.add(segment);
+      return log('an image of another version cannot be used; it is left where it is', { path, reason });
+    }
+    this.damagedImages++;
+    log('an image cannot be used', { path, reason });
     await files.rename(path, `${folder}/aside/${imageName(segment)}`).catch(() => undefined);
+  }
+
+  /** Notes what another version wrote among the files that this start does not need. */
+  async #lookAtRest(images: readonly number[], segments: readonly number[]): Promise<void> {
+    const { files, folder } = this.#options;
+    const look = async (path: string, isForeign: (file: ReadableFile) => Promise<boolean>): Promise<boolean> => {
+      let file: ReadableFile | null = null;
+      try {
+        file = await files.open(path);
+        return await isForeign(file);
+      } catch {
+        return false;
+      } finally {
+        await file?.close().catch(() => undefined);
+      }
+    };
+    for (const image of images) {
+      if (await look(`${folder}/image/${imageName(image)}`, isForeignImage)) this.#foreignImages.add(image);
+    }
+    for (const segment of segments) {
+      if (await look(`${folder}/log/${segmentName(segment)}`, hasUnknownHeader)) this.#foreignSegments.add(segment);
+    }
   }
 
   async #replaySegment(head: KernelHead, segment: number): Promise<boolean> {
     const { files, folder, log } = this.#options;
     const counts: ScanCounts = { records: 0, damaged: 0, bytesPassedOver: 0, isUnknown: false };
     const scan = new SegmentScan(segment, this.#logKernel, counts);
+    const unreadBefore = this.recovery.unread;
     let file: ReadableFile | null = null;
     try {
       file = await files.open(`${folder}/log/${segmentName(segment)}`);
@@ -249,7 +305,15 @@ class Replay {
     } finally {
       await file?.close().catch(() => undefined);
     }
-    if (counts.isUnknown) log('a segment of the log is of another format; it is passed over', { segment });
+    if (counts.isUnknown) {
+      this.#foreignSegments.add(segment);
+      log('a segment of the log is of another format; it is passed over and left where it is', { segment });
+    }
+    const unread = this.recovery.unread - unreadBefore;
+    if (unread > 0) {
+      this.#foreignSegments.add(segment);
+      log('records of the log cannot be read as what they are; they are passed over', { segment, records: unread });
+    }
     this.recovery.records += counts.records;
     this.recovery.damaged += counts.damaged;
     this.recovery.bytesPassedOver += counts.bytesPassedOver;
@@ -271,6 +335,7 @@ class Replay {
   ): { readonly record: ScannedRecord; readonly error: unknown } | null {
     for (const record of records) {
       if (record.kind === RECORD_PROFILE) this.#profiles.set(record.profile, Buffer.from(record.body).toString());
+      else if (record.kind !== RECORD_BODY) this.recovery.unread++;
       if (record.kind !== RECORD_BODY || this.#bad.has(`${segment}:${record.at}`)) continue;
       try {
         this.#replayRecord(head, record);
@@ -308,6 +373,11 @@ class Replay {
   }
 }
 
+async function hasUnknownHeader(file: ReadableFile): Promise<boolean> {
+  const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
+  return (await file.read(header, 0)) === header.length && isUnknownSegment(header);
+}
+
 class TooManyFailed extends Error {}
 
 /** What is read of a segment at a time, unless a record is longer. */
@@ -322,6 +392,8 @@ export interface StorageOptions {
   readonly recovered: Recovered;
   readonly onFailure: LogFailure;
   readonly syncMs: number;
+  /** How long samples are kept: what another version left is of no use to it after that. */
+  readonly retentionMs: number;
   readonly onLog?: (event: LogEvent) => void;
   readonly onImageFailure?: (error: unknown) => void;
 }
@@ -360,6 +432,7 @@ export class Storage implements Journal {
   readonly #options: StorageOptions;
   readonly #head: KernelHead;
   readonly #profiles = new Map<string, number>();
+  readonly #foreign: Foreign;
   #running: Promise<boolean> | null = null;
   #isCancelled = false;
   #lastMs: number;
@@ -368,6 +441,7 @@ export class Storage implements Journal {
   constructor(options: StorageOptions) {
     const { files, folder, clock, recovered, onFailure, syncMs, onLog } = options;
     this.#options = options;
+    this.#foreign = new Foreign(recovered.foreign, clock, options.retentionMs);
     this.#head = recovered.head;
     this.recovery = recovered.recovery;
     this.log = new Log({
@@ -378,7 +452,10 @@ export class Storage implements Journal {
       onFailure,
       syncMs,
       firstSegment: recovered.nextSegment,
-      ...(onLog === undefined ? {} : { onChange: onLog }),
+      onChange: (event) => {
+        void this.#makeRoomAfter(event.error);
+        onLog?.(event);
+      },
     });
     this.#head.noteVerdicts();
     this.#lastMs = clock.monotonicMs();
@@ -412,6 +489,7 @@ export class Storage implements Journal {
   /** To be called several times a second. */
   tick(): void {
     this.log.tick();
+    if (this.#foreign.ends()) void this.#removeOld().catch((error) => this.#options.onImageFailure?.(error));
     // What an image holds back is needed when memory runs out; it is tried again.
     if (this.#running !== null && this.#head.isFull) this.#isCancelled = true;
     // One that a replica takes comes first.
@@ -471,20 +549,34 @@ export class Storage implements Journal {
     } catch (error) {
       this.images.failures++;
       onImageFailure?.(error);
+      await this.#makeRoomAfter(error);
       return false;
     }
   }
 
-  /** Two generations stay, and the log from the older one on. */
+  /** A full disk needs the room: what another version left goes first. */
+  async #makeRoomAfter(error: unknown): Promise<void> {
+    if ((error as NodeJS.ErrnoException | null)?.code !== 'ENOSPC' || !this.#foreign.isKept) return;
+    this.#foreign.letGo();
+    // What cannot be removed now can be after the next image.
+    await this.#removeOld().catch(() => undefined);
+  }
+
+  /** Two generations of our own stay, and the log from the older one on; of another version's images two, for as long. */
   async #removeOld(): Promise<void> {
     const { files, folder } = this.#options;
     const images = imagesOf(await files.list(`${folder}/image`));
-    const oldest = images.at(-GENERATIONS) ?? 0;
-    for (const image of images.filter((one) => one < oldest)) await files.remove(`${folder}/image/${imageName(image)}`);
+    const own = images.filter((one) => !this.#foreign.isImage(one));
+    const others = images.filter((one) => this.#foreign.isImage(one));
+    const superfluous = [
+      ...own.slice(0, -GENERATIONS),
+      ...(this.#foreign.isKept ? others.slice(0, -GENERATIONS) : others),
+    ];
+    for (const image of superfluous) await files.remove(`${folder}/image/${imageName(image)}`);
     const segments = segmentsOf(await files.list(`${folder}/log`));
     // With one image only there is nothing to fall back to but the whole log.
-    const needed = images.length < GENERATIONS ? 0 : oldest;
-    for (const segment of segments.filter((one) => one < needed)) {
+    const needed = own.at(-GENERATIONS) ?? 0;
+    for (const segment of segments.filter((one) => one < needed && !this.#foreign.keepsSegment(one))) {
       await files.remove(`${folder}/log/${segmentName(segment)}`);
     }
   }

@@ -60,6 +60,9 @@ const MATRIX: Readonly<Record<string, readonly string[]>> = {
   'scraping a cluster': [
     '--set-json=scrape={"scrape_configs":[{"job_name":"pods","kubernetes_sd_configs":[{"role":"pod","annotations":true}]}],"service_monitors":{"selector":"release=prometheus"},"pod_monitors":{}}',
   ],
+  'two replicas': [
+    '--set=replica.peer=http://tidegauge-b.monitoring.svc:9090,replica.token.secretName=replica,replica.wait=2m',
+  ],
   'pods watched': ['--set=scaling.watchPods=true'],
   watched: [
     '--set=serviceMonitor.enabled=true,serviceMonitor.additionalLabels.release=prometheus,prometheusRule.enabled=true,dashboards.enabled=true',
@@ -263,6 +266,22 @@ test('permissions to find what is scraped follow from what is scraped', { skip }
   t.equal(kind(cluster, 'NetworkPolicy').spec.egress.length, 2, 'pods, and the API server');
   const sums = [plain, cluster].map((one) => workload(one).spec.template.metadata.annotations['checksum/config']);
   t.equal(sums[0], sums[1], 'a change of what is scraped does not roll the pod');
+});
+
+test('a replica reaches its peer, and shows it the token', { skip }, async (t) => {
+  const manifests = await render('two replicas');
+  const args = argsOf(manifests);
+  t.ok(args.includes('--replica.peer=http://tidegauge-b.monitoring.svc:9090'));
+  t.ok(args.includes('--replica.token-file=/etc/tidegauge/replica/token'));
+  t.ok(args.includes('--replica.wait=2m'));
+  const { sources } = workload(manifests).spec.template.spec.volumes[0].projected;
+  const secret = { name: 'replica', items: [{ key: 'token', path: 'replica/token' }] };
+  t.strictSame(sources, [{ configMap: { name: workload(manifests).metadata.name } }, { secret }]);
+  t.strictSame(kind(manifests, 'NetworkPolicy').spec.egress, [{ to: [{ namespaceSelector: {} }] }], 'it may ask');
+  t.strictSame(kind(await render('defaults'), 'NetworkPolicy').spec.egress, [], 'and nobody else may');
+  t.notMatch(argsOf(await render('defaults')).join(' '), 'replica');
+  const refused = await runProgram('helm', ['template', CHART, '--set=replica.token.secretName=replica']);
+  t.match(refused.stderr, /want replica\.peer/);
 });
 
 test('who watches the daemon asks it by the scheme that it speaks', { skip }, async (t) => {

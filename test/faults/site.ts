@@ -20,6 +20,7 @@ export interface SiteOptions {
   readonly syncMs?: number;
   readonly head?: Partial<KernelHeadOptions>;
   readonly replay?: RecoverOptions['replay'];
+  readonly sections?: RecoverOptions['sections'];
 }
 
 export interface Site {
@@ -53,10 +54,18 @@ export async function openSite(options: SiteOptions = {}): Promise<Site> {
     clock,
     openHead,
     replay: options.replay ?? replayer.replay,
-    sections: replayer.sections,
+    sections: options.sections ?? replayer.sections,
     log: (what, details) => logged.push(`${what} ${JSON.stringify(details)}`),
   });
-  const storage = new Storage({ files: disk, folder: 'store', clock, recovered, onFailure, syncMs });
+  const storage = new Storage({
+    files: disk,
+    folder: 'store',
+    clock,
+    recovered,
+    onFailure,
+    syncMs,
+    retentionMs: 3_600_000,
+  });
   const { head } = recovered;
   const writer = new Writer({
     head,

@@ -40,13 +40,18 @@ export interface Daemon {
 
 export type LogLine = Readonly<Record<string, unknown>>;
 
+export interface Waiting {
+  readonly readyMsMax?: number;
+  readonly onWait?: (lines: readonly LogLine[]) => void;
+}
+
 /**
  * Starts the daemon and waits for its ready line. Flags given here win over the free ports, for example `…=off`. `onWait` sees
  * the lines so far, again and again while it is waited for.
  */
 export async function startDaemon(
   flags: readonly string[] = [],
-  onWait: (lines: readonly LogLine[]) => void = () => {},
+  { readyMsMax = READY_MS_MAX, onWait = () => {} }: Waiting = {},
 ): Promise<Daemon> {
   if (!existsSync(ENTRY))
     throw new Error(`cannot start the daemon: ${ENTRY} is missing, want it built by "npm run build"`);
@@ -57,7 +62,7 @@ export async function startDaemon(
       onWait(logLines(program));
       return readyLine(program);
     };
-    const ready = await waitFor(look, { timeoutMs: READY_MS_MAX, what: 'the daemon to be ready' });
+    const ready = await waitFor(look, { timeoutMs: readyMsMax, what: 'the daemon to be ready' });
     if (ready === true) throw new Error('the daemon ended before it was ready');
     return {
       listen: ready.listen as Listen,

@@ -1,5 +1,5 @@
 /** What of the translation from OTLP to series can be chosen. */
-import type { NamingStrategy } from './naming.ts';
+import { NAMING_STRATEGIES, type NamingStrategy } from './naming.ts';
 
 export interface OtlpSettings {
   readonly strategy: NamingStrategy;
@@ -42,3 +42,25 @@ export const OTLP_DEFAULTS: OtlpSettings = {
   keepRawDeltas: true,
   lookbackMs: 300_000,
 };
+
+/**
+ * Settings from what JSON made of them; those that were not there yet are as they were before there was a choice. Null if
+ * another version wrote them and means something by them that is not known here.
+ */
+export function settingsOf(text: string): OtlpSettings | null {
+  let read: unknown;
+  try {
+    read = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  if (typeof read !== 'object' || read === null) return null;
+  const isKnown = Object.entries(read).every(([name, value]) => {
+    if (!Object.hasOwn(OTLP_DEFAULTS, name)) return false;
+    const usual = OTLP_DEFAULTS[name as keyof OtlpSettings];
+    return typeof value === typeof usual && Array.isArray(value) === Array.isArray(usual);
+  });
+  if (!isKnown) return null;
+  const settings = { ...OTLP_DEFAULTS, ...(read as Partial<OtlpSettings>) };
+  return NAMING_STRATEGIES.includes(settings.strategy) ? settings : null;
+}

@@ -82,8 +82,10 @@ test('discovery and health answer before the store is there, and values as soon 
       `--replica.peer=http://127.0.0.1:${port}`,
       '--scaling.warm-up=false',
     ],
-    (lines) => {
-      address = String(lines.find(({ event }) => event === 'kubernetes')?.listen ?? '');
+    {
+      onWait: (lines) => {
+        address = String(lines.find(({ event }) => event === 'kubernetes')?.listen ?? '');
+      },
     },
   );
   t.teardown(async () => (await starting).stop());

@@ -29,6 +29,13 @@ A test compares the names with the daemon's own table of settings.
 {{- if .Values.scaling.watchPods }}
 - --scaling.watch-pods=true
 {{- end }}
+{{- if .Values.replica.peer }}
+- --replica.peer={{ .Values.replica.peer }}
+- --replica.wait={{ .Values.replica.wait }}
+{{- if .Values.replica.token.secretName }}
+- --replica.token-file=/etc/tidegauge/replica/token
+{{- end }}
+{{- end }}
 {{- if .Values.storage.path }}
 - --storage.path={{ .Values.storage.path }}
 {{- end }}

@@ -102,7 +102,10 @@ v1beta2 custom.metrics.k8s.io {{ add $priority 100 }}
 {{/* What cannot work is refused here, with the reason. */}}
 {{- define "tidegauge.check" -}}
 {{- if gt (int .Values.replicaCount) 1 -}}
-{{- fail "replicaCount: each replica keeps only what it receives, so behind one Service two would know half each; want 1" -}}
+{{- fail "replicaCount: each replica keeps only what it receives, so behind one Service two would know half each; want 1, and a second release with replica.peer" -}}
+{{- end -}}
+{{- if and .Values.replica.token.secretName (not .Values.replica.peer) -}}
+{{- fail "replica.token.secretName: want replica.peer, the URL that the token is for" -}}
 {{- end -}}
 {{- if and .Values.settings (not .Values.compat.kedify.enabled) -}}
 {{- fail "settings: these are values of Kedify's chart; set compat.kedify.enabled=true to use them" -}}

@@ -46,7 +46,10 @@ interface CallOptions {
   readonly body?: unknown;
   readonly contentType?: string;
   readonly accept?: string;
+  /** How long nothing may come. */
   readonly timeoutMs?: number;
+  /** How long all of it may take, waiting for a connection included. */
+  readonly totalMs?: number;
 }
 
 export class ClusterClient {
@@ -94,7 +97,7 @@ export class ClusterClient {
   async watch(path: string, accept: string, onEvent: (event: WatchEvent) => void, signal: AbortSignal): Promise<void> {
     await this.#send<void>(
       path,
-      { accept, timeoutMs: LIMITS.clusterWatchMsMax },
+      { accept, timeoutMs: LIMITS.clusterWatchMsMax, totalMs: Infinity },
       (response, done) => {
         if (response.statusCode !== 200) {
           response.destroy(
@@ -125,10 +128,12 @@ export class ClusterClient {
 
   #send<T>(
     path: string,
-    { method = 'GET', body, contentType = 'application/json', accept = 'application/json', timeoutMs }: CallOptions,
+    options: CallOptions,
     read: (response: IncomingMessage, done: (value: T) => void) => void,
     signal?: AbortSignal,
   ): Promise<T> {
+    const { method = 'GET', body, contentType = 'application/json', accept = 'application/json' } = options;
+    const { timeoutMs = LIMITS.clusterTimeoutMs, totalMs = LIMITS.clusterReplyMsMax } = options;
     const token = this.#server.token();
     const text = body === undefined ? undefined : JSON.stringify(body);
     const headers: Record<string, string> = {
@@ -137,7 +142,9 @@ export class ClusterClient {
       ...(token === null ? {} : { authorization: `Bearer ${token}` }),
     };
     return new Promise<T>((resolve, reject) => {
+      let timer: NodeJS.Timeout | undefined;
       const fail = (cause: unknown): void => {
+        clearTimeout(timer);
         if (cause instanceof ClusterError) reject(cause);
         else reject(new ClusterError(null, `cannot reach the API server: ${(cause as Error).message}`, { cause }));
       };
@@ -147,10 +154,20 @@ export class ClusterClient {
         (response) => {
           response.on('error', fail);
           response.on('aborted', () => fail(new Error('the connection broke')));
-          read(response, resolve);
+          read(response, (value) => {
+            clearTimeout(timer);
+            resolve(value);
+          });
         },
       );
-      request.setTimeout(timeoutMs ?? LIMITS.clusterTimeoutMs, () => request.destroy(new Error('no answer in time')));
+      const giveUp = (): void => {
+        // One that waits for a connection would hear of it only when it has one.
+        fail(new Error('no answer in time'));
+        request.destroy();
+      };
+      request.setTimeout(timeoutMs, giveUp);
+      // A reply that comes a byte at a time is never silent.
+      if (totalMs !== Infinity) timer = setTimeout(giveUp, totalMs).unref();
       request.on('error', fail);
       request.end(text);
     });

@@ -160,7 +160,7 @@ async function reviewToken(client: ClusterClient, token: string, retries: RetryO
   let reviewed: unknown;
   try {
     reviewed = await review(
-      () => client.call('/apis/authentication.k8s.io/v1/tokenreviews', { method: 'POST', body }),
+      (totalMs) => client.call('/apis/authentication.k8s.io/v1/tokenreviews', { method: 'POST', body, totalMs }),
       retries,
     );
   } catch (error) {

@@ -98,7 +98,7 @@ async function reviewAccess(client: ClusterClient, spec: object, retries: RetryO
   let reviewed: unknown;
   try {
     reviewed = await review(
-      () => client.call('/apis/authorization.k8s.io/v1/subjectaccessreviews', { method: 'POST', body }),
+      (totalMs) => client.call('/apis/authorization.k8s.io/v1/subjectaccessreviews', { method: 'POST', body, totalMs }),
       retries,
     );
   } catch (error) {

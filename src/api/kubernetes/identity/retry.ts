@@ -1,4 +1,5 @@
 /** Reviews by the API server: asked again when there is no answer, as Kubernetes' own servers do. */
+import { LIMITS } from '../../../model/limits.ts';
 import { type Answer, ClusterError, statusText } from '../cluster/client.ts';
 
 export interface RetryOptions {
@@ -13,16 +14,18 @@ export const REVIEW_RETRIES: RetryOptions = { tries: 5, firstPauseMs: 500, rando
 const FACTOR = 1.5;
 const JITTER = 0.2;
 
-/** The body of a 2xx answer; rejects with `ClusterError`. */
+/** The body of a 2xx answer; rejects with `ClusterError`. However often it is asked: nobody waits longer than for one answer. */
 export async function review(
-  ask: () => Promise<Answer>,
+  ask: (totalMs: number) => Promise<Answer>,
   { tries, firstPauseMs, random }: RetryOptions,
 ): Promise<unknown> {
+  const endMs = performance.now() + LIMITS.clusterTimeoutMs;
   for (let attempt = 1; ; attempt++) {
-    const error = await outcome(ask);
+    const error = await outcome(() => ask(Math.max(1, endMs - performance.now())));
     if (!(error instanceof ClusterError)) return error.body;
     if (attempt >= tries || !isWorthRepeating(error)) throw error;
     const pauseMs = firstPauseMs * FACTOR ** (attempt - 1) * (1 + JITTER * random());
+    if (performance.now() + pauseMs >= endMs) throw error;
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
 }
