@@ -27,6 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'api/ui': ['model', 'telemetry', 'scaling', 'api'],
   cli: ['model', 'config', 'promql', 'scaling', 'api/keda', 'api/kubernetes'],
   'disk.ts': ['tsdb'],
+  'background-threads.ts': [],
   'garbage.ts': ['tsdb'],
   'folder-lock.ts': [],
   'replica.ts': ['model'],
@@ -45,6 +46,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Beside main: who scrapes asks the network, and the API server with the client that is there for it.
   scrape: ['model', 'config', 'telemetry', 'tsdb', 'ingest', 'api/kubernetes'],
   'main.ts': [
+    'background-threads.ts',
     'doors.ts',
     'durability.ts',
     'scrape',
