@@ -119,13 +119,12 @@ export function* bindScalar(b: Binding, expr: Expr): Slices<BoundScalar> {
 }
 
 function negated(inner: BoundScalar): BoundScalar {
-  return {
-    grid: inner.grid,
-    *evaluate(run) {
-      const values = yield* inner.evaluate(run);
-      return values.map((value) => -value);
-    },
-  };
+  return { grid: inner.grid, evaluate: (run) => negatedValues(run, inner) };
+}
+
+function* negatedValues(run: Run, inner: BoundScalar): Slices<Float64Array> {
+  const values = yield* inner.evaluate(run);
+  return values.map((value) => -value);
 }
 
 function* bindUnary(b: Binding, expr: UnaryExpr): Slices<BoundVector> {

@@ -16,18 +16,17 @@ const SHARED_SLOTS_MAX = 1_000_000;
 export function shareable(vector: BoundVector): BoundVector | null {
   // What the store hands out in batches is computed faster than it is kept.
   if (vector.batches != null || vector.rows.count * vector.grid.count > SHARED_SLOTS_MAX) return null;
-  let frame: Frame | null = null;
-  return {
-    grid: vector.grid,
-    rows: vector.rows,
-    *stream(run, visit) {
-      frame ??= yield* collect(run, vector);
-      yield* streamCopies(run, frame, visit);
-    },
-  };
+  const kept: Kept = { frame: null };
+  return { grid: vector.grid, rows: vector.rows, stream: (run, visit) => streamCopies(run, visit, vector, kept) };
 }
 
-function* streamCopies(run: Run, frame: Frame, visit: Visit): Slices<void> {
+interface Kept {
+  frame: Frame | null;
+}
+
+function* streamCopies(run: Run, visit: Visit, vector: BoundVector, kept: Kept): Slices<void> {
+  kept.frame ??= yield* collect(run, vector);
+  const { frame } = kept;
   const copy = newColumn(frame.steps);
   for (let row = 0; row < frame.rows; row++) {
     const { values, present, histograms } = frameColumn(frame, row);
