@@ -3,7 +3,7 @@ import { deepStrictEqual } from 'node:assert/strict';
 import { test } from 'tap';
 import { LIMITS } from '../../src/model/limits.ts';
 import type { QueryValue } from '../../src/promql/result.ts';
-import type { Cover } from '../../src/scaling/coverage.ts';
+import type { Cover, SourceCover } from '../../src/scaling/coverage.ts';
 import type { Evaluation } from '../../src/scaling/evaluation.ts';
 import { SharedEvaluations } from '../../src/scaling/shared-evaluations.ts';
 import { TestClock } from '../support/clock.ts';
@@ -13,7 +13,7 @@ const LOOK = { matchers: [], windowMs: 0, offsetMs: 0, atMs: null };
 
 function coverOf(more: Partial<Cover> = {}): Cover {
   const whole = { wholeMs: null, warming: null, ahead: false, mute: null, sources: [] };
-  return { look: LOOK, endMs: TIME_MS, series: 3, expected: 2, seen: 2, newestMs: TIME_MS - 500.25, ...whole, ...more };
+  return { look: LOOK, endMs: TIME_MS, series: 3, expected: 4, seen: 2, newestMs: TIME_MS - 500.25, ...whole, ...more };
 }
 
 function vectorOf(...values: number[]): QueryValue {
@@ -48,7 +48,14 @@ function sharedOf() {
   return { clock, begun, ask };
 }
 
-const silent = { pod: 'web-1', newestMs: TIME_MS - 90_000 } as unknown as NonNullable<Cover['mute']>;
+const SILENT: SourceCover = {
+  key: 'web-1',
+  state: 'silent',
+  series: 1,
+  newestMs: TIME_MS - 90_000,
+  intervalMs: 15_000,
+  staleAfterMs: 35_000,
+};
 
 const SHARED: Readonly<Record<string, () => Evaluation>> = {
   'one number': () => evaluationOf(),
@@ -62,7 +69,7 @@ const SHARED: Readonly<Record<string, () => Evaluation>> = {
   'an info': () => evaluationOf({ infos: ['PromQL info: odd'] }),
   'no newest sample': () =>
     evaluationOf({ newestMs: null, covers: [coverOf({ newestMs: null, expected: 0, seen: 0 })] }),
-  'a silent source': () => evaluationOf({ covers: [coverOf({ mute: silent, seen: 1 })] }),
+  'a silent source': () => evaluationOf({ covers: [coverOf({ mute: SILENT, seen: 1 })] }),
   'a source that was whole before': () =>
     evaluationOf({
       covers: [coverOf({ wholeMs: TIME_MS - 60_000, seen: 1 })],
