@@ -113,7 +113,10 @@ export async function readTrigger(
       : { namespace: ref.namespace, name: ref.name, target: targetOrNull(ref.metadata), activation, call };
   const scope = scopeOf(ref, tenancy, namespace);
   if (trigger.kind === 'kedify') {
-    if (kedify) return kedify.read({ ...trigger, asker, scope });
+    if (kedify) {
+      const { metricQuery, operation, clampMin, clampMax, windowMs, freshnessMs, noData } = trigger;
+      return kedify.read({ metricQuery, operation, clampMin, clampMax, windowMs, freshnessMs, noData, scope, asker });
+    }
     throw new CodedError('bad_metadata', 'metadata key "metricQuery" is turned off here: write PromQL under "query"');
   }
   return readings.read({ query: trigger.query, policy: trigger.policy, asker, scope, surface: 'keda' });

@@ -144,7 +144,7 @@ function unary(
     answer: async (request, { namespace }) => {
       const beganMs = performance.now();
       try {
-        return await call(request, namespace === '' ? dependencies : { ...dependencies, namespace });
+        return await call(request, namespace === '' ? dependencies : within(dependencies, namespace));
       } catch (error) {
         throw shortFault(toFault(method, error, dependencies.logger));
       } finally {
@@ -157,6 +157,13 @@ function unary(
       cell.value++;
     },
   };
+}
+
+function within(
+  { readings, kedify = null, tenancy = 'off', logger }: ScalerDependencies,
+  namespace: string,
+): ScalerDependencies {
+  return { readings, kedify, tenancy, namespace, logger };
 }
 
 function serverStream(

@@ -154,12 +154,12 @@ export class CustomMetrics {
     );
     // Of a Namespace its own name is the scope.
     const own = kind.resource === 'namespaces' && kind.group === '' && name !== '*' ? name : namespace;
-    const within =
+    const { scope, matchers } =
       own === null || own === '*' ? { scope: SCOPE_ALL, matchers: [] } : scopeOf(rule.labels, live.kinds, own);
     const call = `${resource}/${name} ${labelSelector} ${metricLabelSelector}`;
     const asker = { namespace: namespace ?? '', name: metric, call, target: null, activation: null };
     const options = { ofObjects: true, allowsNegative: true };
-    const reading = await readings.readList({ query, ...within, surface: 'kubernetes', asker }, options);
+    const reading = await readings.readList({ query, scope, matchers, surface: 'kubernetes', asker }, options);
     if (reading.kind === 'absence') throw absenceStatus(metric, reading);
     return reading;
   }

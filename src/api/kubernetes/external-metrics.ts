@@ -106,11 +106,14 @@ export class ExternalMetrics {
       const selector = selectorOf(() => parseRequirements(labelSelector));
       return ruleFault(() => rule.query.promql(externalParts(rule, kinds, series, namespace, selector)));
     });
-    const within = rule.namespaced ? scopeOf(rule.labels, kinds, namespace) : { scope: SCOPE_ALL, matchers: [] };
+    const { scope, matchers } = rule.namespaced
+      ? scopeOf(rule.labels, kinds, namespace)
+      : { scope: SCOPE_ALL, matchers: [] };
     const reading = await this.#options.readings.readList(
       {
         query,
-        ...within,
+        scope,
+        matchers,
         surface: 'kubernetes',
         asker: { namespace, name: metric, call: labelSelector, target: null, activation: null },
       },

@@ -223,12 +223,10 @@ async function answerCustom(
   if (asked === null) throw resourceNotFound();
   const representation = negotiate(request.headers.accept, ['json', 'table']);
   refuseWatch(request, GROUPS.custom);
-  const list = await custom.read({
-    ...asked,
-    labelSelector: queryParameter(request, 'labelSelector'),
-    metricLabelSelector: queryParameter(request, 'metricLabelSelector'),
-  });
-  const { metric } = asked;
+  const { namespace, resource, name, metric } = asked;
+  const labelSelector = queryParameter(request, 'labelSelector');
+  const metricLabelSelector = queryParameter(request, 'metricLabelSelector');
+  const list = await custom.read({ namespace, resource, name, metric, labelSelector, metricLabelSelector });
   return sendJson(
     request,
     reply,

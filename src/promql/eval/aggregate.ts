@@ -72,6 +72,7 @@ function* groupsByCodes(run: Run, input: Rows, names: readonly string[]): Slices
     marked: (group) => input.marked(firsts[group]!),
     sameName: false,
     codes: null,
+    identity: null,
   };
   return { of, rows };
 }
@@ -226,7 +227,9 @@ function* streamGroups(run: Run, visit: Visit, expr: AggregateExpr, child: Bound
   const { sums } = accumulator;
   const summing = sums !== undefined && isSummed(groups, child) ? child.summing! : null;
   if (summing !== null) {
-    const into = { ...sums!, of: groups.rows.count === 1 ? null : groups.of, samples: 0, newestMs: 0, first: -1 };
+    const { sum, lost, seen } = sums!;
+    const of = groups.rows.count === 1 ? null : groups.of;
+    const into = { sum, lost, seen, of, samples: 0, newestMs: 0, first: -1 };
     yield* summing.add(run, into, (row, column) => accumulator.take(groups.of[row]!, column));
   } else if (child.batches != null && accumulator.takeBatch !== undefined) {
     yield* child.batches(run, (from, count, column) => accumulator.takeBatch!(groups.of, from, count, column));

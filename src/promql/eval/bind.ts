@@ -29,7 +29,7 @@ import { dropNames } from './rows.ts';
 import type { Run, Slices } from './run.ts';
 import { bindMatrix, bindNewestSum, bindSelector, bindWindows, durationContext } from './select.ts';
 import { bindSet } from './sets.ts';
-import { shareable } from './shared.ts';
+import { knownVector, shareable } from './shared.ts';
 import { bindSmoothed } from './smoothed.ts';
 import { bindScalarCall } from './value-calls.ts';
 import { bindCountValues, bindQuantile } from './values.ts';
@@ -60,15 +60,15 @@ export function* bindVector(b: Binding, expr: Expr): Slices<BoundVector> {
 
 /** `twin` stands for all expressions of its text; the last of them is the one that Prometheus' annotations point to. */
 function* bindShared(b: Binding, twin: Expr): Slices<BoundVector> {
-  const { startMs, stepMs, count } = b.grid;
-  const key = `${twin.start} ${twin.end} ${startMs} ${stepMs} ${count} ${b.hints}`;
-  const known = b.run.shared.get(key);
-  if (known != null) return known;
+  const { grid, hints } = b;
+  const { shared } = b.run;
+  const known = knownVector(shared, twin, grid, hints);
+  if (known !== undefined && known.vector !== null) return known.vector;
   const own = yield* bindAlone(b, twin);
-  if (known === null) return own;
-  const shared = shareable(own);
-  b.run.shared.set(key, shared);
-  return shared ?? own;
+  if (known !== undefined) return own;
+  const vector = shareable(own);
+  shared.set(twin, [...(shared.get(twin) ?? []), { grid, hints, vector }]);
+  return vector ?? own;
 }
 
 function* bindAlone(b: Binding, expr: Expr): Slices<BoundVector> {
@@ -119,13 +119,12 @@ export function* bindScalar(b: Binding, expr: Expr): Slices<BoundScalar> {
 }
 
 function negated(inner: BoundScalar): BoundScalar {
-  return {
-    grid: inner.grid,
-    *evaluate(run) {
-      const values = yield* inner.evaluate(run);
-      return values.map((value) => -value);
-    },
-  };
+  return { grid: inner.grid, evaluate: (run) => negatedValues(run, inner) };
+}
+
+function* negatedValues(run: Run, inner: BoundScalar): Slices<Float64Array> {
+  const values = yield* inner.evaluate(run);
+  return values.map((value) => -value);
 }
 
 function* bindUnary(b: Binding, expr: UnaryExpr): Slices<BoundVector> {

@@ -4,7 +4,7 @@ import type { FloatHistogram } from '../../model/histogram.ts';
 import { compareLabels, type Labels } from '../../model/labels.ts';
 import { extendedPoints } from '../functions/extended.ts';
 import type { MatrixResult, SeriesPoints, VectorResult } from '../result.ts';
-import { ABSENT, type Column, FLOAT, type Grid, HISTOGRAM, newColumn } from './column.ts';
+import { ABSENT, type Column, FLOAT, type Grid, HISTOGRAM, type HistogramSlots, newColumn } from './column.ts';
 import { newRowSamples, type RangeSource } from './range.ts';
 import { Merger, mergeEqual, type Rows, withoutName } from './rows.ts';
 import { LABEL_WORK, type Run, type Slices } from './run.ts';
@@ -15,23 +15,24 @@ import { moveWindow, newWindow, openWindow, type Window } from './window.ts';
 /** The vector with pending name removals done; rows that come to be equal are put together. */
 function* withFinalNames(run: Run, vector: BoundVector): Slices<BoundVector> {
   if (!run.options.delayedNameRemoval) return vector;
-  const { rows: input } = vector;
+  const { rows: input, grid } = vector;
   const unnamed: Rows = {
-    ...input,
     count: input.count,
     labels: (row) => (input.marked(row) ? withoutName(input.labels(row)) : input.labels(row)),
+    marked: (row) => input.marked(row),
+    sameName: input.sameName,
+    codes: null,
+    identity: null,
   };
   const { rows, merge } = yield* mergeEqual(run, unnamed);
-  if (merge === null) return { ...vector, rows };
-  return {
-    grid: vector.grid,
-    rows,
-    *stream(now, visit) {
-      const merger = new Merger(merge, rows.count, vector.grid.count, 'merge');
-      yield* vector.stream(now, (row, column) => merger.take(row, column, visit));
-      merger.finish(visit);
-    },
-  };
+  if (merge === null) return { grid, rows, stream: (now, visit) => vector.stream(now, visit) };
+  return { grid, rows, stream: (now, visit) => streamMerged(now, visit, vector, rows, merge) };
+}
+
+function* streamMerged(run: Run, visit: Visit, vector: BoundVector, rows: Rows, merge: Int32Array): Slices<void> {
+  const merger = new Merger(merge, rows.count, vector.grid.count, 'merge');
+  yield* vector.stream(run, (row, column) => merger.take(row, column, visit));
+  merger.finish(visit);
 }
 
 /** One step: series in the order in which they were evaluated. */
@@ -53,8 +54,10 @@ export function* encodeVector(run: Run, bound: BoundVector, timeMs: number): Sli
     histograms.push(isHistogram ? column.histograms![0]! : null);
     anyHistogram ||= isHistogram;
   });
-  const result: VectorResult = { kind: 'vector', timeMs, labels, values: new Float64Array(values) };
-  return anyHistogram ? { ...result, histograms } : result;
+  const packed = new Float64Array(values);
+  return anyHistogram
+    ? { kind: 'vector', timeMs, labels, values: packed, histograms }
+    : { kind: 'vector', timeMs, labels, values: packed };
 }
 
 /** All steps: series sorted by their labels. */
@@ -79,12 +82,12 @@ function histogramBytes({ positive, negative, customValues }: FloatHistogram): n
   return 64 + 8 * (positive.counts.length + negative.counts.length + customValues.length);
 }
 
-function push(run: Run, series: SeriesPoints[], labels: Labels, points: Points): void {
-  let bytes = points.timesMs.length * BYTES_A_POINT;
-  for (const histogram of points.histograms?.values ?? []) bytes += histogramBytes(histogram);
+function push(run: Run, series: SeriesPoints[], labels: Labels, { timesMs, values, histograms }: Points): void {
+  let bytes = timesMs.length * BYTES_A_POINT;
+  for (const histogram of histograms?.values ?? []) bytes += histogramBytes(histogram);
   run.chargeResult(labels, bytes);
   run.noteWork(LABEL_WORK);
-  series.push({ labels, ...points });
+  series.push(histograms === undefined ? { labels, timesMs, values } : { labels, timesMs, values, histograms });
 }
 
 function pointsOf(grid: Grid, { values, present, histograms }: Column): Points {
@@ -96,19 +99,16 @@ function pointsOf(grid: Grid, { values, present, histograms }: Column): Points {
     points.timesMs[i] = grid.startMs + k * grid.stepMs;
     points.values[i++] = values[k]!;
   }
-  return histograms === null ? points : { ...points, ...histogramsOf(grid, histograms, present) };
+  return histograms === null ? points : withHistograms(points, grid, histograms, present);
 }
 
-function histogramsOf(grid: Grid, histograms: readonly (FloatHistogram | undefined)[], present: Uint8Array): object {
+function withHistograms(points: Points, grid: Grid, histograms: HistogramSlots, present: Uint8Array): Points {
   const kept: number[] = [];
   for (let k = 0; k < grid.count; k++) if (present[k] === HISTOGRAM) kept.push(k);
-  if (kept.length === 0) return {};
-  return {
-    histograms: {
-      timesMs: Float64Array.from(kept, (k) => grid.startMs + k * grid.stepMs),
-      values: kept.map((k) => histograms[k]!),
-    },
-  };
+  if (kept.length === 0) return points;
+  const timesMs = Float64Array.from(kept, (k) => grid.startMs + k * grid.stepMs);
+  const values = kept.map((k) => histograms[k]!);
+  return { timesMs: points.timesMs, values: points.values, histograms: { timesMs, values } };
 }
 
 /** A scalar over a range is a series without labels. */
@@ -116,7 +116,8 @@ export function scalarMatrix(grid: Grid, values: Float64Array): MatrixResult {
   const column = newColumn(grid.count);
   column.values.set(values);
   column.present.fill(FLOAT);
-  return { kind: 'matrix', series: [{ labels: [], ...pointsOf(grid, column) }] };
+  const points = pointsOf(grid, column);
+  return { kind: 'matrix', series: [{ labels: [], timesMs: points.timesMs, values: points.values }] };
 }
 
 /** A range vector at one step: its samples as they are. */
@@ -154,7 +155,8 @@ function pointsInside({ timesMs, values, histograms, lo, hi }: Window): Points {
   };
   if (others.length === 0) return points;
   return {
-    ...points,
+    timesMs: points.timesMs,
+    values: points.values,
     histograms: {
       timesMs: Float64Array.from(others, (i) => timesMs[i]!),
       values: others.map((i) => histograms[i]!),

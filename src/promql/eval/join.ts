@@ -15,7 +15,7 @@ import { HistogramNotes } from './histogram-notes.ts';
 import { LabelTable } from './label-table.ts';
 import { bindSignatures, labelsString, resultLabels, type Signatures } from './matching.ts';
 import { LABEL_WORK, type Run, type Slices } from './run.ts';
-import { type BoundVector, collect, streamFrame } from './vector.ts';
+import { type BoundVector, collect, streamFrame, type Visit } from './vector.ts';
 
 interface Join {
   readonly expr: BinaryExpr;
@@ -39,23 +39,25 @@ export function* bindJoin(run: Run, expr: BinaryExpr, left: BoundVector, right: 
   const manyBy = byGroup(signatures.left, signatures.count);
   const oneBy = byGroup(signatures.right, signatures.count);
   const outputs = new LabelTable();
-  const sides = { expr, many, one, swapped, signatures, manyBy, oneBy, outputs };
-  const join: Join = { ...sides, pairs: yield* bindPairs(run, sides) };
-  return {
-    grid: left.grid,
-    rows: outputs.rows(),
-    *stream(now, visit) {
-      const manyFrame = yield* collect(now, many);
-      const oneFrame = yield* collect(now, one);
-      const result = evaluator(now, join, manyFrame, oneFrame);
-      for (let signature = 0; signature < signatures.count; signature++) {
-        result.join(signature);
-        if (now.work(left.grid.count * (manyBy[signature]!.length + oneBy[signature]!.length))) yield;
-      }
-      yield* streamFrame(now, result.frame, visit);
-    },
-  };
+  const sides = { expr, many, one, signatures, manyBy, oneBy, outputs };
+  const pairs = yield* bindPairs(run, sides);
+  const join: Join = { expr, many, one, swapped, signatures, manyBy, oneBy, pairs, outputs };
+  return { grid: left.grid, rows: outputs.rows(), stream: (now, visit) => streamJoin(now, visit, join) };
 }
+
+function* streamJoin(run: Run, visit: Visit, join: Join): Slices<void> {
+  const { many, one, signatures, manyBy, oneBy } = join;
+  const manyFrame = yield* collect(run, many);
+  const oneFrame = yield* collect(run, one);
+  const result = evaluator(run, join, manyFrame, oneFrame);
+  for (let signature = 0; signature < signatures.count; signature++) {
+    result.join(signature);
+    if (run.work(manyFrame.steps * (manyBy[signature]!.length + oneBy[signature]!.length))) yield;
+  }
+  yield* streamFrame(run, result.frame, visit);
+}
+
+type Sides = Omit<Join, 'swapped' | 'pairs'>;
 
 function byGroup(of: Int32Array, count: number): number[][] {
   const groups: number[][] = Array.from({ length: count }, () => []);
@@ -69,7 +71,7 @@ function pairAt(many: number, one: number, ones: number): number {
 }
 
 /** Names all output rows before the first sample is read. */
-function* bindPairs(run: Run, join: Omit<Join, 'pairs'>): Slices<Int32Array[]> {
+function* bindPairs(run: Run, join: Sides): Slices<Int32Array[]> {
   const { expr, signatures, manyBy, oneBy } = join;
   const { fillLeft, fillRight } = expr.matching;
   const tables: Int32Array[] = [];
@@ -90,7 +92,7 @@ function* bindPairs(run: Run, join: Omit<Join, 'pairs'>): Slices<Int32Array[]> {
 
 function outputRow(
   run: Run,
-  { expr, many, one, signatures, outputs }: Omit<Join, 'pairs'>,
+  { expr, many, one, signatures, outputs }: Sides,
   manyRow: number,
   oneRow: number,
   signature: number,

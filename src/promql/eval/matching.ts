@@ -22,17 +22,18 @@ export interface Signatures {
 export function* bindSignatures(run: Run, left: Rows, right: Rows, matching: VectorMatching): Slices<Signatures> {
   const pick = signatureLabels(matching);
   const table = new LabelTable();
-  const bind = function* (rows: Rows): Slices<Int32Array> {
-    const of = new Int32Array(rows.count);
-    for (let row = 0; row < rows.count; row++) {
-      of[row] = table.rowOf(pick(rows.labels(row)), false);
-      if (run.work(LABEL_WORK)) yield;
-    }
-    return of;
-  };
-  const leftOf = yield* bind(left);
-  const rightOf = yield* bind(right);
+  const leftOf = yield* signaturesOf(run, left, pick, table);
+  const rightOf = yield* signaturesOf(run, right, pick, table);
   return { count: table.count, left: leftOf, right: rightOf, labels: (signature) => table.labels[signature]! };
+}
+
+function* signaturesOf(run: Run, rows: Rows, pick: (labels: Labels) => Labels, table: LabelTable): Slices<Int32Array> {
+  const of = new Int32Array(rows.count);
+  for (let row = 0; row < rows.count; row++) {
+    of[row] = table.rowOf(pick(rows.labels(row)), false);
+    if (run.work(LABEL_WORK)) yield;
+  }
+  return of;
 }
 
 /** The part of a label set that is matched on. */

@@ -69,7 +69,6 @@ export function selectionRows(selection: Selection, sameName: boolean): Rows {
     labels: (row) => selection.labels(row),
     marked: () => false,
     sameName,
-    identity: () => selection.identity?.() ?? null,
     codes: (name) =>
       selection.mayHave(name)
         ? {
@@ -77,6 +76,7 @@ export function selectionRows(selection: Selection, sameName: boolean): Rows {
             text: (code) => selection.labelText(code),
           }
         : NO_CODES,
+    identity: () => selection.identity?.() ?? null,
   };
 }
 
@@ -103,7 +103,8 @@ export function storeSource(
   const useStarts = read.starts && selection.anyStarts;
   const isPlain = read.edges === null && !selection.anyHistograms && !useStarts;
   return {
-    ...windows,
+    firstEndMs: windows.firstEndMs,
+    endStepMs: windows.endStepMs,
     rows: selectionRows(selection, read.sameName),
     rangeMs,
     grid,
@@ -157,38 +158,46 @@ export function dropStale(buffer: SampleBuffer, count: number): number {
 
 /** Points of a vector as samples. */
 export function subquerySource(child: BoundVector, grid: Grid, windows: Windows, rangeMs: number): RangeSource {
-  let frame: Frame | null = null;
+  const kept: Kept = { frame: null };
   const inner = child.grid;
   return {
-    ...windows,
+    firstEndMs: windows.firstEndMs,
+    endStepMs: windows.endStepMs,
     rows: child.rows,
     rangeMs,
     grid,
     edges: null,
     selection: null,
-    *prepare(run) {
-      frame ??= yield* collect(run, child);
-    },
-    load(_run, row, into) {
-      const { steps, values, present, histograms } = frame!;
-      if (into.timesMs.length < steps) {
-        into.timesMs = new Float64Array(steps);
-        into.values = new Float64Array(steps);
-      }
-      into.histograms = histograms === null ? null : [];
-      into.starts = null;
-      let count = 0;
-      for (let k = 0; k < steps; k++) {
-        const slot = row * steps + k;
-        const kind = present[slot]!;
-        if (kind === ABSENT) continue;
-        into.timesMs[count] = inner.startMs + k * inner.stepMs;
-        into.histograms?.push(kind === FLOAT ? null : withoutResetHint(histograms![slot]!));
-        into.values[count++] = kind === FLOAT ? values[slot]! : Number.NaN;
-      }
-      into.count = count;
-    },
+    prepare: (run) => keepFrame(run, child, kept),
+    load: (_run, row, into) => loadPoints(kept.frame!, inner, row, into),
   };
+}
+
+interface Kept {
+  frame: Frame | null;
+}
+
+function* keepFrame(run: Run, child: BoundVector, kept: Kept): Slices<void> {
+  kept.frame ??= yield* collect(run, child);
+}
+
+function loadPoints({ steps, values, present, histograms }: Frame, grid: Grid, row: number, into: RowSamples): void {
+  if (into.timesMs.length < steps) {
+    into.timesMs = new Float64Array(steps);
+    into.values = new Float64Array(steps);
+  }
+  into.histograms = histograms === null ? null : [];
+  into.starts = null;
+  let count = 0;
+  for (let k = 0; k < steps; k++) {
+    const slot = row * steps + k;
+    const kind = present[slot]!;
+    if (kind === ABSENT) continue;
+    into.timesMs[count] = grid.startMs + k * grid.stepMs;
+    into.histograms?.push(kind === FLOAT ? null : withoutResetHint(histograms![slot]!));
+    into.values[count++] = kind === FLOAT ? values[slot]! : Number.NaN;
+  }
+  into.count = count;
 }
 
 /** A subquery leaves out samples: what was known of a sample and the one before it holds no longer. */

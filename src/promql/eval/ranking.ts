@@ -11,39 +11,49 @@ import { ABSENT, FLOAT, type Frame, frameColumn } from './column.ts';
 import { HistogramNotes } from './histogram-notes.ts';
 import { LABEL_WORK, ROW_WORK, type Run, type Slices } from './run.ts';
 import { sortInSlices } from './sort.ts';
-import { type BoundScalar, type BoundVector, collect, streamFrame } from './vector.ts';
+import { type BoundScalar, type BoundVector, collect, streamFrame, type Visit } from './vector.ts';
 
 export function bindRanking(expr: AggregateExpr, child: BoundVector, groups: Groups, param: BoundScalar): BoundVector {
   return {
     grid: child.grid,
     rows: child.rows,
-    *stream(run, visit) {
-      const params = yield* param.evaluate(run);
-      for (const value of params) checkParameter(expr, value);
-      if (expr.op === 'limit_ratio') noteCapped(run, expr, params);
-      const frame = yield* collect(run, child);
-      if (frame.histograms !== null && (expr.op === 'topk' || expr.op === 'bottomk'))
-        new HistogramNotes(run, expr.expr).ignoredInAggregation(expr.op);
-      const members = yield* membersOf(run, groups);
-      const ranks = yield* ranker(run, expr, child, frame);
-      const order: number[] = [];
-      for (const rows of members) {
-        for (let k = 0; k < frame.steps; k++) {
-          const kept = yield* ranks(rows, k, params[k]!);
-          if (frame.steps === 1) for (const row of kept) order.push(row);
-          else keepOnly(frame, rows, kept, k);
-          if (run.work(rows.length)) yield;
-        }
-      }
-      if (frame.steps !== 1) yield* streamFrame(run, frame, visit);
-      else {
-        for (const row of order) {
-          visit(row, frameColumn(frame, row));
-          if (run.work(ROW_WORK)) yield;
-        }
-      }
-    },
+    stream: (run, visit) => streamRanked(run, visit, expr, child, groups, param),
   };
+}
+
+function* streamRanked(
+  run: Run,
+  visit: Visit,
+  expr: AggregateExpr,
+  child: BoundVector,
+  groups: Groups,
+  param: BoundScalar,
+): Slices<void> {
+  const params = yield* param.evaluate(run);
+  for (const value of params) checkParameter(expr, value);
+  if (expr.op === 'limit_ratio') noteCapped(run, expr, params);
+  const frame = yield* collect(run, child);
+  if (frame.histograms !== null && (expr.op === 'topk' || expr.op === 'bottomk'))
+    new HistogramNotes(run, expr.expr).ignoredInAggregation(expr.op);
+  const members = yield* membersOf(run, groups);
+  const shares = expr.op === 'limit_ratio' ? yield* sharesOf(run, child) : null;
+  const order: number[] = [];
+  for (const rows of members) {
+    for (let k = 0; k < frame.steps; k++) {
+      const kept = yield* ranked(run, expr, frame, shares, rows, k, params[k]!);
+      if (frame.steps === 1) for (const row of kept) order.push(row);
+      else keepOnly(frame, rows, kept, k);
+      if (run.work(rows.length)) yield;
+    }
+  }
+  yield* frame.steps === 1 ? streamOrder(run, visit, frame, order) : streamFrame(run, frame, visit);
+}
+
+function* streamOrder(run: Run, visit: Visit, frame: Frame, order: readonly number[]): Slices<void> {
+  for (const row of order) {
+    visit(row, frameColumn(frame, row));
+    if (run.work(ROW_WORK)) yield;
+  }
 }
 
 function checkParameter(expr: AggregateExpr, value: number): void {
@@ -64,36 +74,35 @@ function noteCapped(run: Run, expr: AggregateExpr, ratios: Float64Array): void {
   }
 }
 
-/** Rows kept of a group at a step, the best first. */
-type Ranker = (rows: readonly number[], k: number, param: number) => Slices<readonly number[]>;
-
-function* ranker(run: Run, expr: AggregateExpr, child: BoundVector, frame: Frame): Slices<Ranker> {
-  const present = (rows: readonly number[], k: number): number[] =>
-    rows.filter((row) => frame.present[row * frame.steps + k] !== ABSENT);
-  if (expr.op === 'limit_ratio') {
-    const shares = new Float64Array(child.rows.count);
-    for (let row = 0; row < shares.length; row++) {
-      shares[row] = labelHashShare(child.rows.labels(row));
-      if (run.work(LABEL_WORK)) yield;
-    }
-    return immediately((rows, k, ratio) => present(rows, k).filter((row) => inRatio(shares[row]!, ratio)));
+/** What limit_ratio compares with its ratio, for each row. */
+function* sharesOf(run: Run, { rows }: BoundVector): Slices<Float64Array> {
+  const shares = new Float64Array(rows.count);
+  for (let row = 0; row < shares.length; row++) {
+    shares[row] = labelHashShare(rows.labels(row));
+    if (run.work(LABEL_WORK)) yield;
   }
-  if (expr.op === 'limitk') return immediately((rows, k, param) => present(rows, k).slice(0, countOf(param)));
-  const sign = expr.op === 'topk' ? -1 : 1;
-  return function* (rows, k, param) {
-    const count = countOf(param);
-    if (count === 0) return [];
-    const valueAt = (row: number): number => frame.values[row * frame.steps + k]!;
-    const floats = rows.filter((row) => frame.present[row * frame.steps + k] === FLOAT);
-    return yield* best(run, floats, count, (a, b) => compareValues(valueAt(a) * sign, valueAt(b) * sign) || a - b);
-  };
+  return shares;
 }
 
-function immediately(pick: (rows: readonly number[], k: number, param: number) => readonly number[]): Ranker {
-  // biome-ignore lint/correctness/useYield: one pass over the rows
-  return function* (rows, k, param) {
-    return pick(rows, k, param);
-  };
+/** Rows kept of a group at a step, the best first. */
+function* ranked(
+  run: Run,
+  { op }: AggregateExpr,
+  { present, values, steps }: Frame,
+  shares: Float64Array | null,
+  rows: readonly number[],
+  k: number,
+  param: number,
+): Slices<readonly number[]> {
+  const isPresent = (row: number): boolean => present[row * steps + k] !== ABSENT;
+  if (shares !== null) return rows.filter((row) => isPresent(row) && inRatio(shares[row]!, param));
+  const count = countOf(param);
+  if (op === 'limitk') return rows.filter(isPresent).slice(0, count);
+  if (count === 0) return [];
+  const sign = op === 'topk' ? -1 : 1;
+  const floats = rows.filter((row) => present[row * steps + k] === FLOAT);
+  const valueAt = (row: number): number => values[row * steps + k]!;
+  return yield* best(run, floats, count, (a, b) => compareValues(valueAt(a) * sign, valueAt(b) * sign) || a - b);
 }
 
 /** So few are kept in order by insertion; of more, all rows are sorted. */

@@ -24,7 +24,7 @@ export interface Rows {
    */
   readonly codes: ((name: string) => LabelCodes) | null;
   /** With `codes`: the same object for the very same rows, or null; what is known of it may be kept for the next query. */
-  readonly identity?: () => object | null;
+  readonly identity: (() => object | null) | null;
 }
 
 /** A label of all rows: equal numbers, equal values; 0 where it is absent. */
@@ -43,6 +43,7 @@ export function rowsOf(labels: readonly Labels[], marks: readonly boolean[] | nu
     marked: (row) => marks?.[row] ?? false,
     sameName,
     codes: null,
+    identity: null,
   };
 }
 
@@ -76,12 +77,18 @@ export interface Renamed {
 /** The rows without their names: removed now, or marked for later. */
 export function* dropNames(run: Run, rows: Rows): Slices<Renamed> {
   const delayed = run.options.delayedNameRemoval;
-  if (delayed) return { rows: { ...rowsView(rows), marked: () => true }, merge: null };
-  const { codes } = rows;
+  const { count, sameName, codes, identity } = rows;
+  if (delayed) {
+    const marked: Rows = { count, labels: (row) => rows.labels(row), marked: () => true, sameName, codes, identity };
+    return { rows: marked, merge: null };
+  }
   const view: Rows = {
-    ...rowsView(rows),
+    count,
     labels: (row) => withoutName(rows.labels(row)),
+    marked: (row) => rows.marked(row),
+    sameName,
     codes: codes === null ? null : (name) => (isMetadataLabel(name) ? NO_CODES : codes(name)),
+    identity,
   };
   const distinct = rows.count <= 1 || (rows.sameName && !(yield* anyTypeOrUnit(run, rows)));
   return distinct ? { rows: view, merge: null } : yield* mergeEqual(run, view);
@@ -112,17 +119,6 @@ function* anyTypeOrUnit(run: Run, rows: Rows): Slices<boolean> {
     }
   }
   return false;
-}
-
-function rowsView(rows: Rows): Rows {
-  return {
-    count: rows.count,
-    labels: (row) => rows.labels(row),
-    marked: (row) => rows.marked(row),
-    sameName: rows.sameName,
-    codes: rows.codes,
-    ...(rows.identity === undefined ? {} : { identity: rows.identity }),
-  };
 }
 
 /** Puts rows with equal labels together. */

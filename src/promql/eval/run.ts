@@ -49,6 +49,13 @@ export interface RunOptions {
   readonly startTimestamps: boolean;
 }
 
+/** A selection, and which samples it is of. */
+interface Selected {
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly selection: Selection;
+}
+
 const SLICE_MS = 2;
 /** Units of work (about a sample or a step each) between two looks at the clock: some tens of microseconds. */
 const WORK_BETWEEN_LOOKS = 8192;
@@ -69,9 +76,9 @@ export class Run {
   #samples = 0;
   #newestMs = -Infinity;
   readonly #open: Selection[] = [];
-  /** Selections by what they select: selectors that say the same share one. */
-  readonly #selections = new Map<string, Selection>();
-  /** Expressions that are written more than once, by where they are evaluated. */
+  /** Selections by their matchers: selectors that say the same share one. */
+  readonly #selections = new Map<string, Selected[]>();
+  /** Expressions that are written more than once. */
   readonly shared: SharedVectors = new Map();
 
   constructor(options: RunOptions) {
@@ -123,15 +130,15 @@ export class Run {
 
   /** The same, charging nothing: for who only wants to know what there is. */
   *open(matchers: readonly Matcher[], fromMs: number, toMs: number): Slices<Selection> {
-    const key = selectionKey(matchers, fromMs, toMs);
-    let selection = this.#selections.get(key);
-    if (selection === undefined) {
-      const { scope, matchers: added } = this.options;
-      selection = yield* this.#newSelection({ matchers: [...matchers, ...added], fromMs, toMs, scope });
-      this.#selections.set(key, selection);
-      this.#open.push(selection);
-      this.#series += selection.count;
-    }
+    const key = matchersKey(matchers);
+    const alike = this.#selections.get(key) ?? [];
+    const known = alike.find((one) => one.fromMs === fromMs && one.toMs === toMs);
+    if (known !== undefined) return known.selection;
+    const { scope, matchers: added } = this.options;
+    const selection = yield* this.#newSelection({ matchers: [...matchers, ...added], fromMs, toMs, scope });
+    if (alike.push({ fromMs, toMs, selection }) === 1) this.#selections.set(key, alike);
+    this.#open.push(selection);
+    this.#series += selection.count;
     return selection;
   }
 
@@ -207,8 +214,9 @@ export class Run {
   }
 }
 
-function selectionKey(matchers: readonly Matcher[], fromMs: number, toMs: number): string {
-  let key = `${fromMs} ${toMs}`;
+/** Without the times: texts of numbers live long. */
+function matchersKey(matchers: readonly Matcher[]): string {
+  let key = '';
   for (const { name, type, value } of matchers) key += `\uffff${name}\uffff${type}${value}`;
   return key;
 }

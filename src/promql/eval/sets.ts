@@ -1,8 +1,8 @@
 /** Set operators: `and`, `or`, `unless` between vectors, step by step, on all labels but the name or on()/ignoring(). */
 import type { BinaryExpr } from '../syntax/ast.ts';
 import { ABSENT, type Column } from './column.ts';
-import { bindSignatures } from './matching.ts';
-import { Merger, mergeEqual, type Rows } from './rows.ts';
+import { bindSignatures, type Signatures } from './matching.ts';
+import { Merger, mergeEqual, type Renamed, type Rows } from './rows.ts';
 import type { Run, Slices } from './run.ts';
 import type { BoundVector, Visit } from './vector.ts';
 
@@ -20,19 +20,24 @@ function* bindAnd(
   unless: boolean,
 ): Slices<BoundVector> {
   const signatures = yield* bindSignatures(binding, left.rows, right.rows, expr.matching);
-  const { grid } = left;
-  return {
-    grid,
-    rows: left.rows,
-    *stream(run, visit) {
-      const seen = yield* signaturesSeen(run, right, signatures.right, signatures.count);
-      yield* left.stream(run, (row, column) => {
-        const from = signatures.left[row]! * grid.count;
-        for (let k = 0; k < grid.count; k++) if ((seen[from + k] === 1) === unless) column.present[k] = 0;
-        visit(row, column);
-      });
-    },
-  };
+  const sides = { left, right, signatures };
+  return { grid: left.grid, rows: left.rows, stream: (run, visit) => streamAnd(run, visit, sides, unless) };
+}
+
+interface Sides {
+  readonly left: BoundVector;
+  readonly right: BoundVector;
+  readonly signatures: Signatures;
+}
+
+function* streamAnd(run: Run, visit: Visit, { left, right, signatures }: Sides, unless: boolean): Slices<void> {
+  const steps = left.grid.count;
+  const seen = yield* signaturesSeen(run, right, signatures.right, signatures.count);
+  yield* left.stream(run, (row, column) => {
+    const from = signatures.left[row]! * steps;
+    for (let k = 0; k < steps; k++) if ((seen[from + k] === 1) === unless) column.present[k] = 0;
+    visit(row, column);
+  });
 }
 
 /** Signatures × steps: 1 where a row with that signature has a point. */
@@ -50,28 +55,28 @@ function noteSeen({ present }: Column, seen: Uint8Array, from: number): void {
 
 function* bindOr(binding: Run, expr: BinaryExpr, left: BoundVector, right: BoundVector): Slices<BoundVector> {
   const signatures = yield* bindSignatures(binding, left.rows, right.rows, expr.matching);
-  const { grid } = left;
-  const { rows, merge } = yield* mergeEqual(binding, concatenated(left.rows, right.rows));
-  return {
-    grid,
-    rows,
-    *stream(run: Run, visit: Visit) {
-      const merger = merge === null ? null : new Merger(merge, rows.count, grid.count, 'merge');
-      const hand: Visit = (row, column) => (merger === null ? visit(row, column) : merger.take(row, column, visit));
-      const seen = new Uint8Array(signatures.count * grid.count);
-      yield* left.stream(run, (row, column) => {
-        noteSeen(column, seen, signatures.left[row]! * grid.count);
-        hand(row, column);
-      });
-      yield* right.stream(run, (row, column) => {
-        const from = signatures.right[row]! * grid.count;
-        for (let k = 0; k < grid.count; k++)
-          if (column.present[k] !== ABSENT && seen[from + k] === 1) column.present[k] = ABSENT;
-        hand(left.rows.count + row, column);
-      });
-      merger?.finish(visit);
-    },
-  };
+  const merged = yield* mergeEqual(binding, concatenated(left.rows, right.rows));
+  const sides = { left, right, signatures };
+  return { grid: left.grid, rows: merged.rows, stream: (run, visit) => streamOr(run, visit, sides, merged) };
+}
+
+function* streamOr(run: Run, visit: Visit, sides: Sides, { rows, merge }: Renamed): Slices<void> {
+  const { left, right, signatures } = sides;
+  const steps = left.grid.count;
+  const merger = merge === null ? null : new Merger(merge, rows.count, steps, 'merge');
+  const hand: Visit = (row, column) => (merger === null ? visit(row, column) : merger.take(row, column, visit));
+  const seen = new Uint8Array(signatures.count * steps);
+  yield* left.stream(run, (row, column) => {
+    noteSeen(column, seen, signatures.left[row]! * steps);
+    hand(row, column);
+  });
+  yield* right.stream(run, (row, column) => {
+    const from = signatures.right[row]! * steps;
+    for (let k = 0; k < steps; k++)
+      if (column.present[k] !== ABSENT && seen[from + k] === 1) column.present[k] = ABSENT;
+    hand(left.rows.count + row, column);
+  });
+  merger?.finish(visit);
 }
 
 function concatenated(left: Rows, right: Rows): Rows {
@@ -88,5 +93,6 @@ function concatenated(left: Rows, right: Rows): Rows {
     },
     sameName: false,
     codes: null,
+    identity: null,
   };
 }

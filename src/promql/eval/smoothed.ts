@@ -6,10 +6,10 @@ import type { VectorSelector } from '../syntax/ast.ts';
 import { ABSENT, FLOAT, type Grid, newColumn, putHistogram } from './column.ts';
 import { HistogramNotes } from './histogram-notes.ts';
 import type { HintMode } from './histogram-samples.ts';
-import { lastEndMs, newRowSamples, type RowSamples, storeSource } from './range.ts';
+import { lastEndMs, newRowSamples, type RangeSource, type RowSamples, storeSource } from './range.ts';
 import type { Run, Slices } from './run.ts';
 import { bindWindows, namesOneMetric } from './select.ts';
-import type { BoundVector } from './vector.ts';
+import type { BoundVector, Visit } from './vector.ts';
 
 export function* bindSmoothed(run: Run, grid: Grid, expr: VectorSelector, hints: HintMode): Slices<BoundVector> {
   const windows = bindWindows(run, grid, expr.at, expr.offset);
@@ -21,27 +21,27 @@ export function* bindSmoothed(run: Run, grid: Grid, expr: VectorSelector, hints:
   const read = { fromMs, toMs, sameName, edges: null, hints, starts: false };
   const source = storeSource(selection, grid, windows, lookbackMs, read);
   const notes = new HistogramNotes(run, expr);
-  return {
-    grid,
-    rows: source.rows,
-    *stream(now, visit) {
-      const column = newColumn(grid.count);
-      const samples = newRowSamples();
-      for (let row = 0; row < selection.count; row++) {
-        source.load(now, row, samples);
-        column.histograms = null;
-        if (samples.histograms !== null) notes.name = labelValue(source.rows.labels(row), METRIC_NAME);
-        for (let k = 0; k < grid.count; k++) {
-          const value = valueAt(samples, windows.firstEndMs + k * windows.endStepMs, lookbackMs, notes);
-          column.present[k] = value === null ? ABSENT : FLOAT;
-          if (typeof value === 'object' && value !== null) putHistogram(column, k, value);
-          else column.values[k] = value ?? 0;
-        }
-        visit(row, column);
-        if (now.work(samples.count + grid.count)) yield;
-      }
-    },
-  };
+  return { grid, rows: source.rows, stream: (now, visit) => streamSmoothed(now, visit, source, notes) };
+}
+
+/** The range of the source is the lookback. */
+function* streamSmoothed(run: Run, visit: Visit, source: RangeSource, notes: HistogramNotes): Slices<void> {
+  const { grid, rows, firstEndMs, endStepMs, rangeMs } = source;
+  const column = newColumn(grid.count);
+  const samples = newRowSamples();
+  for (let row = 0; row < rows.count; row++) {
+    source.load(run, row, samples);
+    column.histograms = null;
+    if (samples.histograms !== null) notes.name = labelValue(rows.labels(row), METRIC_NAME);
+    for (let k = 0; k < grid.count; k++) {
+      const value = valueAt(samples, firstEndMs + k * endStepMs, rangeMs, notes);
+      column.present[k] = value === null ? ABSENT : FLOAT;
+      if (typeof value === 'object' && value !== null) putHistogram(column, k, value);
+      else column.values[k] = value ?? 0;
+    }
+    visit(row, column);
+    if (run.work(samples.count + grid.count)) yield;
+  }
 }
 
 /** Null without a sample at or before the time; the last sample if none follows. */

@@ -3,38 +3,36 @@ import { compareLabels, type Labels, labelValue } from '../../model/labels.ts';
 import { type Call, unparen } from '../syntax/ast.ts';
 import { ABSENT, dropHistograms, FLOAT, frameColumn } from './column.ts';
 import { compareValues } from './ranking.ts';
-import { ROW_WORK } from './run.ts';
+import { ROW_WORK, type Run, type Slices } from './run.ts';
 import { sortInSlices } from './sort.ts';
-import { type BoundVector, collect } from './vector.ts';
+import { type BoundVector, collect, type Visit } from './vector.ts';
 
 export function bindSort(call: Call, child: BoundVector): BoundVector {
-  return {
-    grid: child.grid,
-    rows: child.rows,
-    *stream(run, visit) {
-      const byLabel = call.name === 'sort_by_label' || call.name === 'sort_by_label_desc';
-      if (run.options.startMs !== run.options.endMs) {
-        run.annotations.warn('sort is ineffective for range queries since results are always ordered by labels', call);
-        yield* child.stream(run, (row, column) => {
-          if (!byLabel) dropHistograms(column);
-          visit(row, column);
-        });
-        return;
-      }
-      const frame = yield* collect(run, child);
-      const rows: number[] = [];
-      for (let row = 0; row < frame.rows; row++) {
-        if (byLabel ? frame.present[row] !== ABSENT : frame.present[row] === FLOAT) rows.push(row);
-        if (run.work(1)) yield;
-      }
-      const valueAt = (row: number): number => frame.values[row]!;
-      yield* sortInSlices(run, rows, orderOf(call, child, valueAt));
-      for (const row of rows) {
-        visit(row, frameColumn(frame, row));
-        if (run.work(ROW_WORK)) yield;
-      }
-    },
-  };
+  return { grid: child.grid, rows: child.rows, stream: (run, visit) => streamSorted(run, visit, call, child) };
+}
+
+function* streamSorted(run: Run, visit: Visit, call: Call, child: BoundVector): Slices<void> {
+  const byLabel = call.name === 'sort_by_label' || call.name === 'sort_by_label_desc';
+  if (run.options.startMs !== run.options.endMs) {
+    run.annotations.warn('sort is ineffective for range queries since results are always ordered by labels', call);
+    yield* child.stream(run, (row, column) => {
+      if (!byLabel) dropHistograms(column);
+      visit(row, column);
+    });
+    return;
+  }
+  const frame = yield* collect(run, child);
+  const rows: number[] = [];
+  for (let row = 0; row < frame.rows; row++) {
+    if (byLabel ? frame.present[row] !== ABSENT : frame.present[row] === FLOAT) rows.push(row);
+    if (run.work(1)) yield;
+  }
+  const valueAt = (row: number): number => frame.values[row]!;
+  yield* sortInSlices(run, rows, orderOf(call, child, valueAt));
+  for (const row of rows) {
+    visit(row, frameColumn(frame, row));
+    if (run.work(ROW_WORK)) yield;
+  }
 }
 
 type Order = (a: number, b: number) => number;

@@ -5,9 +5,9 @@ import { type Call, unparen } from '../syntax/ast.ts';
 import { type Binding, bindScalar, bindVector, unsupported } from './bind.ts';
 import { ABSENT, type Column, dropHistograms, FLOAT, newColumn } from './column.ts';
 import { dropNames, type Renamed, rowsOf } from './rows.ts';
-import type { Slices } from './run.ts';
+import type { Run, Slices } from './run.ts';
 import { bindSelector } from './select.ts';
-import { type BoundScalar, type BoundVector, constantScalar, mapRows, scalarOfTime } from './vector.ts';
+import { type BoundScalar, type BoundVector, constantScalar, mapRows, scalarOfTime, type Visit } from './vector.ts';
 
 // ── Values ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -46,7 +46,7 @@ function withScalars(
   params: readonly BoundScalar[],
   change: (value: number, params: readonly Float64Array[], k: number) => number | null,
 ): BoundVector {
-  let evaluated: Float64Array[] = [];
+  const evaluated: Float64Array[] = [];
   const mapped = mapRows(child, renamed, 'merge', (_row, column) => {
     dropHistograms(column);
     const { values, present } = column;
@@ -58,13 +58,22 @@ function withScalars(
     }
   });
   return {
-    ...mapped,
-    *stream(run, visit) {
-      evaluated = [];
-      for (const param of params) evaluated.push(yield* param.evaluate(run));
-      yield* mapped.stream(run, visit);
-    },
+    grid: child.grid,
+    rows: mapped.rows,
+    stream: (run, visit) => streamMapped(run, visit, mapped, params, evaluated),
   };
+}
+
+/** Evaluates the scalars before anything is mapped. */
+function* streamMapped(
+  run: Run,
+  visit: Visit,
+  mapped: BoundVector,
+  params: readonly BoundScalar[],
+  evaluated: Float64Array[],
+): Slices<void> {
+  for (const [i, param] of params.entries()) evaluated[i] = yield* param.evaluate(run);
+  yield* mapped.stream(run, visit);
 }
 
 export function* bindDate(b: Binding, call: Call): Slices<BoundVector> {
@@ -111,13 +120,15 @@ function vectorOf(scalar: BoundScalar): BoundVector {
   return {
     grid: scalar.grid,
     rows: rowsOf([[]], null, true),
-    *stream(run, visit) {
-      const column = newColumn(scalar.grid.count);
-      column.values.set(yield* scalar.evaluate(run));
-      column.present.fill(FLOAT);
-      visit(0, column);
-    },
+    stream: (run, visit) => streamScalar(run, visit, scalar),
   };
+}
+
+function* streamScalar(run: Run, visit: Visit, scalar: BoundScalar): Slices<void> {
+  const column = newColumn(scalar.grid.count);
+  column.values.set(yield* scalar.evaluate(run));
+  column.present.fill(FLOAT);
+  visit(0, column);
 }
 
 export function* bindScalarCall(b: Binding, call: Call): Slices<BoundScalar> {
@@ -147,32 +158,35 @@ export function* bindScalarCall(b: Binding, call: Call): Slices<BoundScalar> {
 }
 
 function ofTwo(pick: (a: number, b: number) => number, left: BoundScalar, right: BoundScalar): BoundScalar {
-  return {
-    grid: left.grid,
-    *evaluate(run) {
-      const a = yield* left.evaluate(run);
-      const b = yield* right.evaluate(run);
-      return a.map((value, k) => pick(value, b[k]!));
-    },
-  };
+  return { grid: left.grid, evaluate: (run) => picked(run, pick, left, right) };
+}
+
+function* picked(
+  run: Run,
+  pick: (a: number, b: number) => number,
+  left: BoundScalar,
+  right: BoundScalar,
+): Slices<Float64Array> {
+  const a = yield* left.evaluate(run);
+  const b = yield* right.evaluate(run);
+  return a.map((value, k) => pick(value, b[k]!));
 }
 
 /** NaN wherever there is not exactly one point. */
 function scalarOf(child: BoundVector): BoundScalar {
-  return {
-    grid: child.grid,
-    *evaluate(run) {
-      const values = new Float64Array(child.grid.count);
-      const counts = new Uint32Array(child.grid.count);
-      yield* child.stream(run, (_row, column) => {
-        for (let k = 0; k < values.length; k++) {
-          if (column.present[k] !== FLOAT) continue;
-          counts[k]!++;
-          values[k] = column.values[k]!;
-        }
-      });
-      for (let k = 0; k < values.length; k++) if (counts[k] !== 1) values[k] = Number.NaN;
-      return values;
-    },
-  };
+  return { grid: child.grid, evaluate: (run) => onlyPoints(run, child) };
+}
+
+function* onlyPoints(run: Run, child: BoundVector): Slices<Float64Array> {
+  const values = new Float64Array(child.grid.count);
+  const counts = new Uint32Array(child.grid.count);
+  yield* child.stream(run, (_row, column) => {
+    for (let k = 0; k < values.length; k++) {
+      if (column.present[k] !== FLOAT) continue;
+      counts[k]!++;
+      values[k] = column.values[k]!;
+    }
+  });
+  for (let k = 0; k < values.length; k++) if (counts[k] !== 1) values[k] = Number.NaN;
+  return values;
 }

@@ -13,35 +13,44 @@ import { LabelTable } from './label-table.ts';
 import { withLabel } from './matching.ts';
 import type { Rows } from './rows.ts';
 import { LABEL_WORK, type Run, type Slices } from './run.ts';
-import { type BoundScalar, type BoundVector, collect, streamFrame } from './vector.ts';
+import { type BoundScalar, type BoundVector, collect, streamFrame, type Visit } from './vector.ts';
 
 export function bindQuantile(expr: AggregateExpr, child: BoundVector, groups: Groups, param: BoundScalar): BoundVector {
   return {
     grid: child.grid,
     rows: groups.rows,
-    *stream(run, visit) {
-      const q = yield* param.evaluate(run);
-      if (child.rows.count > 0) noteBadQuantiles(run, q, expr.param!);
-      const frame = yield* collect(run, child);
-      if (frame.histograms !== null) new HistogramNotes(run, expr.expr).ignoredInAggregation(expr.op);
-      const members = yield* membersOf(run, groups);
-      for (const [group, rows] of members.entries()) {
-        const column = newColumn(frame.steps);
-        const values = new Float64Array(rows.length);
-        for (let k = 0; k < frame.steps; k++) {
-          let count = 0;
-          for (const row of rows)
-            if (frame.present[row * frame.steps + k] === FLOAT) values[count++] = frame.values[row * frame.steps + k]!;
-          if (count > 0) {
-            column.values[k] = quantileOf(q[k]!, values, count);
-            column.present[k] = FLOAT;
-          }
-          if (run.work(rows.length)) yield;
-        }
-        visit(group, column);
-      }
-    },
+    stream: (run, visit) => streamQuantiles(run, visit, expr, child, groups, param),
   };
+}
+
+function* streamQuantiles(
+  run: Run,
+  visit: Visit,
+  expr: AggregateExpr,
+  child: BoundVector,
+  groups: Groups,
+  param: BoundScalar,
+): Slices<void> {
+  const q = yield* param.evaluate(run);
+  if (child.rows.count > 0) noteBadQuantiles(run, q, expr.param!);
+  const frame = yield* collect(run, child);
+  if (frame.histograms !== null) new HistogramNotes(run, expr.expr).ignoredInAggregation(expr.op);
+  const members = yield* membersOf(run, groups);
+  for (const [group, rows] of members.entries()) {
+    const column = newColumn(frame.steps);
+    const values = new Float64Array(rows.length);
+    for (let k = 0; k < frame.steps; k++) {
+      let count = 0;
+      for (const row of rows)
+        if (frame.present[row * frame.steps + k] === FLOAT) values[count++] = frame.values[row * frame.steps + k]!;
+      if (count > 0) {
+        column.values[k] = quantileOf(q[k]!, values, count);
+        column.present[k] = FLOAT;
+      }
+      if (run.work(rows.length)) yield;
+    }
+    visit(group, column);
+  }
 }
 
 /** Reads its input while it is bound: only the samples say which rows there are. */

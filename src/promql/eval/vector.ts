@@ -123,29 +123,30 @@ export function repeatVector(child: BoundVector, grid: Grid): BoundVector {
   return {
     grid,
     rows: child.rows,
-    *stream(run, visit) {
-      const column = newColumn(grid.count);
-      yield* child.stream(run, (row, one) => {
-        const kind = one.present[0]!;
-        if (kind === ABSENT) return;
-        // The visitor may have written into the column.
-        column.present.fill(kind);
-        column.values.fill(one.values[0]!);
-        column.histograms = one.histograms === null ? null : new Array(grid.count).fill(one.histograms[0]);
-        visit(row, column);
-      });
-    },
+    stream: (run, visit) => streamRepeated(run, visit, child, grid),
   };
 }
 
+function* streamRepeated(run: Run, visit: Visit, child: BoundVector, grid: Grid): Slices<void> {
+  const column = newColumn(grid.count);
+  yield* child.stream(run, (row, one) => {
+    const kind = one.present[0]!;
+    if (kind === ABSENT) return;
+    // The visitor may have written into the column.
+    column.present.fill(kind);
+    column.values.fill(one.values[0]!);
+    column.histograms = one.histograms === null ? null : new Array(grid.count).fill(one.histograms[0]);
+    visit(row, column);
+  });
+}
+
 export function repeatScalar(child: BoundScalar, grid: Grid): BoundScalar {
-  return {
-    grid,
-    *evaluate(run) {
-      const one = yield* child.evaluate(run);
-      return new Float64Array(grid.count).fill(one[0]!);
-    },
-  };
+  return { grid, evaluate: (run) => repeated(run, child, grid) };
+}
+
+function* repeated(run: Run, child: BoundScalar, grid: Grid): Slices<Float64Array> {
+  const one = yield* child.evaluate(run);
+  return new Float64Array(grid.count).fill(one[0]!);
 }
 
 export function constantScalar(value: number, grid: Grid): BoundScalar {

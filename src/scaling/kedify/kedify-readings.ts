@@ -8,7 +8,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../model/clock.ts';
 import { CodedError, type ErrorCode } from '../../model/errors.ts';
-import { EMPTY_LABELS } from '../../model/labels.ts';
 import { LIMITS } from '../../model/limits.ts';
 import type { Scope } from '../../model/scope.ts';
 import { formatDuration } from '../../model/time.ts';
@@ -24,6 +23,7 @@ import { evaluateMetricQuery, type KedifyQuestion, type KedifyResult } from './e
 import { KedifyMetrics } from './kedify-metrics.ts';
 import { type MetricQuery, type Operation, parseMetricQuery } from './metric-query.ts';
 import type { OriginalNames } from './original-names.ts';
+import { SharedReadings, valueReading } from './shared-readings.ts';
 
 /** What that scaler's environment sets for all triggers. */
 export interface KedifySettings {
@@ -75,12 +75,6 @@ export interface KedifyReadingsOptions {
   readonly recorder?: Recorder;
 }
 
-interface Shared {
-  readonly reading: Promise<Reading>;
-  readonly startedMs: number;
-  readonly askers: Set<string>;
-}
-
 interface Last {
   readonly value: number;
   readonly timeMs: number;
@@ -110,7 +104,7 @@ export class KedifyReadings {
   readonly #outcomes: Family<Cell>;
   readonly #metrics: KedifyMetrics;
   readonly #parsed = new LRUCache<string, MetricQuery>({ max: LIMITS.planCacheEntriesMax });
-  readonly #shared = new LRUCache<string, Shared>({ max: LIMITS.sharedEvaluationsMax });
+  readonly #shared: SharedReadings;
   readonly #last = new LRUCache<string, Last>({ max: LIMITS.lastReadingsMax });
   /** Of the last reset, by both clocks. */
   #wipedMs = 0;
@@ -123,6 +117,7 @@ export class KedifyReadings {
     this.#forgetAfterMs = forgetAfterMs;
     this.#listening = new Listening({ head, clock, forgetAfterMs, uptimeMs });
     this.#metrics = new KedifyMetrics(registry, clock);
+    this.#shared = new SharedReadings(clock);
     this.#outcomes = registry.counter(
       'tidegauge_kedify_readings_total',
       'Answers worked out for triggers with metricQuery, by outcome: value, last, no_data, or the code of the absence.',
@@ -183,19 +178,7 @@ export class KedifyReadings {
   #sharedAnswer(request: KedifyRequest, asker: Asker): Promise<Reading> {
     const key = keyOf(request);
     const who = `${asker.namespace}\uffff${asker.name}\uffff${asker.call}`;
-    const nowMs = this.#options.clock.monotonicMs();
-    const shared = this.#shared.get(key);
-    if (shared !== undefined && nowMs - shared.startedMs <= LIMITS.evaluationIntervalMs && !shared.askers.has(who)) {
-      shared.askers.add(who);
-      return shared.reading;
-    }
-    const reading = this.#answer(request);
-    this.#shared.set(key, { reading, startedMs: nowMs, askers: new Set([who]) });
-    const forget = () => {
-      if (this.#shared.peek(key)?.reading === reading) this.#shared.delete(key);
-    };
-    reading.then((done) => void (done.kind === 'absence' && forget()), forget);
-    return reading;
+    return this.#shared.read(key, who, () => this.#answer(request));
   }
 
   async #answer(request: KedifyRequest): Promise<Reading> {
@@ -368,9 +351,7 @@ function clamped(value: number, { clampMin, clampMax }: KedifyRequest): number {
 }
 
 function value(timeMs: number, result: KedifyResult, number: number, origin: Origin, note: string): Reading {
-  const { series, newestMs } = result;
-  const basis = { timeMs, newestMs, series, sourcesExpected: 0, sourcesSeen: 0 };
-  return { kind: 'value', value: number + 0, labels: EMPTY_LABELS, origin, note, ...basis };
+  return valueReading(timeMs, result.newestMs, result.series, number + 0, origin, note);
 }
 
 function absence(timeMs: number, { series, newestMs }: KedifyResult, code: ErrorCode, reason: string): ReadingAbsence {
