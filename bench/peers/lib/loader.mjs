@@ -3,6 +3,9 @@
  * delay the thread that measures queries.
  */
 
+import { readlinkSync } from 'node:fs';
+import { setPriority } from 'node:os';
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { LoadGenerator } from '../rwgen.mjs';
@@ -12,6 +15,7 @@ export class Loader {
   #pending = new Map();
   #id = 0;
 
+  /** `yields` lets every other thread go first: for who measures something else on the same core. */
   constructor(options) {
     this.#worker = new Worker(fileURLToPath(import.meta.url), { workerData: { loader: options } });
     this.#worker.on('message', ({ id, event, result, error }) => {
@@ -53,7 +57,9 @@ export class Loader {
 }
 
 if (!isMainThread && workerData?.loader) {
-  const generator = new LoadGenerator(workerData.loader);
+  const { yields = false, ...load } = workerData.loader;
+  if (yields) lowerOwnPriority();
+  const generator = new LoadGenerator(load);
   const methods = {
     reset: () => generator.dataset.reset(),
     connect: (url, options) => generator.connect(url, options),
@@ -67,4 +73,13 @@ if (!isMainThread && workerData?.loader) {
       parentPort.postMessage({ id, error: String(error?.stack ?? error) });
     }
   });
+}
+
+/** Of this thread alone, which Linux gives a number of its own. */
+function lowerOwnPriority() {
+  try {
+    setPriority(Number(basename(readlinkSync('/proc/thread-self'))), 10);
+  } catch (error) {
+    console.error(`the sender does not yield: ${error.message}`);
+  }
 }
