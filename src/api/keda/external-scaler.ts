@@ -114,8 +114,9 @@ export async function readTrigger(
   const scope = scopeOf(ref, tenancy, namespace);
   if (trigger.kind === 'kedify') {
     if (kedify) {
-      const { metricQuery, operation, clampMin, clampMax, windowMs, freshnessMs, noData } = trigger;
-      return kedify.read({ metricQuery, operation, clampMin, clampMax, windowMs, freshnessMs, noData, scope, asker });
+      const { metricQuery, operation, clampMin, clampMax, windowMs, freshnessMs, noData, warnings } = trigger;
+      const asked = { metricQuery, operation, clampMin, clampMax, windowMs, freshnessMs, noData, warnings, scope, asker };
+      return kedify.read(asked);
     }
     throw new CodedError('bad_metadata', 'metadata key "metricQuery" is turned off here: write PromQL under "query"');
   }
