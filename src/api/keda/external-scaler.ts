@@ -115,7 +115,18 @@ export async function readTrigger(
   if (trigger.kind === 'kedify') {
     if (kedify) {
       const { metricQuery, operation, clampMin, clampMax, windowMs, freshnessMs, noData, warnings } = trigger;
-      const asked = { metricQuery, operation, clampMin, clampMax, windowMs, freshnessMs, noData, warnings, scope, asker };
+      const asked = {
+        metricQuery,
+        operation,
+        clampMin,
+        clampMax,
+        windowMs,
+        freshnessMs,
+        noData,
+        warnings,
+        scope,
+        asker,
+      };
       return kedify.read(asked);
     }
     throw new CodedError('bad_metadata', 'metadata key "metricQuery" is turned off here: write PromQL under "query"');
