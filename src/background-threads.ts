@@ -1,10 +1,11 @@
 /**
  * V8's own threads, which mark garbage and compile, yield to the event loop where they share its core: in a container with
- * one core a full collection took half of it for 200 ms otherwise, and whoever asked waited. Linux only; elsewhere, and
- * where the threads cannot be told apart, nothing changes.
+ * one core a full collection took half of it for 200 ms otherwise, and whoever asked waited. With more cores they have one of
+ * their own, and a low priority would only leave code uncompiled for longer. Linux only; elsewhere, and where the threads cannot
+ * be told apart, nothing changes.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import { setPriority } from 'node:os';
+import { availableParallelism, setPriority } from 'node:os';
 
 /** A tenth of the core while the loop wants all of it. */
 const NICENESS = 10;
@@ -13,6 +14,7 @@ const UNNAMED_WORKERS = 4;
 
 /** To be called before any worker thread is started: theirs have threads of V8 of the same names. */
 export function lowerBackgroundThreads(): void {
+  if (availableParallelism() > 1) return;
   for (const thread of workersOfV8()) {
     try {
       setPriority(thread, NICENESS);

@@ -1,4 +1,4 @@
-/** V8's workers yield to the event loop; the loop itself and the threads that wait for disks do not. */
+/** On one core V8's workers yield to the event loop; the loop itself and the threads that wait for disks do not. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'tap';
 import { startDaemon } from './support/daemon.ts';
@@ -8,7 +8,7 @@ test('of the threads of the daemon only the four workers of V8 are nice', async 
     t.comment('threads have no priorities of their own here');
     return;
   }
-  const daemon = await startDaemon([]);
+  const daemon = await startDaemon([], { core: 0 });
   t.teardown(() => daemon.stop());
   const threads = readdirSync(`/proc/${daemon.pid}/task`)
     .map(Number)

@@ -147,7 +147,7 @@ export const LIMITS = {
   bodyBytesPerSecondMin: 1024,
   bodyGraceMs: 5000,
   /** What storing bodies may take of one turn of the event loop, about; what is over waits, and others are heard first. */
-  ingestTurnMsMax: 2,
+  ingestTurnMsMax: 1,
   /** Above the 90 s after which Go's clients drop an idle connection, so that it is never us who closes under a request. */
   httpKeepAliveTimeoutMs: 95_000,
   /** Characters of a parameter in a path. */

@@ -93,7 +93,7 @@ test('everything at once under a small limit: resident memory stays below 95 % o
   const daemon = await startDaemon([`--storage.memory-limit=${limitBytes}B`, '--scaling.warm-up=false']);
   t.teardown(() => daemon.stop());
   const { web, otlpHttp } = daemon.listen;
-  const durationMs = isLong ? 240_000 : 6000;
+  const durationMs = isLong ? 180_000 : 6000;
   const statuses = new Map<string, number>();
   const count = (what: string): void => {
     statuses.set(what, (statuses.get(what) ?? 0) + 1);

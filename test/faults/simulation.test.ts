@@ -16,7 +16,7 @@ const TOLERANCE = 0.1;
 const ROUNDING = 1;
 /** How far back the run without troubles may have wanted as little: a window, a hold and a stabilisation. */
 const MEMORY_SYNCS = (12 * 60_000) / SYNC_MS;
-const RUN_MS_MAX = isLong ? 300_000 : 25_000;
+const RUN_MS_MAX = isLong ? 180_000 : 25_000;
 
 const replayed = process.env.TIDEGAUGE_SIM_SEED;
 const runs = Number(process.env.TIDEGAUGE_SIM_RUNS ?? (isLong ? 1000 : 4));

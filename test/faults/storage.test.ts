@@ -17,7 +17,7 @@ import { bodyOf, Client, openSite, randomOf, type Site, samplesOf, settle, T0 } 
 
 const isLong = process.env.TIDEGAUGE_LONG === '1';
 /** Long forms go on until they are done, or this is over. */
-const LONG_MS_MAX = 240_000;
+const LONG_MS_MAX = 180_000;
 const SERIES = Array.from({ length: 40 }, (_, i) => i);
 
 /** Some requests, with time going on between them; an image now and then. */

@@ -43,6 +43,8 @@ export type LogLine = Readonly<Record<string, unknown>>;
 export interface Waiting {
   readonly readyMsMax?: number;
   readonly onWait?: (lines: readonly LogLine[]) => void;
+  /** It gets this core, and no other. */
+  readonly core?: number;
 }
 
 /**
@@ -51,12 +53,16 @@ export interface Waiting {
  */
 export async function startDaemon(
   flags: readonly string[] = [],
-  { readyMsMax = READY_MS_MAX, onWait = () => {} }: Waiting = {},
+  { readyMsMax = READY_MS_MAX, onWait = () => {}, core }: Waiting = {},
 ): Promise<Daemon> {
   if (!existsSync(ENTRY))
     throw new Error(`cannot start the daemon: ${ENTRY} is missing, want it built by "npm run build"`);
   const node = process.env.TIDEGAUGE_TEST_NODE || process.execPath;
-  const program = await startProgram(node, [ENTRY, 'serve', '--log.format=json', ...freePorts(flags), ...flags]);
+  const serve = [ENTRY, 'serve', '--log.format=json', ...freePorts(flags), ...flags];
+  const program =
+    core === undefined
+      ? await startProgram(node, serve)
+      : await startProgram('taskset', ['-c', `${core}`, node, ...serve]);
   try {
     const look = (): LogLine | boolean => {
       onWait(logLines(program));
