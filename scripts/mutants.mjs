@@ -15,7 +15,7 @@ const RUN_MS_MAX = 180_000;
 const AT_A_TIME = 2;
 
 /** Runs them all; how many died and how many did not. */
-export async function runMutants(words = []) {
+async function runMutants(words = []) {
   const list = JSON.parse(readFileSync(join(root, 'test', 'mutants', 'mutants.json'), 'utf8'));
   const waiting = list.filter(({ name }) => words.every((word) => name.includes(word)));
   // Below the project, so that the bundles find what is installed.
