@@ -20,6 +20,7 @@ import { registerOps } from './api/ops/ops.ts';
 import { corsOrigins } from './api/prometheus/cors.ts';
 import { registerPrometheus } from './api/prometheus/prometheus.ts';
 import { openOtlpGrpc, registerOtlpHttp, registerPush } from './api/push/push.ts';
+import { boundBodiesByMemory } from './api/push/shedding.ts';
 import { registerReplica } from './api/replica.ts';
 import { registerScale } from './api/scale/scale.ts';
 import { sharePort } from './api/shared-port.ts';
@@ -248,6 +249,7 @@ function assemble(
   const metadata = new Metadata();
   registerBesideMetrics(registry, exemplars, metadata);
   const pressure = watchMemory(head, config, { clock, logger, registry });
+  boundBodiesByMemory((bytes) => pressure.admitBody(bytes));
   const onTrap = (err: Error): void => {
     logger.fatal({ err }, 'the kernel trapped; the daemon stops, and the log brings back what was acknowledged');
     process.exit(1);

@@ -55,6 +55,9 @@ const COLLECT_MS_MIN = 300;
 const URGENT_FROM = 0.8;
 const URGENT_GARBAGE_MIN = 0.025;
 const URGENT_COLLECT_MS_MIN = 120;
+/** What a large body takes until it is stored: as it was received, decompressed, and read. */
+const COPIES_OF_A_BODY = 3;
+const LARGE_BODY_BYTES = 2 ** 20;
 /** How often a query under way and those who bring bodies look. */
 const TICK_MS = 20;
 
@@ -110,6 +113,19 @@ export class Pressure {
     throw new CodedError(
       'overloaded',
       `cannot take body: ${this.#usedBytes} bytes of memory are in use of ${this.#options.limitBytes}; send it again later`,
+    );
+  }
+
+  /** Throws `overloaded` if there is no memory for a body of so many bytes, which is about to be received, now. */
+  admitBody(bytes: number): void {
+    const { limitBytes } = this.#options;
+    const room = BEGINS[3]! * limitBytes - COPIES_OF_A_BODY * bytes;
+    if (bytes < LARGE_BODY_BYTES || this.#usedBytes <= room) return;
+    this.#tickIfDue();
+    if (this.#usedBytes <= room) return;
+    throw new CodedError(
+      'overloaded',
+      `cannot take body of ${bytes} bytes: ${this.#usedBytes} bytes of memory are in use of ${limitBytes}; send it again later`,
     );
   }
 

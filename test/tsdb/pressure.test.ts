@@ -61,6 +61,32 @@ test('from 80 % what is oldest goes, and ingest is refused only when nothing may
   t.ok(kept.length > 20);
 });
 
+test('a large body is taken where there is room for what becomes of it', async (t) => {
+  const MIB = 2 ** 20;
+  let used = 0;
+  const clock = new TestClock(T0);
+  const store = { refuseNewSeries: () => undefined, setRetentionMs: () => undefined };
+  const limitBytes = 100 * MIB;
+  const pressure = new Pressure({ clock, store, limitBytes, retentionMs: 7_200_000, usedBytes: () => used });
+  const f = (usedMib: number, bodyBytes: number, isTaken: boolean): void => {
+    used = usedMib * MIB;
+    clock.advance(250);
+    pressure.tick();
+    const act = (): void => pressure.admitBody(bodyBytes);
+    if (isTaken) t.doesNotThrow(act, `${usedMib} MiB, ${bodyBytes}`);
+    else t.throws(act, { code: 'overloaded' }, `${usedMib} MiB, ${bodyBytes}`);
+  };
+  f(50, 13 * MIB, true);
+  f(50, 14 * MIB, false);
+  f(86, MIB, true);
+  f(88, MIB, false);
+  f(88, MIB - 1, true);
+  // What went meanwhile counts.
+  used = 20 * MIB;
+  clock.advance(250);
+  t.doesNotThrow(() => pressure.admitBody(14 * MIB));
+});
+
 test('garbage does not count: from 60 % on it is collected, where there is enough of it, and not all the time', async (t) => {
   let used = 59;
   let grown = 50;

@@ -36,6 +36,12 @@ export function retryInfo(grpcStatus: number, message: string): Readonly<Record<
 }
 
 let bytesInFlight = 0;
+let admitBody: (bytes: number) => void = () => {};
+
+/** Has it asked before a body is received; it throws if there is no memory for it now. */
+export function boundBodiesByMemory(admit: (bytes: number) => void): void {
+  admitBody = admit;
+}
 
 /** Bytes of bodies that are being received or stored. */
 export function bodyBytesInFlight(): number {
@@ -64,6 +70,7 @@ export function takeIntoFlight(contentLength: string | undefined, whenOver: (rel
       `cannot take body: ${bytesInFlight + bytes} bytes are being received, want at most ${LIMITS.ingestBytesInFlightMax}; send it again later`,
     );
   }
+  admitBody(bytes);
   bytesInFlight += bytes;
   whenOver(() => {
     bytesInFlight -= bytes;

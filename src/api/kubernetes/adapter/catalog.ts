@@ -1,6 +1,6 @@
 /**
  * Which metrics there are: the rules applied to the series that the store holds at this moment. A catalog is made in
- * slices, one a rule and label, and is a snapshot; whoever asks decides when to make the next.
+ * slices, some hundred names each, and is a snapshot; whoever asks decides when to make the next.
  */
 import { METRIC_NAME } from '../../../model/labels.ts';
 import type { Matcher } from '../../../model/matcher.ts';
@@ -40,10 +40,14 @@ export function isServable(metric: string): boolean {
 
 const NAMES_REFUSED: ReadonlySet<string> = new Set(['.', '..', 'status', 'finalize', 'watch', 'proxy']);
 
+/** A few milliseconds of regular expressions. */
+const NAMES_A_SLICE = 256;
+
 export function* buildCatalog(rules: RuleSet, index: SeriesIndex): Generator<void, Catalog> {
   const external = new Map<string, ExternalEntry>();
   for (const rule of rules.externalRules) {
-    for (const series of index.metricNames(rule.matchers)) {
+    for (const [i, series] of index.metricNames(rule.matchers).entries()) {
+      if (i % NAMES_A_SLICE === 0) yield;
       const name = rule.nameOf(series);
       if (name !== null && isServable(name)) external.set(name, { rule, series });
     }
@@ -58,7 +62,8 @@ export function* buildCatalog(rules: RuleSet, index: SeriesIndex): Generator<voi
 function* addCustom(rule: Rule, index: SeriesIndex, into: Map<string, CustomEntry>): Generator<void, void> {
   for (const [label, kind] of labelsOf(rule, index)) {
     const matchers: Matcher[] = [...rule.matchers, { type: '!=', name: label, value: '' }];
-    for (const series of index.metricNames(matchers)) {
+    for (const [i, series] of index.metricNames(matchers).entries()) {
+      if (i % NAMES_A_SLICE === 0) yield;
       const name = rule.nameOf(series);
       if (name !== null && isServable(name)) into.set(`${qualifiedName(kind)}/${name}`, { rule, series, kind });
     }
